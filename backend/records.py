@@ -1,0 +1,182 @@
+"""The records that travel down the road: camera, frame crops, localizations, chunks, tracks, events.
+
+Camera space everywhere in the backend: metres, x right, y down, z forward (OpenCV). Pixel (0, 0) is the
+centre of the top left pixel. Frame indices count from 0 and are those of the clip.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+DEFAULT_FOV_DEG = 55.0
+"""Field of view assumed on the larger side when nothing is known of the lens (NLF's own default)."""
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A pinhole camera without distortion. `K`: (3, 3) float64, pixels; `width`, `height`: pixels."""
+
+    K: np.ndarray
+    width: int
+    height: int
+
+    @classmethod
+    def from_fov(cls, width: int, height: int, fov_deg: float = DEFAULT_FOV_DEG) -> Camera:
+        """Camera whose larger side spans `fov_deg` degrees, principal point ((W-1)/2, (H-1)/2)."""
+        f = 0.5 * max(width, height) / np.tan(np.deg2rad(fov_deg) / 2)
+        K = np.array([[f, 0, (width - 1) / 2], [0, f, (height - 1) / 2], [0, 0, 1.0]])
+        return cls(K, width, height)
+
+    @classmethod
+    def from_focal(cls, width: int, height: int, focal_px: float) -> Camera:
+        """Camera with a focal length in pixels and the principal point in the middle."""
+        K = np.array([[focal_px, 0, (width - 1) / 2], [0, focal_px, (height - 1) / 2], [0, 0, 1.0]])
+        return cls(K, width, height)
+
+    def project(self, points: np.ndarray) -> np.ndarray:
+        """`points`: (..., 3) camera space, metres -> (..., 2) pixels. NaN behind the camera."""
+        z = np.where(points[..., 2:] > 1e-6, points[..., 2:], np.nan)
+        return (points[..., :2] / z) @ self.K[:2, :2].T + self.K[:2, 2]
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A square network input seen by a virtual camera turned towards a person.
+
+    `image`: (S, S, 3) uint8 RGB. `K`: (3, 3) intrinsics of the crop. `R`: (3, 3) rotation from the original
+    camera to the crop camera: x_crop = R @ x_camera (same optical centre, so a homography maps the pixels).
+    """
+
+    image: np.ndarray
+    K: np.ndarray
+    R: np.ndarray
+
+
+@dataclass
+class Localization:
+    """What a localizer says of P points on each of B crops.
+
+    `points3d`: (B, P, 3) float32 camera space, metres, absolute; `points2d`: (B, P, 2) float32 pixels of the
+    original picture; `uncertainty`: (B, P) float32 metres, one sigma of the 3D distance;
+    `score`: (B,) 0..1, how sure it is that the crop holds a person.
+    """
+
+    points3d: np.ndarray
+    points2d: np.ndarray
+    uncertainty: np.ndarray
+    score: np.ndarray
+
+
+@dataclass
+class TrackChunk:
+    """One person's localizations over consecutive frames: the finished, resumable part of a job.
+
+    `track`: id from 1; `frames`: (n,) int32; `times`: (n,) float64 seconds; `boxes`: (n, 4) x, y, w, h pixels;
+    `points3d`, `points2d`, `uncertainty`: as in Localization with B = n, at the localizer's native points;
+    `score`: (n,).
+    """
+
+    track: int
+    frames: np.ndarray
+    times: np.ndarray
+    boxes: np.ndarray
+    points3d: np.ndarray
+    points2d: np.ndarray
+    uncertainty: np.ndarray
+    score: np.ndarray
+
+
+@dataclass
+class Chunk:
+    """All that was seen in the frames [first, last] of the clip; the unit of saving and resuming."""
+
+    first: int
+    last: int
+    tracks: list[TrackChunk] = field(default_factory=list)
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Flat arrays for an npz file: `first`, `last`, `track_ids`, `<id>/<field>`."""
+        out = {
+            "first": np.int64(self.first),
+            "last": np.int64(self.last),
+            "track_ids": np.array([t.track for t in self.tracks], np.int32),
+        }
+        for t in self.tracks:
+            for name in _TRACK_ARRAYS:
+                out[f"{t.track}/{name}"] = getattr(t, name)
+        return out
+
+    @classmethod
+    def from_arrays(cls, arrays) -> Chunk:
+        """Inverse of `to_arrays`; `arrays` is any mapping (an open npz file too)."""
+        tracks = [
+            TrackChunk(int(i), *(np.asarray(arrays[f"{int(i)}/{name}"]) for name in _TRACK_ARRAYS))
+            for i in arrays["track_ids"]
+        ]
+        return cls(int(arrays["first"]), int(arrays["last"]), tracks)
+
+
+_TRACK_ARRAYS = ("frames", "times", "boxes", "points3d", "points2d", "uncertainty", "score")
+
+
+@dataclass
+class TrackMotion:
+    """The body of one person over n frames.
+
+    `pose`: (n, 55, 3) float32 parent-relative rotation vectors in SMPL-X order, index 0 in camera space;
+    `trans`: (n, 3) float32 camera space, metres, SMPL-X convention (added after posing about the rest pelvis);
+    `betas`: (nb,) one shape; `expression`: (n, ne); `joints`: (n, 55, 3) camera space, metres;
+    `joint_uncertainty`: (n, 55) metres; `boxes`: (n, 4) pixels; `frames`, `times` as in TrackChunk.
+    `final`: True when the whole track was seen: it then replaces all earlier motion of that track.
+    """
+
+    track: int
+    frames: np.ndarray
+    times: np.ndarray
+    boxes: np.ndarray
+    pose: np.ndarray
+    trans: np.ndarray
+    betas: np.ndarray
+    expression: np.ndarray
+    joints: np.ndarray
+    joint_uncertainty: np.ndarray
+    final: bool = False
+
+
+@dataclass(frozen=True)
+class Progress:
+    """`stage`: detect, localize, fit …; `done` of `total` frames (None while the total is unknown)."""
+
+    stage: str
+    done: int
+    total: int | None
+
+
+@dataclass(frozen=True)
+class Notice:
+    """One sentence for the user; the job goes on."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The last event of a finished job: `frames`, `people`, `seconds` per stage, `mean_uncertainty` metres."""
+
+    frames: int
+    people: int
+    seconds: dict[str, float]
+    mean_uncertainty: float
+
+
+Event = Chunk | TrackMotion | Progress | Notice | Summary
+
+
+class JobError(Exception):
+    """A job cannot go on. `code`: short identifier; the message is one sentence that says what to do."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
