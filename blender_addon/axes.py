@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the axes change: camera space, SMPL-X body space and Blender's world; rotations in three spellings.
+
+Camera: x right, y down, z forward (OpenCV). SMPL-X: x the subject's left, y up, z forward out of the chest.
+Blender: x right, y into the picture, z up. All in metres. Quaternions are (w, x, y, z), rotations act on
+column vectors. Everything here is numpy, pure, and works on any leading dimensions in float64.
+"""
+
+import numpy as np
+
+CAMERA_TO_BLENDER = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
+"""(x, y, z) of the camera -> (x, z, -y)."""
+
+SMPL_TO_BLENDER = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
+"""(x, y, z) of SMPL-X -> (x, -z, y); also the rest matrix of every bone, whose tail points along +Z."""
+
+CAMERA_TO_SMPL = np.diag([1.0, -1.0, -1.0])
+"""M of the house rules: the same camera space with y up. SMPL_TO_BLENDER @ M == CAMERA_TO_BLENDER."""
+
+_HALF_TURN_X = np.array([0.0, 1.0, 0.0, 0.0])
+"""CAMERA_TO_SMPL as a quaternion."""
+
+FOOT_JOINTS = (7, 8, 10, 11)
+"""left_ankle, right_ankle, left_foot, right_foot in SMPL-X order."""
+
+
+def camera_to_blender(points: np.ndarray) -> np.ndarray:
+    """(..., 3) camera space -> (..., 3) Blender world of a camera at the origin."""
+    return np.asarray(points, np.float64) @ CAMERA_TO_BLENDER.T
+
+
+def blender_to_camera(points: np.ndarray) -> np.ndarray:
+    """Inverse of `camera_to_blender`."""
+    return np.asarray(points, np.float64) @ CAMERA_TO_BLENDER
+
+
+def smpl_to_blender(points: np.ndarray) -> np.ndarray:
+    """(..., 3) SMPL-X body space -> (..., 3) Blender axes."""
+    return np.asarray(points, np.float64) @ SMPL_TO_BLENDER.T
+
+
+def blender_to_smpl(points: np.ndarray) -> np.ndarray:
+    """Inverse of `smpl_to_blender`."""
+    return np.asarray(points, np.float64) @ SMPL_TO_BLENDER
+
+
+def rotvec_to_quaternion(rotvec: np.ndarray) -> np.ndarray:
+    """(..., 3) axis times angle (radians, any size) -> (..., 4) unit quaternions."""
+    rotvec = np.asarray(rotvec, np.float64)
+    half = 0.5 * np.linalg.norm(rotvec, axis=-1, keepdims=True)
+    # np.sinc(x) = sin(pi x) / (pi x): exact at zero.
+    return np.concatenate([np.cos(half), 0.5 * rotvec * np.sinc(half / np.pi)], -1)
+
+
+def quaternion_to_rotvec(quaternion: np.ndarray) -> np.ndarray:
+    """(..., 4), of any length and sign -> (..., 3) with angles in 0..pi."""
+    q = _unit(quaternion)
+    q = np.where(q[..., :1] < 0, -q, q)
+    sine = np.linalg.norm(q[..., 1:], axis=-1, keepdims=True)
+    angle = 2.0 * np.arctan2(sine, q[..., :1])
+    # angle / sine tends to 2 for small angles.
+    scale = np.where(sine > 1e-9, angle / np.where(sine > 1e-9, sine, 1.0), 2.0)
+    return q[..., 1:] * scale
+
+
+def quaternion_to_matrix(quaternion: np.ndarray) -> np.ndarray:
+    """(..., 4), of any length -> (..., 3, 3)."""
+    w, x, y, z = np.moveaxis(_unit(quaternion), -1, 0)
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ]
+    return np.stack([np.stack(row, -1) for row in rows], -2)
+
+
+def matrix_to_quaternion(matrix: np.ndarray) -> np.ndarray:
+    """(..., 3, 3) rotations -> (..., 4) with w >= 0; stable at every angle (Shepperd's choice of pivot)."""
+    m = np.asarray(matrix, np.float64)
+    xx, yy, zz = m[..., 0, 0], m[..., 1, 1], m[..., 2, 2]
+    wx, wy, wz = m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0], m[..., 1, 0] - m[..., 0, 1]
+    xy, xz, yz = m[..., 0, 1] + m[..., 1, 0], m[..., 0, 2] + m[..., 2, 0], m[..., 1, 2] + m[..., 2, 1]
+    # Row k is 4 q_k q, so the row with the largest q_k gives q with the least cancellation.
+    rows = np.stack(
+        [
+            np.stack([1 + xx + yy + zz, wx, wy, wz], -1),
+            np.stack([wx, 1 + xx - yy - zz, xy, xz], -1),
+            np.stack([wy, xy, 1 - xx + yy - zz, yz], -1),
+            np.stack([wz, xz, yz, 1 - xx - yy + zz], -1),
+        ],
+        -2,
+    )
+    pivot = np.argmax(np.diagonal(rows, axis1=-2, axis2=-1), -1)
+    q = _unit(np.take_along_axis(rows, pivot[..., None, None], -2)[..., 0, :])
+    return np.where(q[..., :1] < 0, -q, q)
+
+
+def rotvec_to_matrix(rotvec: np.ndarray) -> np.ndarray:
+    """(..., 3) -> (..., 3, 3)."""
+    return quaternion_to_matrix(rotvec_to_quaternion(rotvec))
+
+
+def matrix_to_rotvec(matrix: np.ndarray) -> np.ndarray:
+    """(..., 3, 3) -> (..., 3) with angles in 0..pi."""
+    return quaternion_to_rotvec(matrix_to_quaternion(matrix))
+
+
+def quaternion_multiply(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Hamilton product: the rotation `b` followed by `a`; leading dimensions broadcast."""
+    aw, ax, ay, az = np.moveaxis(np.asarray(a, np.float64), -1, 0)
+    bw, bx, by, bz = np.moveaxis(np.asarray(b, np.float64), -1, 0)
+    return np.stack(
+        [
+            aw * bw - ax * bx - ay * by - az * bz,
+            aw * bx + ax * bw + ay * bz - az * by,
+            aw * by - ax * bz + ay * bw + az * bx,
+            aw * bz + ax * by - ay * bx + az * bw,
+        ],
+        -1,
+    )
+
+
+def continuous(quaternions: np.ndarray) -> np.ndarray:
+    """(n, ..., 4) over time -> the same rotations with signs chosen so that neighbours never jump.
+
+    q and -q are one rotation, but curves between them would pass through zero.
+    """
+    q = np.asarray(quaternions, np.float64)
+    if len(q) == 0:
+        return q
+    turns = np.where(np.sum(q[1:] * q[:-1], -1, keepdims=True) < 0, -1.0, 1.0)
+    first = np.where(q[:1, ..., :1] < 0, -1.0, 1.0)
+    return q * np.cumprod(np.concatenate([first, turns]), 0)
+
+
+def root_in_smpl_axes(
+    root_rotvec: np.ndarray, trans: np.ndarray, rest_pelvis: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The root of a body fitted in camera space, in y-up axes where a Blender pelvis bone lives.
+
+    `root_rotvec`: (n, 3) rotation 0 of the pose; `trans`: (n, 3) SMPL-X translation, camera space, metres;
+    `rest_pelvis`: (3,) pelvis joint of the shaped rest body.
+    -> (quaternions (n, 4) of the pelvis, positions (n, 3) of the pelvis joint, metres, y up).
+    """
+    rotation = quaternion_multiply(_HALF_TURN_X, rotvec_to_quaternion(root_rotvec))
+    position = (np.asarray(rest_pelvis, np.float64) + np.asarray(trans, np.float64)) @ CAMERA_TO_SMPL.T
+    return rotation, position
+
+
+def floor_offset(joints: np.ndarray) -> float:
+    """How far a scene must be raised, metres, so that the lowest foot joint of the clip stands at height 0.
+
+    `joints`: (n, 55, 3) camera space (y down). Frames that are not finite are left out; 0.0 when none is left.
+    """
+    feet = np.asarray(joints, np.float64)[:, list(FOOT_JOINTS), 1]
+    feet = feet[np.isfinite(feet)]
+    return float(feet.max()) if feet.size else 0.0
+
+
+def _unit(q: np.ndarray) -> np.ndarray:
+    q = np.asarray(q, np.float64)
+    return q / np.linalg.norm(q, axis=-1, keepdims=True)
