@@ -150,7 +150,7 @@ def root_in_smpl_axes(
 def floor_offset(joints: np.ndarray) -> float:
     """How far a scene must be raised, metres, so that the lowest foot joint of the clip stands at height 0.
 
-    `joints`: (n, 55, 3) camera space (y down). Frames that are not finite are left out; 0.0 when none is left.
+    `joints`: (n, 55, 3) camera space (y down). Joints that are not finite are left out; 0.0 without any.
     """
     feet = np.asarray(joints, np.float64)[:, list(FOOT_JOINTS), 1]
     feet = feet[np.isfinite(feet)]

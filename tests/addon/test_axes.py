@@ -11,11 +11,11 @@ rng = np.random.default_rng(7)
 
 def hard_rotvecs() -> np.ndarray:
     """Random rotations, tiny ones, half turns about every axis and more than a full turn: (N, 3)."""
-    direction = rng.normal(size=(400, 3))
+    direction = rng.normal(size=(500, 3))
     direction /= np.linalg.norm(direction, axis=-1, keepdims=True)
-    angles = np.concatenate(
-        [rng.uniform(0, 3.1, 200), 10.0 ** rng.uniform(-14, -3, 100), rng.uniform(3.2, 9, 100)]
-    )
+    near_half = np.pi + rng.choice([-1, 1], 100) * 10.0 ** rng.uniform(-12, -3, 100)
+    tiny = 10.0 ** rng.uniform(-14, -3, 100)
+    angles = np.concatenate([rng.uniform(0, 3.1, 200), tiny, near_half, rng.uniform(3.2, 9, 100)])
     halves = np.pi * np.vstack([np.eye(3), -np.eye(3), [[0.6, 0.8, 0]]])
     return np.vstack([direction * angles[:, None], halves, np.zeros((1, 3))])
 
@@ -92,7 +92,7 @@ def test_continuity():
 
 def test_root_stands_where_the_camera_saw_it():
     """A point fixed to the pelvis, moved by SMPL-X in camera space and by a pelvis bone in y-up axes."""
-    rotvec, trans, pelvis = rng.normal(size=(9, 3)), rng.normal(size=(9, 3)) + [0, 0, 4], rng.normal(size=3)
+    rotvec, trans, pelvis = rng.normal(size=(9, 3)), rng.normal(4, 1, (9, 3)), rng.normal(size=3)
     point = rng.normal(size=3)
     in_camera = Rotation.from_rotvec(rotvec).apply(point - pelvis) + pelvis + trans
     quaternion, position = axes.root_in_smpl_axes(rotvec, trans, pelvis)
@@ -101,7 +101,7 @@ def test_root_stands_where_the_camera_saw_it():
 
 
 def test_floor():
-    joints = np.zeros((4, 55, 3)) + [0.3, -0.5, 4]
+    joints = np.full((4, 55, 3), -0.5)
     joints[:, list(axes.FOOT_JOINTS), 1] = 0.8
     joints[2, 10, 1] = 0.93  # y points down: this foot is the lowest
     joints[:, 20, 1] = 2.0  # a hand may hang lower without being the floor
