@@ -3,7 +3,7 @@
     python -m backend.assets.make_blazepose --fetch            # from the package registries
     python -m backend.assets.make_blazepose --detector pose_detection.tflite --landmarks FOLDER
 
-Sources: `pose_detection.tflite` from the PyPI wheel mediapipe 0.10.21, `pose_landmark_{lite,full,heavy}.tflite`
+Sources: `pose_detection.tflite` from the PyPI wheel mediapipe 0.10.21, `pose_landmark_{lite,full,heavy}`
 from the npm package @mediapipe/pose 0.5.1675469404. Weights stay the float16 numbers of the source, bit for
 bit (the detector's sparse ones are written out densely); the graph travels as JSON in the file's metadata.
 A build script for our own assets: it needs the development-only package `tflite`, the product does not.
@@ -66,7 +66,7 @@ TAPS = {
 
 
 def fetch_sources(folder: Path) -> dict[str, Path]:
-    """Download the two packages with their ordinary clients into `folder`; -> variant -> path of its .tflite."""
+    """Download the two packages with their ordinary clients; -> variant -> its .tflite in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     found = {v: folder / name for v, name in SOURCES.items()}
     if all(p.is_file() for p in found.values()):
@@ -189,7 +189,7 @@ class Source:
 
 
 def _same(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """TensorFlow's SAME padding before and after: uneven when the total is odd (the extra one comes after)."""
+    """TensorFlow's SAME padding (before, after): uneven when the total is odd, the extra one after."""
     total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
     return total // 2, total - total // 2
 

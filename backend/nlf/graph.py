@@ -1,4 +1,4 @@
-"""Runs a convolutional network that is described by a list of nodes: weights and graph from one safetensors file.
+"""Runs a convolutional network described by a list of nodes: weights and graph from one safetensors file.
 
 Format (metadata key "graph", JSON, written by `backend/assets/make_blazepose.py`): `input`, `input_size`,
 `outputs` and `taps` (name -> value), `nodes` in running order, each with `op`, `in` (values), `out` (value)
@@ -15,14 +15,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
+from torch.nn import functional
 
 from backend.records import JobError
 
 FORMAT = "bodyfield-graph-1"
-_ACTIVATIONS = {"": None, "relu": nn.functional.relu_, "relu6": nn.functional.hardtanh_}
+_ACTIVATIONS = {"": None, "relu": functional.relu_, "relu6": functional.hardtanh_}
 _OPS = {
     "conv",
     "add",
@@ -40,7 +40,7 @@ class Graph(nn.Module):
     """The network. Parameters are ordinary ones and the forward pass is differentiable, for fine-tuning."""
 
     def __init__(self, spec: dict, weights: dict[str, Tensor]) -> None:
-        """`spec`: the graph description; `weights`: "<name>.weight" (O, I/groups, h, w) and "<name>.bias" (O,)."""
+        """`spec`: graph description; `weights`: "<name>.weight" (O, I/groups, h, w), "<name>.bias" (O,)."""
         super().__init__()
         self.input_size = int(spec["input_size"])
         self.input = spec["input"]
@@ -65,9 +65,10 @@ class Graph(nn.Module):
         self._plans: dict[tuple[str, ...], list] = {}
 
     def forward(self, x: Tensor, wanted: Iterable[str] | None = None) -> dict[str, Tensor]:
-        """Run on `x` (B, 3, S, S) float; -> name -> tensor for each of `wanted` (outputs or taps; default: outputs).
+        """Run on `x` (B, 3, S, S) float; -> name -> tensor for each of `wanted`: outputs or taps.
 
-        Only what the wanted values need is computed. Reshaped outputs are (B, ...) as in the source; maps are NCHW.
+        Default: all outputs. Only what the wanted values need is computed (the segmentation branch of
+        BlazePose costs a third of the time). Maps are NCHW; flattened outputs are as in the source.
         """
         wanted = self.outputs if wanted is None else tuple(wanted)
         values = {self.input: x}
@@ -99,20 +100,20 @@ class Graph(nn.Module):
         if op == "conv":
             top, bottom, left, right = node["pad"]
             if top != bottom or left != right:
-                x = F.pad(x, (left, right, top, bottom))
+                x = functional.pad(x, (left, right, top, bottom))
             y = self.convs[node["name"]](x)
         elif op == "add":
             y = inputs[0] + inputs[1]
         elif op == "concat":
             y = torch.cat(inputs, node["axis"])
         elif op == "resize":
-            y = F.interpolate(x, scale_factor=node["factor"], mode="bilinear", align_corners=False)
+            y = functional.interpolate(x, scale_factor=node["factor"], mode="bilinear", align_corners=False)
         elif op == "max_pool":
-            y = F.max_pool2d(x, node["size"])
+            y = functional.max_pool2d(x, node["size"])
         elif op == "pad_channels":
-            y = F.pad(x, (0, 0, 0, 0, 0, node["count"]))
+            y = functional.pad(x, (0, 0, 0, 0, 0, node["count"]))
         elif op == "reshape":  # the source counts channels last
-            y = x.permute(0, 2, 3, 1).reshape(len(x), *node["shape"])
+            y = x.permute(0, 2, 3, 1).reshape(x.shape[0], *node["shape"])
         elif op == "logistic":
             y = torch.sigmoid(x)
         else:
@@ -150,7 +151,7 @@ def _depth_to_space(x: Tensor, r: int) -> Tensor:
 
 
 def load_graph(path: Path, device: str | torch.device = "cpu") -> Graph:
-    """Read a converted network. JobError("bad_weights", ...) for anything missing, damaged or of another kind."""
+    """Read a converted network; JobError("bad_weights") for a missing, damaged or other file."""
     path = Path(path)
     if not path.is_file():
         raise JobError(
@@ -159,7 +160,7 @@ def load_graph(path: Path, device: str | torch.device = "cpu") -> Graph:
     try:
         with safe_open(path, framework="numpy") as f:
             metadata = f.metadata() or {}
-            arrays = {name: f.get_tensor(name) for name in sorted(f.keys())}  # noqa: SIM118 (not a dict)
+            arrays = {name: f.get_tensor(name) for name in sorted(f.keys())}
         if metadata.get("sha256") != _digest(arrays):
             raise ValueError("checksum")
         spec = json.loads(metadata["graph"])
