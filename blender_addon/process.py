@@ -1,0 +1,315 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Find, start, watch and stop the backend process. Standard library only; no thread, no waiting.
+
+The backend writes `endpoint.json` into the user's Bodyfield folder (`home()`) once it listens, readable by
+that user alone, and removes it at its end. Whoever finds the file of a living backend uses that one;
+otherwise `connect_or_start` starts a child process that ends with its parent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from .wire import VERSION
+
+HOME_VARIABLE = "BODYFIELD_HOME"
+PYTHON_VARIABLE = "BODYFIELD_PYTHON"
+SETUP_HINT = "run 'python install.py setup' in the Bodyfield folder"
+MAX_LOG_BYTES = 4 << 20
+
+_CONNECT_S = 0.5
+_MAX_ENDPOINT_BYTES = 1 << 16
+
+
+class BackendMissing(Exception):  # noqa: N818 - read as a sentence
+    """No backend is installed. The message is one sentence that says how to install it."""
+
+
+class BackendFailed(Exception):  # noqa: N818
+    """The backend could not be started or used. The message is one sentence with the reason."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a backend listens: `endpoint` ("tcp://127.0.0.1:port"), the `token` to show, its `pid` and
+    protocol `version`."""
+
+    endpoint: str
+    token: str
+    pid: int
+    version: int
+
+
+@dataclass(frozen=True)
+class BackendCommand:
+    """`python`: interpreter of the backend's environment; `root`: folder that holds the package `backend`,
+    None when it is installed in that environment."""
+
+    python: Path
+    root: Path | None = None
+
+    def arguments(self, *more: str) -> list[str]:
+        """The command line of `python -m backend ...`."""
+        return [str(self.python), "-m", "backend", *more]
+
+    def environment(self) -> dict[str, str]:
+        """This process's environment without what would bend the other Python (Blender sets some of it)."""
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON") and k != "VIRTUAL_ENV"}
+        kept["PYTHONUTF8"] = "1"
+        if self.root is not None:
+            kept["PYTHONPATH"] = str(self.root)
+        return kept
+
+
+def home() -> Path:
+    """The user's Bodyfield folder: endpoint file, jobs, logs. `BODYFIELD_HOME` overrides it."""
+    if override := os.environ.get(HOME_VARIABLE):
+        return Path(override).expanduser().absolute()
+    if sys.platform == "win32":
+        # Below LOCALAPPDATA everything is readable by the user alone.
+        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Application Support"
+    else:
+        base = os.environ.get("XDG_DATA_HOME", "").strip() or Path.home() / ".local" / "share"
+    return Path(base) / "bodyfield"
+
+
+def endpoint_path() -> Path:
+    """The file in which a running backend says where it listens."""
+    return home() / "endpoint.json"
+
+
+def log_path() -> Path:
+    """What the backend printed, the newest at the end; for the user to read when something failed."""
+    return home() / "backend.log"
+
+
+def locator_path() -> Path:
+    """Written by install.py: {"python": interpreter, "root": folder that holds `backend` or null}."""
+    return home() / "backend.json"
+
+
+def pid_alive(pid: int) -> bool:
+    """True while a process with this id exists (on POSIX an unreaped dead child counts as dead)."""
+    if pid <= 0:
+        return False
+    if sys.platform == "win32":
+        return _windows_pid_alive(pid)
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    with contextlib.suppress(OSError, IndexError):
+        # Linux: the state stands behind the name, which may itself hold spaces and brackets.
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    return True
+
+
+def _windows_pid_alive(pid: int) -> bool:
+    # os.kill(pid, 0) would end the process on Windows.
+    import ctypes
+
+    synchronize, timed_out = 0x00100000, 0x00000102
+    kernel = ctypes.WinDLL("kernel32", use_last_error=True)
+    kernel.OpenProcess.restype = ctypes.c_void_p
+    handle = kernel.OpenProcess(synchronize, False, pid)
+    if not handle:
+        access_denied = 5
+        return ctypes.get_last_error() == access_denied
+    try:
+        return kernel.WaitForSingleObject(ctypes.c_void_p(handle), 0) == timed_out
+    finally:
+        kernel.CloseHandle(ctypes.c_void_p(handle))
+
+
+def read_endpoint() -> Endpoint | None:
+    """The living backend's endpoint, or None. The file of a backend that died is removed."""
+    path = endpoint_path()
+    try:
+        with path.open("rb") as file:
+            data = json.loads(file.read(_MAX_ENDPOINT_BYTES))
+        found = Endpoint(data["endpoint"], data["token"], data["pid"], data["version"])
+        good = isinstance(found.token, str) and isinstance(found.pid, int) and isinstance(found.version, int)
+        address = urlsplit(found.endpoint)
+        host, port = address.hostname, address.port
+        good = good and address.scheme == "tcp" and host and port
+    except OSError:
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        good = False
+    if good and pid_alive(found.pid) and _listens(host, port):
+        return found
+    with contextlib.suppress(OSError):
+        path.unlink()
+    return None
+
+
+def _listens(host: str, port: int) -> bool:
+    # After a reboot the pid in the file may belong to somebody else, so the port is asked too.
+    try:
+        with socket.create_connection((host, port), timeout=_CONNECT_S):
+            return True
+    except OSError:
+        return False
+
+
+def find_backend(python: str | Path | None = None) -> BackendCommand:
+    """The installed backend: `BODYFIELD_PYTHON`, else `python` (the add-on's preference), else the locator.
+
+    Raises BackendMissing with what to do.
+    """
+    for source, value in ((PYTHON_VARIABLE, os.environ.get(PYTHON_VARIABLE)), ("the preferences", python)):
+        if value:
+            path = Path(value).expanduser()
+            if not path.is_file():
+                raise BackendMissing(
+                    f"The backend's Python named in {source}, {path}, does not exist: correct it, "
+                    f"or {SETUP_HINT}."
+                )
+            return BackendCommand(path, _source_root())
+    try:
+        located = json.loads(locator_path().read_text("utf-8"))
+        path, root = Path(located["python"]), located.get("root")
+        root = Path(root) if root else None
+    except FileNotFoundError:
+        raise BackendMissing(f"The Bodyfield backend is not installed: {SETUP_HINT}.") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise BackendMissing(f"The file {locator_path()} cannot be read: {SETUP_HINT} again.") from None
+    if not path.is_file() or (root is not None and not (root / "backend" / "__main__.py").is_file()):
+        raise BackendMissing(f"The backend was moved or removed from {root or path}: {SETUP_HINT} again.")
+    return BackendCommand(path, root)
+
+
+def _source_root() -> Path | None:
+    """The folder above the add-on when it is a source tree that holds the backend too."""
+    root = Path(__file__).resolve().parent.parent
+    return root if (root / "backend" / "__main__.py").is_file() else None
+
+
+class BackendProcess:
+    """A backend in use: our own child process, or one that was running already (`child` None)."""
+
+    def __init__(self, child: subprocess.Popen | None, endpoint: Endpoint | None = None) -> None:
+        self.child = child
+        self.endpoint = endpoint
+
+    def poll_ready(self) -> Endpoint | None:
+        """The endpoint once the backend listens, None while it starts; never waits.
+
+        Raises BackendFailed when the child ended before that.
+        """
+        if self.endpoint is None:
+            ended = self.child.poll()
+            self.endpoint = read_endpoint()
+            if self.endpoint is None and ended is not None:
+                raise BackendFailed(
+                    f"The backend ended while starting (exit code {ended}): {_last_words()} The whole log is "
+                    f"in {log_path()}."
+                )
+            check_version(self.endpoint)
+        return self.endpoint
+
+    def alive(self) -> bool:
+        """False once the backend has ended."""
+        if self.child is not None and self.child.poll() is None:
+            return True
+        return self.endpoint is not None and pid_alive(self.endpoint.pid)
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """End our child: ask, wait at most `timeout_s`, then force. A backend that is not ours is left alone.
+
+        Where a signal cannot ask (Windows), say `bye` with stop first (`Client.close(stop=True)`).
+        """
+        if self.child is None:
+            return
+        if sys.platform != "win32" and self.child.poll() is None:
+            self.child.terminate()
+        try:
+            self.child.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self._kill()
+            self.child.wait()
+        # Removes the endpoint file of a backend that could not do so itself.
+        read_endpoint()
+
+    def _kill(self) -> None:
+        if sys.platform == "win32":
+            self.child.kill()
+        else:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.child.pid, signal.SIGKILL)
+
+
+def start(command: BackendCommand, device: str = "auto") -> BackendProcess:
+    """Start `python -m backend serve` as a child that ends with this process; returns at once.
+
+    Ask `poll_ready()` for the endpoint. Raises BackendFailed when the system cannot start it.
+    """
+    folder = home()
+    arguments = command.arguments(
+        "serve", "--home", str(folder), "--device", device, "--parent-pid", str(os.getpid())
+    )
+    options: dict = {"start_new_session": True}
+    if sys.platform == "win32":
+        flags = subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP
+        options = {"creationflags": flags}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        log = log_path()
+        fresh = not log.exists() or log.stat().st_size > MAX_LOG_BYTES
+        with log.open("wb" if fresh else "ab") as output:
+            child = subprocess.Popen(
+                arguments,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=folder,
+                env=command.environment(),
+                **options,
+            )
+    except OSError as error:
+        raise BackendFailed(f"The backend could not be started ({error}): {SETUP_HINT} again.") from None
+    return BackendProcess(child)
+
+
+def connect_or_start(python: str | Path | None = None, device: str = "auto") -> BackendProcess:
+    """The backend that is running, else a new child. Raises BackendMissing or BackendFailed."""
+    endpoint = read_endpoint()
+    check_version(endpoint)
+    if endpoint is not None:
+        return BackendProcess(None, endpoint)
+    return start(find_backend(python), device)
+
+
+def check_version(endpoint: Endpoint | None) -> None:
+    """Raises BackendFailed when the endpoint speaks another protocol version than this add-on."""
+    if endpoint is not None and endpoint.version != VERSION:
+        raise BackendFailed(
+            f"The backend that is running (process {endpoint.pid}) speaks protocol version "
+            f"{endpoint.version}, this add-on version {VERSION}: end it, install the same release of both "
+            "and try again."
+        )
+
+
+def _last_words() -> str:
+    """The last line of the log as a sentence."""
+    try:
+        with log_path().open("rb") as file:
+            file.seek(max(0, log_path().stat().st_size - 4096))
+            lines = [line.strip() for line in file.read().decode("utf-8", "replace").splitlines()]
+    except OSError:
+        return "it left no word."
+    last = next((line for line in reversed(lines) if line), "it left no word")
+    return last if last.endswith((".", "!", "?")) else last + "."
