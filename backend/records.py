@@ -60,13 +60,15 @@ class Localization:
 
     `points3d`: (B, P, 3) float32 camera space, metres, absolute; `points2d`: (B, P, 2) float32 pixels of the
     original picture; `uncertainty`: (B, P) float32 metres, one sigma of the 3D distance;
-    `score`: (B,) 0..1, how sure it is that the crop holds a person.
+    `score`: (B,) 0..1, how sure it is that the crop holds a person; `anchors2d`: (B, 2, 2) pixels, middle of the
+    hips and a point at the body's outer circle, by which the next frame's crop is laid, if the localizer has them.
     """
 
     points3d: np.ndarray
     points2d: np.ndarray
     uncertainty: np.ndarray
     score: np.ndarray
+    anchors2d: np.ndarray | None = None
 
 
 @dataclass
@@ -90,17 +92,20 @@ class TrackChunk:
 
 @dataclass
 class Chunk:
-    """All that was seen in the frames [first, last] of the clip; the unit of saving and resuming."""
+    """All that was seen in the frames [first, last] of a clip of `width` x `height`; the unit of saving and resuming."""
 
     first: int
     last: int
+    width: int
+    height: int
     tracks: list[TrackChunk] = field(default_factory=list)
 
     def to_arrays(self) -> dict[str, np.ndarray]:
-        """Flat arrays for an npz file: `first`, `last`, `track_ids`, `<id>/<field>`."""
+        """Flat arrays for an npz file: `first`, `last`, `size` (width, height), `track_ids`, `<id>/<field>`."""
         out = {
             "first": np.int64(self.first),
             "last": np.int64(self.last),
+            "size": np.array([self.width, self.height], np.int32),
             "track_ids": np.array([t.track for t in self.tracks], np.int32),
         }
         for t in self.tracks:
@@ -115,7 +120,8 @@ class Chunk:
             TrackChunk(int(i), *(np.asarray(arrays[f"{int(i)}/{name}"]) for name in _TRACK_ARRAYS))
             for i in arrays["track_ids"]
         ]
-        return cls(int(arrays["first"]), int(arrays["last"]), tracks)
+        width, height = (int(v) for v in arrays["size"])
+        return cls(int(arrays["first"]), int(arrays["last"]), width, height, tracks)
 
 
 _TRACK_ARRAYS = ("frames", "times", "boxes", "points3d", "points2d", "uncertainty", "score")

@@ -1,0 +1,144 @@
+"""From chunks of localizations to the motion of each person over the whole clip."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from backend.body.model import Body, CanonicalPoints
+from backend.fit.fitter import Fit, Fitter
+from backend.options import MocapOptions
+from backend.records import Camera, Chunk, JobError, TrackChunk, TrackMotion
+from blender_addon.frames import Frame
+
+SHORTEST_S = 0.25  # someone seen for less than this is not worth a body
+PREVIEW_FRAMES = 3  # fewer frames than this in a chunk wait for the final fit
+
+
+class Clip:
+    """What is known of the clip so far: its camera, frame times and chunks."""
+
+    def __init__(self, body: Body, points: CanonicalPoints, options: MocapOptions) -> None:
+        self.body, self.points, self.options = body, points, options
+        self.chunks: list[Chunk] = []
+        self.frames = 0
+        self._times: dict[int, float] = {}
+        self._fitter: Fitter | None = None
+        self._size: tuple[int, int] | None = None
+        self._betas: dict[int, np.ndarray] = {}
+
+    @property
+    def camera(self) -> Camera:
+        """The camera; known once a frame or a chunk was seen."""
+        return self.fitter.camera
+
+    @property
+    def fitter(self) -> Fitter:
+        if self._fitter is None:
+            assert self._size is not None, "no frame was seen yet"
+            self._fitter = Fitter(self.body, self.points, self.options.camera(*self._size))
+        return self._fitter
+
+    def see(self, frame: Frame) -> None:
+        """Take note of a frame. Raises JobError("bad_frame") when its size differs from the first one's."""
+        height, width = frame.image.shape[:2]
+        if self._size is None:
+            self._size = (width, height)
+        if self._size != (width, height):
+            w, h = self._size
+            raise JobError("bad_frame", f"Frame {frame.index} is {width}x{height}, but the clip began with {w}x{h}: "
+                           "convert the clip to one picture size.")  # fmt: skip
+        self.frames = max(self.frames, frame.index + 1)
+        self._times[frame.index] = frame.time_s
+
+    def add(self, chunk: Chunk) -> None:
+        """Keep a finished chunk."""
+        self._size = self._size or (chunk.width, chunk.height)
+        self.chunks.append(chunk)
+        self.frames = max(self.frames, chunk.last + 1)
+        for t in chunk.tracks:
+            self._times.update(zip(t.frames.tolist(), t.times.tolist(), strict=True))
+
+    def times(self, frames: np.ndarray) -> np.ndarray:
+        """Seconds of `frames`; what was not seen is interpolated between its neighbours."""
+        known = np.array(sorted(self._times))
+        return np.interp(frames, known, [self._times[int(i)] for i in known])
+
+    def track_ids(self) -> set[int]:
+        """Every id that any chunk holds."""
+        return {t.track for c in self.chunks for t in c.tracks}
+
+    def last_points(self) -> dict[int, np.ndarray]:
+        """Where each person was in the last frame seen: id -> (P, 2) pixels, for a tracker that resumes."""
+        if not self.chunks:
+            return {}
+        last = self.chunks[-1]
+        return {t.track: t.points2d[-1] for t in last.tracks if t.frames[-1] == last.last}
+
+    def preview(self, chunk: Chunk) -> list[TrackMotion]:
+        """A first motion of everyone in `chunk`, fitted to this chunk alone with the shape of their first chunk."""
+        out = []
+        for t in chunk.tracks:
+            if len(t.frames) < PREVIEW_FRAMES:
+                continue
+            fit = self.fit(t, self._betas.get(t.track))
+            self._betas.setdefault(t.track, fit.betas)
+            out.append(_motion(t, fit, self.body, final=False))
+        return out
+
+    def fit(self, track: TrackChunk, betas: np.ndarray | None = None) -> Fit:
+        """Fit the body to one track; NaN rows are bridged."""
+        return self.fitter.fit(track.points3d, track.points2d, track.uncertainty, track.times,
+                               betas=betas, smooth=self.options.smooth)  # fmt: skip
+
+
+def person_tracks(chunks: Sequence[Chunk]) -> list[TrackChunk]:
+    """One gapless TrackChunk per person over the whole clip, NaN where the person was not seen; short ones dropped.
+
+    Times in the gaps are interpolated; boxes too. When all tracks are short, the longest is kept.
+    """
+    rows: dict[int, list[TrackChunk]] = {}
+    for chunk in chunks:
+        for t in chunk.tracks:
+            rows.setdefault(t.track, []).append(t)
+    tracks = [_gapless(track, parts) for track, parts in sorted(rows.items())]
+    long = [t for t in tracks if t.times[-1] - t.times[0] >= SHORTEST_S]
+    return long or sorted(tracks, key=lambda t: -len(t.frames))[:1]
+
+
+def _gapless(track: int, parts: Sequence[TrackChunk]) -> TrackChunk:
+    seen = np.concatenate([p.frames for p in parts])
+    frames = np.arange(seen[0], seen[-1] + 1, dtype=np.int32)
+    row = seen - seen[0]
+
+    def spread(name: str) -> np.ndarray:
+        values = np.concatenate([getattr(p, name) for p in parts])
+        out = np.full((len(frames), *values.shape[1:]), np.nan, values.dtype)
+        out[row] = values
+        return out
+
+    def bridged(name: str) -> np.ndarray:
+        out = spread(name).reshape(len(frames), -1)
+        columns = [np.interp(frames, seen, out[row, k]) for k in range(out.shape[1])]
+        return np.stack(columns, 1).astype(out.dtype)
+
+    score = np.nan_to_num(spread("score"))
+    return TrackChunk(track, frames, bridged("times")[:, 0], bridged("boxes"), spread("points3d"),
+                      spread("points2d"), spread("uncertainty"), score)  # fmt: skip
+
+
+def assemble(clip: Clip, track: TrackChunk) -> TrackMotion:
+    """The final motion of one person: one shape, all frames tied in time."""
+    return _motion(track, clip.fit(track), clip.body, final=True)
+
+
+def _motion(track: TrackChunk, fit: Fit, body: Body, final: bool) -> TrackMotion:
+    expression = np.zeros((len(track.frames), body.n_expressions), np.float32)
+    return TrackMotion(track.track, track.frames, track.times, track.boxes, fit.pose, fit.trans, fit.betas,
+                       expression, fit.joints, fit.joint_uncertainty, final)  # fmt: skip
+
+
+def mean_uncertainty(motions: Sequence[TrackMotion]) -> float:
+    """Mean over people, frames and the 22 body joints, metres."""
+    return float(np.mean([m.joint_uncertainty[:, :22].mean() for m in motions]))

@@ -1,0 +1,94 @@
+"""What a job may be told: options with their defaults, checked in one place for the wire and the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from backend.body.load import load_body
+from backend.body.model import Body
+from backend.records import DEFAULT_FOV_DEG, Camera, JobError
+
+
+@dataclass(frozen=True)
+class MocapOptions:
+    """`localizer`: see `backend.nlf.localizer`; `max_people`: tracks at a time; `focal_px` or `fov_deg` (on the larger
+    side) if the lens is known, else 55°; `body`: path of a licensed SMPL-X file in place of the open body;
+    `smooth`: strength of the time term, 1 is normal, 0 none; `chunk`: frames per saved and sent piece;
+    `device`: auto, cpu, cuda, cuda:1, mps."""
+
+    localizer: str = "landmarks-heavy"
+    max_people: int = 4
+    fov_deg: float | None = None
+    focal_px: float | None = None
+    body: str | None = None
+    smooth: float = 1.0
+    chunk: int = 32
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        ranges = {
+            "max_people": (1, 32),
+            "fov_deg": (5, 170),
+            "focal_px": (10, 1e6),
+            "smooth": (0, 1000),
+            "chunk": (1, 1000),
+        }
+        for name, (low, high) in ranges.items():
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise JobError(
+                    "bad_options",
+                    f"The option '{name}' must lie between {low:g} and {high:g}, not {value:g}.",
+                )
+
+    @classmethod
+    def from_dict(cls, given: Mapping[str, object]) -> MocapOptions:
+        """Options from a JSON object. Raises JobError("bad_options") that names the key at fault."""
+        kinds = {"localizer": str, "max_people": int, "body": str, "chunk": int, "device": str}
+        known = {f.name for f in fields(cls)}
+        values: dict[str, object] = {}
+        for key, value in given.items():
+            if key not in known:
+                raise JobError(
+                    "bad_options", f"There is no option '{key}': choose from {', '.join(sorted(known))}."
+                )
+            if value is None and key in ("fov_deg", "focal_px", "body"):
+                continue
+            kind = kinds.get(key, float)
+            right = isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
+            if not right:
+                raise JobError("bad_options", f"The option '{key}' must be a {kind.__name__}, not {value!r}.")
+            values[key] = kind(value)
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, object]:
+        """A JSON object that `from_dict` takes back."""
+        return asdict(self)
+
+    def camera(self, width: int, height: int) -> Camera:
+        """The camera of a clip of `width` x `height` pixels."""
+        if self.focal_px is not None:
+            return Camera.from_focal(width, height, self.focal_px)
+        return Camera.from_fov(width, height, self.fov_deg if self.fov_deg is not None else DEFAULT_FOV_DEG)
+
+    def load_body(self) -> Body:
+        """The body that results refer to. Raises JobError("bad_body")."""
+        return load_body(Path(self.body) if self.body else None)
+
+
+def choose_device(name: str = "auto") -> str:
+    """`auto` -> cuda, then mps, then cpu; anything else is checked. Raises JobError("no_device")."""
+    import torch
+
+    mps = getattr(torch.backends, "mps", None)
+    have_mps = mps is not None and mps.is_available()
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "mps" if have_mps else "cpu"
+    kind = name.split(":")[0]
+    if kind == "cpu" or (kind == "cuda" and torch.cuda.is_available()) or (kind == "mps" and have_mps):
+        return name
+    raise JobError(
+        "no_device", f"The device '{name}' is not there: choose auto, or one of those that doctor lists."
+    )

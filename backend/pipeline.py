@@ -1,0 +1,142 @@
+"""The whole product on one screen: frame -> person -> points -> body -> motion, a generator of events.
+
+`mocap` pulls frames, follows the people in them, localizes their points, and gives back a `Chunk` (to be saved)
+and a first `TrackMotion` per person every `chunk` frames; when the clip ends, the final motion of each track.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+
+from backend.motion.assemble import Clip, assemble, mean_uncertainty, person_tracks
+from backend.nlf.localizer import create_localizer
+from backend.options import MocapOptions, choose_device
+from backend.people.crop import extract
+from backend.people.detect import PersonDetector
+from backend.people.track import PeopleTracker
+from backend.records import Camera, Chunk, Event, JobError, Notice, Progress, Summary, TrackChunk
+from blender_addon.frames import Frame
+
+
+class Stopwatch:
+    """Seconds spent in each stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] += time.perf_counter() - start
+
+
+def mocap(frames: Iterable[Frame], options: MocapOptions, *, total: int | None = None, resume: Sequence[Chunk] = (),
+          cancelled: Callable[[], bool] = lambda: False) -> Iterator[Event]:  # fmt: skip
+    """Run a job. `frames` come in order, from 0 or from the frame after the last of `resume`; `total` if known.
+
+    Yields Progress, Chunk, TrackMotion, Notice, and Summary last. Ends early without Summary when `cancelled()`.
+    Raises JobError with code no_frames, no_person, bad_options, bad_body, bad_weights or no_device.
+    """
+    watch = Stopwatch()
+    device = choose_device(options.device)
+    body = options.load_body()
+    localizer = create_localizer(options.localizer, body, device)
+    tracker = PeopleTracker(PersonDetector(device), max_people=options.max_people)
+    clip = Clip(body, localizer.native, options)
+    for chunk in resume:
+        clip.add(chunk)
+    tracker.restore(clip.last_points())
+    pending = _Pending(clip.frames)
+    source = iter(frames)
+    while True:
+        if cancelled():
+            return
+        with watch("decode"):
+            frame = next(source, None)
+        if frame is not None:
+            clip.see(frame)
+            with watch("people"):
+                rois = tracker.rois(frame.index, frame.image)
+                crops = [extract(frame.image, clip.camera, roi, localizer.side) for _, roi in rois]
+            with watch("points"):
+                seen = localizer.localize(crops, clip.camera)
+            with watch("people"):
+                for i, (track, _) in enumerate(rois):
+                    anchors = None if seen.anchors2d is None else seen.anchors2d[i]
+                    if tracker.update(track, seen.points2d[i], float(seen.score[i]), anchors):
+                        pending.add(track, frame, seen, i)
+            pending.last = frame.index
+            yield Progress("localize", frame.index + 1, total)
+        if pending.size and (frame is None or pending.size >= options.chunk):
+            chunk = pending.take(clip.camera)
+            clip.add(chunk)
+            yield chunk
+            if frame is not None:
+                with watch("body"):
+                    motions = clip.preview(chunk)
+                yield from motions
+        if frame is None:
+            break
+    if clip.frames == 0:
+        raise JobError("no_frames", "The clip has no frames: choose another file.")
+    tracks = person_tracks(clip.chunks)
+    if not tracks:
+        raise JobError("no_person", f"No person was found in the {clip.frames} frames: choose a clip that shows one from "
+                       "head to foot, or trim it to where someone is in view.")  # fmt: skip
+    motions = []
+    for done, track in enumerate(tracks):
+        if cancelled():
+            return
+        yield Progress("body", done, len(tracks))
+        with watch("body"):
+            motions.append(assemble(clip, track))
+        yield motions[-1]
+    yield Progress("body", len(tracks), len(tracks))
+    if dropped := clip.track_ids() - {m.track for m in motions}:
+        yield Notice(
+            f"{len(dropped)} glimpse(s) of someone, each shorter than a quarter of a second, were left out."
+        )
+    yield Summary(clip.frames, len(motions), dict(watch.seconds), mean_uncertainty(motions))
+
+
+class _Pending:
+    """Localizations not yet handed over as a chunk; `last`: index of the newest frame seen."""
+
+    def __init__(self, first: int) -> None:
+        self.first, self.last = first, first - 1
+        self._rows: dict[int, list[tuple]] = defaultdict(list)
+
+    @property
+    def size(self) -> int:
+        return self.last + 1 - self.first
+
+    def add(self, track: int, frame: Frame, seen, i: int) -> None:
+        points2d = seen.points2d[i]
+        low, high = np.nanmin(points2d, 0), np.nanmax(points2d, 0)
+        box = np.concatenate([low, high - low]).astype(np.float32)
+        row = (frame.index, frame.time_s, box, seen.points3d[i], points2d, seen.uncertainty[i], seen.score[i])
+        self._rows[track].append(row)
+
+    def take(self, camera: Camera) -> Chunk:
+        kinds = (np.int32, np.float64, *[np.float32] * 5)
+        tracks = [
+            TrackChunk(
+                track,
+                *(
+                    np.array(column, kind)
+                    for column, kind in zip(zip(*rows, strict=True), kinds, strict=True)
+                ),
+            )
+            for track, rows in sorted(self._rows.items())
+        ]
+        chunk = Chunk(self.first, self.last, camera.width, camera.height, tracks)
+        self.first, self._rows = self.last + 1, defaultdict(list)
+        return chunk
