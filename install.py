@@ -1,0 +1,165 @@
+"""Bodyfield's front door: python install.py demo | test | extension | doctor | setup.
+
+Standard library only; what stands behind it is in the folder installer/. Everything that gets installed goes
+into a virtual environment of its own, `.venv` beside this file, in the versions that pyproject.toml names.
+"""
+
+import sys
+
+if sys.version_info < (3, 11):  # noqa: UP036 - said in words to whoever starts this with an old Python
+    sys.exit(
+        "Bodyfield needs Python 3.11 or newer; best is 3.11, for which Blender's own Python module exists."
+    )
+
+import argparse
+import os
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+
+from installer import ROOT, SetupError
+from installer.blenders import ask, candidates, validate_extension
+from installer.demo import CLIP, FILES, run_demo
+from installer.environment import Environment, set_up, write_locator
+from installer.extension import PIP_PLATFORMS, build, this_platform
+from installer.pins import nvidia_gpu, pins
+
+PRODUCT = ("base", "blender")
+
+
+def setup(args: argparse.Namespace) -> int:
+    """Make the environment and tell Blender's add-on where it is."""
+    env = set_up(args, PRODUCT)
+    print(f"Bodyfield is set up in {env.folder}; Blender's add-on finds it through {write_locator(env)}.")
+    return 0
+
+
+def demo(args: argparse.Namespace) -> int:
+    """The whole road on one clip."""
+    video, out = Path(args.video).absolute(), Path(args.out).absolute()
+    if not video.exists():
+        raise SetupError(f"There is no file {video}: give the path of a video.")
+    if out.exists() and not out.is_dir():
+        raise SetupError(f"{out} is a file: give the name of a folder with --out.")
+    env = set_up(args, PRODUCT)
+    write_locator(env)
+    summary = run_demo(env, video, out, args.blender)
+    print(f"{summary['frames']} frames, {summary['people']} people, {summary['seconds_total']:.0f} s:")
+    for name in FILES:
+        print(f"  {out / name} ({(out / name).stat().st_size / 1e6:.2f} MB)")
+    return 0
+
+
+def test(args: argparse.Namespace) -> int:
+    """ruff and the whole test suite; pytest's own line is the last one."""
+    env = set_up(args, (*PRODUCT, "test"))
+    ruff = [str(env.python), "-m", "ruff"]
+    style = [
+        subprocess.run([*ruff, *more, "."], cwd=ROOT, check=False)
+        for more in (["check"], ["format", "--check"])
+    ]
+    tests = subprocess.run([str(env.python), "-m", "pytest", *args.pytest], cwd=ROOT, check=False)
+    return tests.returncode or max(run.returncode for run in style)
+
+
+def extension(args: argparse.Namespace) -> int:
+    """The zip that Blender installs, checked by Blender's own tool."""
+    wanted = args.platform or [this_platform(platform.system(), platform.machine())]
+    env = set_up(args, PRODUCT)
+    for name in PIP_PLATFORMS if "all" in wanted else dict.fromkeys(wanted):
+        package = build(env, name, Path(args.out).absolute())
+        validate_extension(env, package, args.blender)
+        print(f"{package} ({package.stat().st_size / 1e6:.1f} MB), accepted by Blender's own check")
+    return 0
+
+
+def doctor(args: argparse.Namespace) -> int:
+    """What is there and what is missing; works before set-up too."""
+    env = Environment(args)
+    python = ".".join(map(str, sys.version_info[:2]))
+    module = pins("blender")
+    blenders = [str(b) for b in map(ask, [Path(args.blender)] if args.blender else candidates()) if b]
+    print(f"Python {platform.python_version()} on {platform.platform()}")
+    print(f"NVIDIA GPU: {nvidia_gpu() or 'none found'}")
+    print(f"Free disk space: {shutil.disk_usage(ROOT).free / 1e9:.0f} GB")
+    print(f"Blender's Python module for Python {python}: {module[0] if module else 'there is none'}")
+    for line in blenders or ["no Blender found (--blender PATH names one)"]:
+        print(f"Blender: {line}")
+    missing = 0
+    if not module and not blenders:
+        print("Missing: run this with Python 3.11 or 3.13, or install Blender 4.2 or newer.")
+        missing = 1
+    if not env.python.exists() or not env.version("torch"):
+        print("Missing: nothing is installed yet; run 'python install.py setup'.")
+        return 1
+    print(f"Environment: {env.folder}", flush=True)
+    backend = subprocess.run([str(env.python), "-m", "backend", "doctor"], cwd=ROOT, check=False)
+    return backend.returncode or missing
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line; every option can be given as an environment variable BODYFIELD_<OPTION> too."""
+    shared = argparse.ArgumentParser(add_help=False)
+    group = shared.add_argument_group("where things come from and go")
+
+    def option(name: str, default: str | None = None, **more: str) -> None:
+        value = os.environ.get("BODYFIELD_" + name.upper().replace("-", "_"), default)
+        group.add_argument("--" + name, default=value, **more)
+
+    option(
+        "venv", str(ROOT / ".venv"), metavar="DIR", help="folder of the private environment (default: .venv)"
+    )
+    option("torch", metavar="VERSION", help="another version of PyTorch than the pinned one")
+    option("torch-index", metavar="URL", help="package index for PyTorch only")
+    option("index", metavar="URL", help="package index for everything")
+    option("wheels", metavar="DIR", help="install from this folder of wheels, without a network")
+    option("blender", metavar="PATH", help="use this Blender in place of Blender's Python module")
+
+    top = argparse.ArgumentParser(
+        prog="python install.py", description="Video in, an animated body in Blender out."
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(run, words: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(run.__name__, help=words, description=words, parents=[shared])
+        made.set_defaults(run=run)
+        return made
+
+    sub = command(
+        demo, "turn the shipped clip, or VIDEO, into demo_out/ (.fbx, .blend, overlay video, summary)"
+    )
+    sub.add_argument("video", nargs="?", default=str(CLIP), metavar="VIDEO")
+    sub.add_argument(
+        "--out", default="demo_out", metavar="DIR", help="where the results go (default: demo_out)"
+    )
+    sub = command(test, "check the style and run the whole test suite; other arguments go to pytest")
+    sub = command(extension, "build the zip that Blender installs")
+    sub.add_argument(
+        "--platform", action="append", choices=[*PIP_PLATFORMS, "all"], help="default: this machine's"
+    )
+    sub.add_argument("--out", default="dist", metavar="DIR", help="where the zip goes (default: dist)")
+    command(doctor, "say what is installed, which device will be used and what is missing")
+    command(setup, "only make the private environment")
+    return top
+
+
+def main(arguments: list[str]) -> int:
+    """Exit code: 0 done, 1 failed (one sentence on stderr), 2 wrong arguments, 130 stopped by Ctrl-C."""
+    top = parser()
+    args, rest = top.parse_known_args(arguments)
+    if rest and args.command != "test":
+        top.error(f"there is no option {rest[0]}")
+    args.pytest = [r for r in rest if r != "--"]
+    try:
+        return args.run(args)
+    except SetupError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopped; the same command goes on from here.", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,145 @@
+"""The demo: the whole road on one clip in one command, and nothing half-written when it fails."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from installer import ROOT, SetupError
+from installer.blenders import background_command, choose, packages
+from installer.environment import Environment
+from installer.terminal import Line, clock
+
+CLIP = ROOT / "tests" / "data" / "demo.mp4"
+FILES = ("demo.fbx", "demo.blend", "overlay.mp4", "summary.json")
+
+
+def run_demo(env: Environment, video: Path, out: Path, blender: str | None) -> dict:
+    """Video -> `out`/{demo.fbx, demo.blend, overlay.mp4, summary.json}; returns the summary."""
+    start = time.monotonic()
+    environ = {**os.environ, "BODYFIELD_PYTHON": str(env.python), "PYTHONUTF8": "1"}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder:
+        work = Path(folder)
+        summary = _mocap(env, video, work, blender, environ)
+        _overlay(env, video, summary, work / "overlay.mp4", environ)
+        summary["seconds_total"] = round(time.monotonic() - start, 2)
+        summary["versions"] = _versions(env, summary)
+        summary["bytes"] = {name: (work / name).stat().st_size for name in FILES[:-1]}
+        (work / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        out.mkdir(exist_ok=True)
+        for name in FILES:
+            (work / name).replace(out / name)
+    return summary
+
+
+def _mocap(env: Environment, video: Path, work: Path, blender: str | None, environ: dict[str, str]) -> dict:
+    """Run the add-on in Blender's Python module or in an installed one; returns what it says at its end."""
+    arguments = [str(video), "--out", str(work), "--name", "demo"]
+    if blender is None and env.version("bpy"):
+        command = [str(env.python), "-m", "blender_addon.headless", *arguments]
+    else:
+        program = choose(blender)
+        paths = [ROOT, packages(env, program)]
+        command = background_command(program, paths, "blender_addon.headless", arguments)
+    line = Line()
+    done: dict = {}
+
+    def hear(message: dict) -> None:
+        nonlocal done
+        if message.get("type") == "progress":
+            of, total, left = message.get("done", 0), message.get("total"), message.get("seconds_left")
+            detail = f"{of}/{total} frames" if total else f"{of} frames"
+            detail += f"  {clock(left)} left" if left is not None else ""
+            line.show(
+                str(message.get("stage", "Working")).capitalize(), of / total if total else None, detail
+            )
+        elif message.get("type") == "warning":
+            line.end()
+            print(message["text"], file=sys.stderr)
+        elif message.get("type") == "done":
+            done = dict(message["summary"])
+
+    try:
+        run_child(command, environ, "The demo", hear)
+    finally:
+        line.end()
+    if not done:
+        raise SetupError(
+            "The add-on ended without a result: run 'python install.py doctor' and see what is missing."
+        )
+    return done
+
+
+def _overlay(env: Environment, video: Path, summary: dict, out: Path, environ: dict[str, str]) -> None:
+    line = Line()
+    line.show("Drawing the overlay")
+    command = [
+        str(env.python),
+        "-m",
+        "backend",
+        "overlay",
+        str(video),
+        "--job",
+        str(summary["job"]),
+        "--out",
+        str(out),
+    ]
+    try:
+        run_child(command, environ, "Drawing the overlay", lambda message: None)
+    finally:
+        line.end()
+
+
+def run_child(command: Sequence[str], environ: dict[str, str], what: str, hear) -> None:
+    """Run a child that prints JSON lines; `hear` gets each object. Raises SetupError with its own last words.
+
+    On Ctrl-C the child, which the terminal told too, gets ten seconds to end in order.
+    """
+    error, words = None, []
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+        env=environ,
+        cwd=ROOT,
+    ) as child:
+        try:
+            for text in child.stdout:
+                with contextlib.suppress(ValueError):
+                    message = json.loads(text)
+                    if isinstance(message, dict):
+                        error = message.get("text") if message.get("type") == "error" else error
+                        hear(message)
+                        continue
+                words = [*words[-40:], text.rstrip()]
+        except BaseException:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(10)
+            child.terminate()
+            raise
+    if child.returncode:
+        last = next((w for w in reversed(words) if w.strip()), "it left no word")
+        raise SetupError(error or f"{what} stopped (exit code {child.returncode}): {last}")
+
+
+def _versions(env: Environment, summary: dict) -> dict[str, str]:
+    names = ("torch", "numpy", "opencv-python-headless", "pyzmq", "av")
+    found = {name: env.version(name) or "" for name in names}
+    return {
+        "blender": summary.pop("blender", ""),
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        **found,
+    }
