@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The armature: one bone a joint, head at the joint, tail along +Z.
+
+With that tail and no roll a bone's rest axes are SMPL-X's axes (x left, y up, z forward), so an SMPL-X rotation
+vector *is* the pose bone's rotation, and the pelvis bone's location is metres in SMPL-X axes.
+"""
+
+import bpy
+import numpy as np
+
+from ..axes import smpl_to_blender
+from .rest import RestBody
+
+LONGEST_BONE = 0.1
+SHORTEST_BONE = 0.01
+
+
+def new_armature(name: str, rest: RestBody) -> bpy.types.Armature:
+    """A new armature with the bones of `rest`; not linked to anything yet.
+
+    Bones can be made in edit mode only. That happens on a temporary object in a temporary scene, so the
+    user's mode, selection and active object stay as they are.
+    """
+    armature = bpy.data.armatures.new(name)
+    scene = bpy.data.scenes.new("Bodyfield temporary")
+    holder = bpy.data.objects.new("Bodyfield temporary", armature)
+    try:
+        scene.collection.objects.link(holder)
+        layer = scene.view_layers[0]
+        layer.objects.active = holder
+        with bpy.context.temp_override(scene=scene, view_layer=layer, object=holder, active_object=holder):
+            bpy.ops.object.mode_set(mode="EDIT")
+            _add_bones(armature, rest)
+            bpy.ops.object.mode_set(mode="OBJECT")
+    finally:
+        bpy.data.objects.remove(holder)
+        bpy.data.scenes.remove(scene)
+    armature.show_axes = False
+    return armature
+
+
+def _add_bones(armature: bpy.types.Armature, rest: RestBody) -> None:
+    heads = smpl_to_blender(rest.joints)
+    lengths = _bone_lengths(rest)
+    bones = []
+    for name, head, length, parent in zip(rest.joint_names, heads, lengths, rest.parents, strict=True):
+        bone = armature.edit_bones.new(name)
+        bone.head = head
+        bone.tail = (head[0], head[1], head[2] + length)
+        bone.roll = 0.0
+        bone.parent = bones[parent] if parent >= 0 else None
+        bones.append(bone)
+
+
+def _bone_lengths(rest: RestBody) -> np.ndarray:
+    """(55,) metres: only for the eye, half the way to the parent so that fingers get small bones."""
+    to_parent = np.linalg.norm(rest.joints[1:] - rest.joints[rest.parents[1:]], axis=-1)
+    return np.clip(np.concatenate([[LONGEST_BONE], 0.5 * to_parent]), SHORTEST_BONE, LONGEST_BONE)

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A Blender camera with the clip's intrinsics, the footage behind it, and the scene's size, rate and range."""
+
+import math
+from pathlib import Path
+
+import bpy
+
+from ..job import CameraInfo
+from ..timing import FIRST_FRAME, blender_rate
+
+SENSOR_MM = 36.0
+
+
+def set_intrinsics(camera: bpy.types.Camera, info: CameraInfo) -> None:
+    """Lens and shift of `camera` so that it projects like `info` at a picture of info.width x info.height.
+
+    Blender measures shift in sensor widths (HORIZONTAL fit) from the picture's middle, which lies at pixel
+    ((W - 1) / 2, (H - 1) / 2); shifting the camera right or up moves its picture left or down.
+    """
+    camera.type = "PERSP"
+    camera.sensor_fit = "HORIZONTAL"
+    camera.sensor_width = SENSOR_MM
+    camera.lens_unit = "MILLIMETERS"
+    camera.lens = info.fx * SENSOR_MM / info.width
+    camera.shift_x = ((info.width - 1) / 2 - info.cx) / info.width
+    # Vertical shift is counted in widths of the picture as shown, where pixels may not be square.
+    camera.shift_y = (info.cy - (info.height - 1) / 2) / info.width * (info.fx / info.fy)
+    camera.clip_start, camera.clip_end = 0.01, 1000.0
+
+
+def place_camera(ob: bpy.types.Object, height: float) -> None:
+    """Put the camera where camera space begins: at the origin, looking along +Y, raised by `height` metres."""
+    ob.rotation_mode = "XYZ"
+    ob.rotation_euler = (math.pi / 2, 0.0, 0.0)
+    ob.location = (0.0, 0.0, height)
+
+
+def set_picture(scene: bpy.types.Scene, info: CameraInfo) -> None:
+    """Render size of the clip; a pixel aspect where fx and fy differ (Blender wants both numbers >= 1)."""
+    scene.render.resolution_x, scene.render.resolution_y = info.width, info.height
+    scene.render.resolution_percentage = 100
+    scene.render.pixel_aspect_x = max(1.0, info.fy / info.fx)
+    scene.render.pixel_aspect_y = max(1.0, info.fx / info.fy)
+
+
+def set_time(scene: bpy.types.Scene, fps: float, last_frame: int) -> None:
+    """Rate of the clip (29.97 is 30 / 1.001) and the range from its first to its last picture."""
+    scene.render.fps, scene.render.fps_base = blender_rate(fps)
+    scene.frame_start, scene.frame_end = FIRST_FRAME, max(FIRST_FRAME, last_frame)
+
+
+def show_footage(camera: bpy.types.Camera, file: Path, size: tuple[int, int]) -> bool:
+    """Show the clip behind everything in the camera's view; False when Blender cannot show it upright.
+
+    `file`: the movie, or the first picture of a sequence; `size`: (width, height) of the upright picture.
+    """
+    try:
+        clip = bpy.data.movieclips.load(str(file), check_existing=True)
+    except RuntimeError:
+        return False
+    clip.frame_start = FIRST_FRAME
+    clip.frame_offset = 0
+    if size[0] != size[1] and tuple(clip.size) == size[::-1]:
+        # Before 4.5 Blender did not obey the display matrix of phone videos.
+        return False
+    background = next((b for b in camera.background_images if b.source == "MOVIE_CLIP"), None)
+    background = background or camera.background_images.new()
+    background.source = "MOVIE_CLIP"
+    background.clip = clip
+    background.display_depth = "BACK"
+    background.frame_method = "STRETCH"
+    background.alpha = 1.0
+    camera.show_background_images = True
+    return True

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Writes animation curves in bulk, and keeps what the user keyed.
+
+Keys made here are LINEAR and of the type GENERATED. A later run replaces them and leaves every other key alone.
+Blender leaves the type GENERATED on a key whose value the user overwrites, so each key made here also carries a
+copy of its value in `back` (a parameter of the "Back" easing, unused by LINEAR keys): a GENERATED key that no
+longer equals its copy was edited, and is the user's.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import bpy
+import numpy as np
+
+from ..axes import continuous
+
+_SAME_FRAME = 1e-3
+_INT_FIELDS = ("type", "interpolation", "easing", "handle_left_type", "handle_right_type")
+_FLOAT_FIELDS = ("back", "amplitude", "period")
+_POINT_FIELDS = ("co", "handle_left", "handle_right")
+
+
+@dataclass(frozen=True, eq=False)
+class Channel:
+    """One animated property: `path` from the owner, `values`: (n, k) its k components over n frames, `group`:
+    name in the dope sheet, `quaternion`: the k = 4 components are w, x, y, z of a rotation."""
+
+    path: str
+    values: np.ndarray
+    group: str = ""
+    quaternion: bool = False
+
+
+def bone_path(bone: str, prop: str) -> str:
+    """The data path of a pose bone's property."""
+    return f'pose.bones["{bpy.utils.escape_identifier(bone)}"].{prop}'
+
+
+def write_keys(
+    owner: bpy.types.ID, name: str, channels: Sequence[Channel], frames: np.ndarray
+) -> bpy.types.Action:
+    """Key `channels` at the scene `frames` (n,), in the owner's action (a new one called `name` if it has none).
+
+    -> the action. Earlier GENERATED keys of these channels are replaced; the user's keys stay, also where they
+    stand on a frame of ours.
+    """
+    action, bag = _channelbag(owner, name)
+    known = {(curve.data_path, curve.array_index): curve for curve in bag.fcurves}
+    frames = np.asarray(frames, np.float32)
+    for channel in channels:
+        values = continuous(channel.values) if channel.quaternion else np.asarray(channel.values)
+        found = [known.get((channel.path, i)) for i in range(values.shape[1])]
+        kept = [_users_keys(curve) if curve else None for curve in found]
+        if channel.quaternion and any(keys is not None for keys in kept):
+            values = values * _users_sign(kept, frames, values)
+        for i, (curve, keys) in enumerate(zip(found, kept, strict=True)):
+            curve = curve or _new_curve(bag, channel.path, i, channel.group)
+            _fill(curve, frames, np.ascontiguousarray(values[:, i], np.float32), keys)
+    return action
+
+
+def users_key_count(owner: bpy.types.ID) -> int:
+    """How many keys of the owner's action are not ours (or were edited)."""
+    data = owner.animation_data
+    if data is None or data.action is None:
+        return 0
+    counts = (_users_keys(curve) for curve in _channelbag(owner, data.action.name)[1].fcurves)
+    return sum(len(keys["type"]) for keys in counts if keys is not None)
+
+
+def _channelbag(owner: bpy.types.ID, name: str):
+    """(action, what holds the owner's `fcurves` and `groups`), made when missing.
+
+    From Blender 4.4 on an action has a slot for each owner and a channelbag for each slot; before, the action
+    itself holds the curves.
+    """
+    data = owner.animation_data or owner.animation_data_create()
+    if data.action is None:
+        data.action = bpy.data.actions.new(name)
+    action = data.action
+    if bpy.app.version < (4, 4, 0):
+        return action, action
+    if data.action_slot is None:
+        fitting = [slot for slot in action.slots if slot.target_id_type in (owner.id_type, "UNSPECIFIED")]
+        data.action_slot = fitting[0] if fitting else action.slots.new(id_type=owner.id_type, name=owner.name)
+    layer = action.layers[0] if action.layers else action.layers.new("Layer")
+    strip = layer.strips[0] if layer.strips else layer.strips.new(type="KEYFRAME")
+    return action, strip.channelbag(data.action_slot, ensure=True)
+
+
+def _new_curve(bag, path: str, index: int, group: str) -> bpy.types.FCurve:
+    if bpy.app.version >= (5, 0, 0):
+        return bag.fcurves.new(path, index=index, group_name=group)
+    if bpy.app.version < (4, 4, 0):
+        return bag.fcurves.new(path, index=index, action_group=group)
+    curve = bag.fcurves.new(path, index=index)
+    if group:
+        curve.group = bag.groups.get(group) or bag.groups.new(group)
+    return curve
+
+
+def _enum(prop: str, name: str) -> int:
+    return bpy.types.Keyframe.bl_rna.properties[prop].enum_items[name].value
+
+
+def _users_keys(curve: bpy.types.FCurve) -> dict[str, np.ndarray] | None:
+    """All fields of those keys that the user made or edited; None when there are none."""
+    points = curve.keyframe_points
+    count = len(points)
+    types, values, copies = (
+        np.empty(count, np.int32),
+        np.empty(2 * count, np.float32),
+        np.empty(count, np.float32),
+    )
+    points.foreach_get("type", types)
+    points.foreach_get("co", values)
+    points.foreach_get("back", copies)
+    users = (types != _enum("type", "GENERATED")) | (values[1::2] != copies)
+    if not users.any():
+        return None
+    out = {}
+    for field in (*_INT_FIELDS, *_FLOAT_FIELDS, *_POINT_FIELDS):
+        array = np.empty((count, 2) if field in _POINT_FIELDS else count, _dtype(field))
+        points.foreach_get(field, array.ravel())
+        out[field] = array[users]
+    return out
+
+
+def _dtype(field: str) -> type:
+    return np.int32 if field in _INT_FIELDS else np.float32
+
+
+def _users_sign(kept: list[dict | None], frames: np.ndarray, values: np.ndarray) -> float:
+    """The sign (q and -q are one rotation) with which new quaternions (n, 4) join the user's keys best."""
+    agreement = 0.0
+    for component, keys in enumerate(kept):
+        if keys is not None:
+            at, value = keys["co"].T
+            agreement += float(np.sum(np.interp(at, frames, values[:, component]) * value))
+    return -1.0 if agreement < 0 else 1.0
+
+
+def _fill(curve: bpy.types.FCurve, frames: np.ndarray, values: np.ndarray, kept: dict | None) -> None:
+    """Make the curve hold exactly these keys and the user's `kept` ones."""
+    if kept is not None:
+        free = np.abs(frames[:, None] - kept["co"][None, :, 0]).min(1) > _SAME_FRAME
+        frames, values = frames[free], values[free]
+    points = curve.keyframe_points
+    count = len(frames) + (0 if kept is None else len(kept["co"]))
+    if len(points) != count:
+        points.clear()
+        points.add(count)
+    fields = {
+        "co": np.stack([frames, values], -1),
+        "back": values,
+        "type": np.full(len(frames), _enum("type", "GENERATED"), np.int32),
+        "interpolation": np.full(len(frames), _enum("interpolation", "LINEAR"), np.int32),
+    }
+    if kept is not None:
+        order = np.argsort(np.concatenate([frames, kept["co"][:, 0]]), kind="stable")
+        fields |= _default_fields(fields)
+        fields = {name: np.concatenate([array, kept[name]])[order] for name, array in fields.items()}
+    for name, array in fields.items():
+        points.foreach_set(name, np.ascontiguousarray(array).ravel())
+    curve.update()
+
+
+def _default_fields(fields: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The remaining fields of our keys, needed only where the user's keys stand among them."""
+    co, count = fields["co"], len(fields["co"])
+    automatic = np.full(count, _enum("handle_left_type", "AUTO_CLAMPED"), np.int32)
+    return {
+        "handle_left": co,
+        "handle_right": co,
+        "handle_left_type": automatic,
+        "handle_right_type": automatic,
+        "easing": np.full(count, _enum("easing", "AUTO"), np.int32),
+        "amplitude": np.full(count, 0.8, np.float32),
+        "period": np.full(count, 4.1, np.float32),
+    }
