@@ -37,8 +37,8 @@ SILENCE_S = 30.0
 """Seconds of pumping without any answer after which the backend counts as dead."""
 MOST_COUNTED_S = 1.0
 """A pause between two pumps (Blender renders, a file dialog is open) counts as no more than this."""
-FATAL = ("bad_token", "no_hello", "version", "stopped")
-"""Codes of errors that concern the whole connection."""
+REFUSED = ("bad_token", "no_hello", "version")
+"""Codes of errors after which the backend will not speak with this client."""
 
 
 class Client:
@@ -122,8 +122,7 @@ class Client:
             # With linger 0 an unsent goodbye is dropped at once, so it is given a moment.
             self._socket.setsockopt(zmq.LINGER, 200)
             self._say("bye", stop=stop)
-            self.error = "The connection to the backend was closed."
-        self._fail_all("The connection to the backend was closed")
+            self._lost("The connection to the backend was closed")
         self._socket.disable_monitor()
         self._monitor.close(0)
         self._socket.close()
@@ -200,12 +199,14 @@ class Client:
             self._last_heard = message.seq
             if message.type == "capabilities":
                 self.capabilities = message.fields
-            elif message.type == "error" and message.fields.get("code") in FATAL:
-                self._lost(message.want("text", str).rstrip("."))
+            elif message.type == "error" and message.fields.get("code") in REFUSED:
+                self._refused(message.want("text", str))
+            elif message.type == "error" and message.fields.get("code") == "stopped":
+                self._lost("The backend was stopped")
             elif message.type != "pong" and not any(job._take(message) for job in self.jobs):
                 raise wire.WireError("A message is for no job of ours.")
         except wire.VersionError as error:
-            self._lost(str(error).rstrip("."))
+            self._refused(str(error))
         except wire.WireError:
             self.ignored += 1
 
@@ -224,10 +225,14 @@ class Client:
             self._say("ping")
 
     def _lost(self, reason: str) -> None:
-        """The connection is of no use any more: nothing is sent, every job fails with one sentence."""
+        """The backend has gone: nothing more is sent, every job fails and can be resumed."""
         self.error = f"{reason}."
-        self._fail_all(reason)
-
-    def _fail_all(self, reason: str) -> None:
         for job in self.jobs:
             job._fail(reason)
+
+    def _refused(self, sentence: str) -> None:
+        """The backend will not have us: nothing more is sent, every job fails with its sentence."""
+        self.error = sentence
+        for job in self.jobs:
+            if not job.finished:
+                job._end("failed", sentence)

@@ -1,0 +1,77 @@
+"""Bodies and motions as the arrays and fields of wire messages. Pure functions."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from backend.records import Camera, Summary, TrackMotion
+from blender_addon import wire
+
+if TYPE_CHECKING:
+    from backend.body.model import Body
+
+MAX_INFLUENCES = 8
+"""Most joints that move one vertex on the wire; game engines take no more either."""
+
+LICENCE_NOTES = {
+    "open": "The built-in body is made from MakeHuman data under CC0: its results may be used for anything.",
+    "smplx": "This body is your own SMPL-X file: its licence also covers meshes and files made from it.",
+}
+
+
+def body_said(body: Body) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Arrays and fields of a `body` message."""
+    index, value = sparse_weights(body.weights)
+    arrays = {"weights_index": index, "weights_value": value}
+    for name in wire.BODY:
+        if name not in arrays:
+            arrays[name] = getattr(body, name)
+    fields = {
+        "name": body.name,
+        "joint_names": list(body.joint_names),
+        "licence_note": LICENCE_NOTES.get(body.name, "Mind the licence of the body file."),
+    }
+    return _typed(arrays, wire.BODY), fields
+
+
+def result_said(motion: TrackMotion, camera: Camera) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Arrays and fields of a `result` message."""
+    arrays = _typed({name: getattr(motion, name) for name in wire.RESULT}, wire.RESULT)
+    lens = {"width": int(camera.width), "height": int(camera.height)}
+    for name, (row, column) in {"fx": (0, 0), "fy": (1, 1), "cx": (0, 2), "cy": (1, 2)}.items():
+        lens[name] = float(camera.K[row, column])
+    return arrays, {"track": int(motion.track), "final": bool(motion.final), "camera": lens}
+
+
+def summary_said(summary: Summary) -> dict[str, Any]:
+    """A summary as JSON; what is not a number becomes null."""
+    return _finite(asdict(summary))
+
+
+def sparse_weights(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`weights`: (V, J) -> joint indices (V, K) int16 and weights (V, K) float32, the heaviest first.
+
+    K is the most joints that any vertex has, at most MAX_INFLUENCES; rows sum to 1 again.
+    """
+    count = int(min(MAX_INFLUENCES, max(1, (weights > 0).sum(1).max(initial=1))))
+    index = np.argsort(-weights, axis=1, kind="stable")[:, :count]
+    value = np.take_along_axis(weights, index, 1)
+    return index.astype(np.int16), (value / value.sum(1, keepdims=True)).astype(np.float32)
+
+
+def _typed(arrays: dict[str, np.ndarray], spec: wire.Spec) -> dict[str, np.ndarray]:
+    return {name: np.ascontiguousarray(array, spec[name][0]) for name, array in arrays.items()}
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, (float, np.floating)):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, np.integer):
+        return int(value)
+    return value
