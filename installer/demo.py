@@ -82,17 +82,7 @@ def _mocap(env: Environment, video: Path, work: Path, blender: str | None, envir
 def _overlay(env: Environment, video: Path, summary: dict, out: Path, environ: dict[str, str]) -> None:
     line = Line()
     line.show("Drawing the overlay")
-    command = [
-        str(env.python),
-        "-m",
-        "backend",
-        "overlay",
-        str(video),
-        "--job",
-        str(summary["job"]),
-        "--out",
-        str(out),
-    ]
+    command = [str(env.python), "-m", "backend", "overlay", str(summary["job"]), str(video), "-o", str(out)]
     try:
         run_child(command, environ, "Drawing the overlay", lambda message: None)
     finally:

@@ -16,7 +16,7 @@ SHARED = {"wire", "axes", "frames"}
 BLENDER = ("bpy", "bpy_extras", "bmesh", "mathutils", "gpu")
 BPY_PLACES = {"__init__.py", "headless.py", "scene", "ops", "ui"}
 LEVELS = [
-    ("__init__", "records", "lifeline"),
+    ("__init__", "records", "lifeline", "news"),
     ("body", "home"),
     ("options", "fit", "assets"),
     ("nlf",),
@@ -24,6 +24,7 @@ LEVELS = [
     ("pipeline",),
     ("jobs", "messages", "eta", "overlay", "evaluate", "train"),
     ("worker",),
+    ("runs",),
     ("server", "bench"),
     ("commands",),
     ("__main__",),
