@@ -60,12 +60,12 @@ class OverlayPainter:
         self.tensors = body.to("cpu")
         self.points = body.vertices_as_points(self.rows)
         self.edges = [(int(p), j) for j, p in enumerate(body.parents) if p >= 0 and j < 22]
-        hips = np.concatenate([m.joints[:, 0] for m in motions])
-        self.middle = np.median(hips, 0)
-        reach = np.percentile(
-            np.abs(np.concatenate([m.joints[:, :22].reshape(-1, 3) for m in motions]) - self.middle), 99
-        )
-        self.px_per_m = 0.45 * min(self.side, self.height) / max(reach, 0.5)
+        # The side view shows whoever is longest in the picture; others may be far behind.
+        main = max(motions, key=lambda m: len(m.frames)).joints[:, :22]
+        low, high = np.percentile(main.reshape(-1, 3), [1, 99], axis=0)
+        self.middle = (low + high) / 2
+        reach = max(float((high - low)[1:].max()) / 2, 0.5) * 1.25
+        self.px_per_m = 0.5 * min(self.side, self.height) / reach
 
     def paint(self, frame: Frame) -> np.ndarray:
         """(height, width + side, 3) uint8 RGB."""
@@ -127,12 +127,10 @@ def write_overlay(frames: Iterable[Frame], painter: OverlayPainter, out: Path, f
             stream.width, stream.height = painter.width + painter.side, painter.height
             stream.pix_fmt, stream.options = "yuv420p", {"crf": "23", "preset": "veryfast"}
             stream.codec_context.time_base = Fraction(1, _TICKS)
-            count = 0
-            for frame in frames:
+            for count, frame in enumerate(frames, 1):
                 picture = av.VideoFrame.from_ndarray(painter.paint(frame), format="rgb24")
                 picture.pts, picture.time_base = round(frame.time_s * _TICKS), Fraction(1, _TICKS)
                 container.mux(stream.encode(picture))
-                count += 1
                 yield count
             container.mux(stream.encode())
         part.replace(out)

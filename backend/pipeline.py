@@ -53,7 +53,7 @@ def mocap(frames: Iterable[Frame], options: MocapOptions, *, total: int | None =
     clip = Clip(body, localizer.native, options)
     for chunk in resume:
         clip.add(chunk)
-    tracker.restore(clip.last_points())
+    tracker.restore(clip.last_points(), clip.frames - 1, max(clip.track_ids(), default=0))
     pending = _Pending(clip.frames)
     source = iter(frames)
     while True:
@@ -71,12 +71,15 @@ def mocap(frames: Iterable[Frame], options: MocapOptions, *, total: int | None =
             with watch("people"):
                 for i, (track, _) in enumerate(rois):
                     anchors = None if seen.anchors2d is None else seen.anchors2d[i]
-                    if tracker.update(track, seen.points2d[i], float(seen.score[i]), anchors):
-                        pending.add(track, frame, seen, i)
+                    tracker.update(track, seen.points2d[i], float(seen.score[i]), anchors)
+                counted = tracker.settle()
+            for i, (track, _) in enumerate(rois):
+                if track in counted:
+                    pending.add(track, frame, seen, i)
             pending.last = frame.index
             yield Progress("localize", frame.index + 1, total)
         if pending.size and (frame is None or pending.size >= options.chunk):
-            chunk = pending.take(clip.camera)
+            chunk = pending.take(clip.camera, tracker.ghosts)
             clip.add(chunk)
             yield chunk
             if frame is not None:
@@ -87,23 +90,23 @@ def mocap(frames: Iterable[Frame], options: MocapOptions, *, total: int | None =
             break
     if clip.frames == 0:
         raise JobError("no_frames", "The clip has no frames: choose another file.")
-    tracks = person_tracks(clip.chunks)
-    if not tracks:
-        raise JobError("no_person", f"No person was found in the {clip.frames} frames: choose a clip that shows one from "
-                       "head to foot, or trim it to where someone is in view.")  # fmt: skip
+    tracks = person_tracks(clip.chunks, tracker.ghosts)
     motions = []
     for done, track in enumerate(tracks):
         if cancelled():
             return
         yield Progress("body", done, len(tracks))
         with watch("body"):
-            motions.append(assemble(clip, track))
-        yield motions[-1]
+            motion = assemble(clip, track)
+        if motion is not None:
+            motions.append(motion)
+            yield motion
     yield Progress("body", len(tracks), len(tracks))
-    if dropped := clip.track_ids() - {m.track for m in motions}:
-        yield Notice(
-            f"{len(dropped)} glimpse(s) of someone, each shorter than a quarter of a second, were left out."
-        )
+    if not motions:
+        text = f"No person was found in the {clip.frames} frames: choose a clip that shows one from head to foot."
+        raise JobError("no_person", text)
+    if dropped := len(clip.track_ids() - tracker.ghosts) - len(motions):
+        yield Notice(f"{dropped} find(s) that were too short or did not look like a person were left out.")
     yield Summary(clip.frames, len(motions), dict(watch.seconds), mean_uncertainty(motions))
 
 
@@ -125,7 +128,8 @@ class _Pending:
         row = (frame.index, frame.time_s, box, seen.points3d[i], points2d, seen.uncertainty[i], seen.score[i])
         self._rows[track].append(row)
 
-    def take(self, camera: Camera) -> Chunk:
+    def take(self, camera: Camera, ghosts: set[int]) -> Chunk:
+        """All that was added since the last call, but for `ghosts`, who turned out to be nobody."""
         kinds = (np.int32, np.float64, *[np.float32] * 5)
         tracks = [
             TrackChunk(
@@ -136,6 +140,7 @@ class _Pending:
                 ),
             )
             for track, rows in sorted(self._rows.items())
+            if track not in ghosts
         ]
         chunk = Chunk(self.first, self.last, camera.width, camera.height, tracks)
         self.first, self._rows = self.last + 1, defaultdict(list)

@@ -92,7 +92,7 @@ class TrackChunk:
 
 @dataclass
 class Chunk:
-    """All that was seen in the frames [first, last] of a clip of `width` x `height`; the unit of saving and resuming."""
+    """All that was seen in frames [first, last] of a clip of `width` x `height`; the unit of saving and resuming."""
 
     first: int
     last: int

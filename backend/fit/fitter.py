@@ -23,6 +23,7 @@ DEPTH_FACTOR = 2.0  # a single camera sees depth this much worse than the other 
 IMAGE_FACTOR = (
     0.35  # … and where a point is in the picture this much better than its place relative to the others
 )
+UNSEEN_M = 1.0  # metres by which someone may be elsewhere than where the neighbouring frames put him
 CORRELATION_S = 0.12  # errors of neighbouring frames are alike for about this long
 
 
@@ -63,12 +64,10 @@ class Fitter:
         sigma = np.maximum(uncertainty.astype(np.float64), 1e-4)
         known3 = np.isfinite(points3d).all(-1) & np.isfinite(sigma)
         known2 = np.isfinite(rays).all(-1) & np.isfinite(sigma)
-        depth = (
-            np.nanmedian(np.where(known3, points3d[..., 2], np.nan), axis=1, keepdims=True)
-            if len(times)
-            else 1.0
-        )
-        depth = np.where(np.isfinite(depth), np.maximum(depth, 0.2), 3.0)
+        depth = np.full((len(times), 1), 3.0)
+        rows = known3.any(1)
+        z = np.where(known3, points3d[..., 2], np.nan)
+        depth[rows] = np.maximum(np.nanmedian(z[rows], axis=1, keepdims=True), 0.2)
         w3 = np.where(known3, sigma**-2, 0.0)[..., None] * np.array([1, 1, DEPTH_FACTOR**-2])
         w2 = np.where(known2, (IMAGE_FACTOR * sigma / depth) ** -2, 0.0)
         return Observations(
@@ -115,10 +114,13 @@ class Fitter:
         """
         where = PointModel(self.body, points, self.model.num_betas)
         positions, sigmas = [], []
+        floor = torch.full((UNKNOWNS,), 1e-4, dtype=torch.float64)
+        floor[-3:] = UNSEEN_M**-2
+        floor[:3] = 1.0
         for s in range(0, len(state.root), 256):
             part = State(state.rotations[s : s + 256], state.root[s : s + 256], state.betas)
             H = terms(self.model, obs.select(slice(s, s + 256)), self.prior, part).H
-            cov = torch.linalg.inv(H + 1e-4 * torch.eye(UNKNOWNS, dtype=H.dtype))
+            cov = torch.linalg.inv(H + torch.diag(floor))
             posed = where.pose(part)
             J = where.jacobian_pose(part, posed)
             trace = torch.einsum("npcd,nde,npce->np", J, cov, J)

@@ -16,7 +16,8 @@ from backend.fit.prior import BODY_JOINTS
 
 @dataclass
 class State:
-    """`rotations`: (n, 55, 3, 3) parent-relative; `root`: (n, 3) pelvis position, camera space, metres; `betas`: (nb,)."""
+    """`rotations`: (n, 55, 3, 3) parent-relative; `root`: (n, 3) pelvis position, camera space, metres;
+    `betas`: (nb,)."""
 
     rotations: torch.Tensor
     root: torch.Tensor

@@ -43,7 +43,8 @@ class Observations:
 
 @dataclass
 class Terms:
-    """`cost`: (n,); with derivatives: `H`: (n, 69, 69), `g`: (n, 69), `Hb`: (n, 69, nb), `Hbb`: (n, nb, nb), `gb`: (n, nb)."""
+    """`cost`: (n,); with derivatives: `H`: (n, 69, 69), `g`: (n, 69), `Hb`: (n, 69, nb), `Hbb`: (n, nb, nb),
+    `gb`: (n, nb)."""
 
     cost: torch.Tensor
     H: torch.Tensor | None = None

@@ -34,7 +34,7 @@ def left_jacobian_inverse(rotvec: torch.Tensor) -> torch.Tensor:
 
 
 def kabsch(source: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Rotation (B, 3, 3) that best turns `source` (B, P, 3) into `target` (B, P, 3), both centred by `weight` (B, P)."""
+    """Rotation (B, 3, 3) that best turns `source` (B, P, 3) into `target` (B, P, 3), centred by `weight` (B, P)."""
     w = (weight / weight.sum(-1, keepdim=True).clamp_min(1e-12))[..., None]
     a, b = source - (w * source).sum(1, keepdim=True), target - (w * target).sum(1, keepdim=True)
     u, _, vh = torch.linalg.svd((w * b).transpose(1, 2) @ a)

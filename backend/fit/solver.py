@@ -21,7 +21,10 @@ from backend.fit.smoothing import densities, second_differences, solve_smooth, t
 SHAPE_FRAMES = 64  # an even sample of this many frames settles the shape
 WINDOW, OVERLAP = 400, 60  # frames solved together, and shared by neighbours
 MAX_TURN = 0.6  # rad a joint may turn in one step
-BETA_SIGMA = 1.5  # spread of the shape coefficients expected of real people
+BETA_SIGMA = 1.0  # spread of the shape coefficients among people
+SHAPE_EVIDENCE = (
+    4.0  # a localizer errs alike in every frame: all of them say as much of the shape as this many
+)
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,7 @@ def solve_alone(model: PointModel, obs: Observations, prior: PosePrior, state: S
     n, device = len(obs.times), state.root.device
     damping = torch.full((n,), 1e-3, dtype=state.root.dtype, device=device)
     eye = torch.eye(UNKNOWNS, dtype=state.root.dtype, device=device)
+    hold = max(n / SHAPE_EVIDENCE, 1.0) / BETA_SIGMA**2
     for _ in range(iterations):
         t = terms(model, obs, prior, state, betas=shape)
         scale = t.H.diagonal(dim1=1, dim2=2).clamp_min(1.0)
@@ -99,12 +103,8 @@ def solve_alone(model: PointModel, obs: Observations, prior: PosePrior, state: S
             Y = torch.cholesky_solve(torch.cat([t.Hb, t.g[..., None]], -1), L)
             Yb, yg = Y[..., :-1], Y[..., -1]
             S = t.Hbb.sum(0) - (t.Hb.transpose(1, 2) @ Yb).sum(0)
-            S = S + torch.eye(len(S), dtype=S.dtype, device=device) / BETA_SIGMA**2
-            rhs = (
-                t.gb.sum(0)
-                - (t.Hb.transpose(1, 2) @ yg[..., None]).sum(0)[:, 0]
-                - state.betas / BETA_SIGMA**2
-            )
+            S = S + torch.eye(len(S), dtype=S.dtype, device=device) * hold
+            rhs = t.gb.sum(0) - (t.Hb.transpose(1, 2) @ yg[..., None]).sum(0)[:, 0] - state.betas * hold
             move = torch.linalg.solve(S, rhs).clamp(-1, 1)
             new = step(state, yg - Yb @ move)
             new.betas = state.betas + move

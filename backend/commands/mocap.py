@@ -1,0 +1,106 @@
+"""`python -m backend mocap VIDEO -o OUT`: a clip becomes files, for people without Blender."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict
+from importlib.util import find_spec
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from backend import records
+from backend.commands.runner import Outcome, run_clip
+from backend.motion.amass import write_amass
+from backend.options import MocapOptions
+
+STAGES = {"localize": "Finding and following people", "body": "Fitting bodies"}
+
+
+def mocap(
+    video: Path = typer.Argument(..., help="A movie, a folder of pictures, or a numbered picture."),
+    out: Path = typer.Option(..., "-o", "--out", help="Folder for the results; made if missing."),
+    localizer: str = typer.Option(
+        "landmarks-heavy", help="landmarks-heavy, landmarks-full or landmarks-lite."
+    ),
+    max_people: int = typer.Option(4, help="How many people to follow at a time."),
+    fov: float | None = typer.Option(
+        None, help="Field of view on the larger side, degrees, if you know the lens."
+    ),
+    focal: float | None = typer.Option(None, help="Focal length in pixels, if you know it; beats --fov."),
+    body: str | None = typer.Option(None, help="Your licensed SMPLX_*.npz, in place of the open body."),
+    smooth: float = typer.Option(1.0, help="Strength of smoothing in time; 0 for none."),
+    device: str = typer.Option("auto", help="auto, cpu, cuda, mps."),
+    fbx: bool = typer.Option(False, help="Write an FBX too (needs bpy in this Python)."),
+    bvh: bool = typer.Option(False, help="Write BVH files too (needs bpy)."),
+    blend: bool = typer.Option(False, help="Write a .blend too (needs bpy)."),
+    overlay: bool = typer.Option(False, help="Write a video with the body's points drawn over the footage."),
+) -> None:
+    """Motion capture of a clip: one AMASS-style .npz per person, and FBX, BVH or .blend where bpy is there."""
+    console = Console(stderr=True)
+    try:
+        wanted = {"fbx": fbx, "bvh": bvh, "blend": blend}
+        if any(wanted.values()) and find_spec("bpy") is None:
+            text = "FBX, BVH and .blend need Blender's Python module bpy: run 'python install.py setup', or leave them out."
+            raise records.JobError("no_bpy", text)
+        options = MocapOptions(localizer, max_people, fov, focal, body, smooth, device=device)
+        with _bar(console) as (show, _):
+            outcome = run_clip(video, options, show)
+        stem = Path(video).stem
+        paths = write_amass(outcome.motions, options.load_body(), outcome.fps, out, stem)
+        if overlay:
+            from backend.commands.overlay import overlay_job
+
+            paths.append(overlay_job(outcome.folder, video, out / f"{stem}_overlay.mp4", console))
+        paths += _through_blender(outcome, out, stem, [k for k, on in wanted.items() if on])
+    except records.JobError as error:
+        console.print(f"[red]{error}", soft_wrap=True, highlight=False)
+        raise typer.Exit(1) from None
+    report = {"job": outcome.folder.record.id, "files": [str(p) for p in paths], **asdict(outcome.summary)}
+    print(json.dumps(report, indent=1))
+
+
+def _through_blender(outcome: Outcome, out: Path, stem: str, kinds: list[str]) -> list[Path]:
+    """Hand the finished job to the add-on in a bpy process of its own."""
+    if not kinds:
+        return []
+    names = [part for kind in kinds for part in (f"--{kind}", f"{stem}.{kind}")]
+    command = [sys.executable, "-m", "blender_addon.headless", outcome.folder.record.clip["path"], "-o", str(out),
+               "--job", outcome.folder.record.id, *names]  # fmt: skip
+    root = Path(__file__).resolve().parents[2]
+    ran = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", cwd=root, check=False)
+    if ran.returncode:
+        why = (ran.stderr.strip().splitlines() or ["it ended without a word"])[-1]
+        raise records.JobError("blender", f"The .npz files are written, but Blender's part failed: {why}")
+    return [out / f"{stem}.{kind}" for kind in kinds]
+
+
+class _bar:
+    """A progress bar per stage with the time left, on `console`; gives a function that shows events."""
+
+    def __init__(self, console: Console) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
+        self._progress = Progress(*columns, TimeRemainingColumn(), console=console)
+        self._tasks: dict[str, int] = {}
+
+    def __enter__(self):
+        self._progress.__enter__()
+        return self._show, self._progress
+
+    def __exit__(self, *error) -> None:
+        self._progress.__exit__(*error)
+
+    def _show(self, event: records.Event) -> None:
+        if isinstance(event, records.Progress):
+            if event.stage not in self._tasks:
+                self._tasks[event.stage] = self._progress.add_task(
+                    STAGES.get(event.stage, event.stage), total=None
+                )
+            total = None if event.total is None else max(event.total, event.done)
+            self._progress.update(self._tasks[event.stage], completed=event.done, total=total)
+        elif isinstance(event, records.Notice):
+            self._progress.console.print(f"[yellow]{event.text}", soft_wrap=True, highlight=False)

@@ -1,0 +1,66 @@
+"""One person's motion as an AMASS-style npz file, which SMPL-X add-ons and research code read.
+
+Keys as in AMASS (SMPL-X variant): gender, surface_model_type, mocap_frame_rate, mocap_time_length, trans (n, 3),
+poses (n, 165), betas, root_orient, pose_body, pose_hand, pose_jaw, pose_eye; plus expressions (some readers fail
+without), times (n,), frames (n,), joint_uncertainty (n, 55) and body, which says whose betas these are.
+World axes: z up, metres, the lowest foot of the clip at height 0, the camera looks along +y.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from backend.body.model import Body
+from backend.records import JobError, TrackMotion
+from blender_addon.axes import CAMERA_TO_BLENDER, floor_offset, matrix_to_rotvec, rotvec_to_matrix
+
+
+def amass_arrays(motion: TrackMotion, body: Body, fps: float, floor: float) -> dict[str, np.ndarray]:
+    """The arrays of the file. `floor`: metres that the world is raised by (see `floor_offset`)."""
+    pose = motion.pose.astype(np.float64).copy()
+    pose[:, 0] = matrix_to_rotvec(CAMERA_TO_BLENDER @ rotvec_to_matrix(pose[:, 0]))
+    rest = body.joints_template[0] + body.joints_shapedirs[0][:, : len(motion.betas)] @ motion.betas
+    # SMPL-X turns about the pelvis and then adds trans: carry the pelvis over, not trans itself.
+    trans = (motion.trans + rest) @ CAMERA_TO_BLENDER.T + [0, 0, floor] - rest
+    flat = pose.reshape(len(pose), 165).astype(np.float32)
+    return {
+        "gender": np.array("neutral"),
+        "surface_model_type": np.array("smplx"),
+        "body": np.array("bodyfield-open" if body.name == "open" else body.name),
+        "mocap_frame_rate": np.float64(fps),
+        "mocap_time_length": np.float64(motion.times[-1] - motion.times[0] + 1 / fps),
+        "trans": trans.astype(np.float32),
+        "poses": flat,
+        "betas": motion.betas.astype(np.float32),
+        "num_betas": np.int64(len(motion.betas)),
+        "root_orient": flat[:, :3],
+        "pose_body": flat[:, 3:66],
+        "pose_jaw": flat[:, 66:69],
+        "pose_eye": flat[:, 69:75],
+        "pose_hand": flat[:, 75:],
+        "expressions": motion.expression.astype(np.float32),
+        "times": motion.times,
+        "frames": motion.frames,
+        "joint_uncertainty": motion.joint_uncertainty.astype(np.float32),
+    }
+
+
+def write_amass(motions: list[TrackMotion], body: Body, fps: float, folder: Path, stem: str) -> list[Path]:
+    """One file `<stem>_person<id>.npz` each; written aside and renamed. Raises JobError("write")."""
+    floor = max(floor_offset(m.joints) for m in motions)
+    paths = []
+    for motion in motions:
+        path = folder / f"{stem}_person{motion.track}.npz"
+        part = path.with_name(f".{path.name}.tmp")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with part.open("wb") as out:
+                np.savez_compressed(out, **amass_arrays(motion, body, fps, floor))
+            part.replace(path)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise JobError("write", f"{path} could not be written: {error.strerror or error}.") from error
+        paths.append(path)
+    return paths
