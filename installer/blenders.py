@@ -95,7 +95,7 @@ def choose(wanted: str | None) -> Blender:
     )
 
 
-def packages(env: Environment, blender: Blender) -> Path:
+def packages(env: Environment, blender: Blender, line: Line) -> Path:
     """Folder with pyzmq and av for this Blender's Python, filled at the first call."""
     version = ".".join(map(str, blender.python))
     folder, step, wanted = (
@@ -106,12 +106,8 @@ def packages(env: Environment, blender: Blender) -> Path:
     if folder.is_dir() and env.finished(step, wanted):
         return folder
     shutil.rmtree(folder, ignore_errors=True)
-    line = Line()
     fixed = ["--target", str(folder), "--python-version", version, "--only-binary", ":all:", "--no-deps"]
-    try:
-        env.pip("Installing what Blender's Python needs", ["install", *fixed, *env.sources(), *wanted], line)
-    finally:
-        line.end()
+    env.pip("Installing what Blender's Python needs", ["install", *fixed, *env.sources(), *wanted], line)
     env.note(step, wanted)
     return folder
 

@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -16,9 +15,16 @@ from pathlib import Path
 from installer import ROOT, SetupError
 from installer.blenders import background_command, choose, packages
 from installer.environment import Environment
-from installer.terminal import Line, clock
+from installer.terminal import Line
 
 CLIP = ROOT / "tests" / "data" / "demo.mp4"
+STAGES = {
+    "localize": (0.0, 0.6, "Following people"),
+    "body": (0.6, 0.8, "Fitting the body"),
+    "write": (0.8, 0.85, "Writing the files"),
+    "overlay": (0.85, 1.0, "Drawing the overlay"),
+}
+"""Where each stage begins and ends on the one bar for the whole road, about as long as it takes."""
 FILES = ("demo.fbx", "demo.blend", "overlay.mp4", "summary.json")
 
 
@@ -27,10 +33,13 @@ def run_demo(env: Environment, video: Path, out: Path, blender: str | None) -> d
     start = time.monotonic()
     environ = {**os.environ, "BODYFIELD_PYTHON": str(env.python), "PYTHONUTF8": "1"}
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder:
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder, Line() as line:
         work = Path(folder)
-        summary = _mocap(env, video, work, blender, environ)
-        _overlay(env, video, summary, work / "overlay.mp4", environ)
+        summary = _mocap(env, video, work, blender, environ, line)
+        line.show(STAGES["overlay"][2], STAGES["overlay"][0])
+        command = [str(env.python), "-m", "backend", "overlay", str(summary["job"]), str(video)]
+        run_child([*command, "-o", str(work / "overlay.mp4")], environ, "Drawing the overlay")
+        line.show(STAGES["overlay"][2], 1.0)
         summary["seconds_total"] = round(time.monotonic() - start, 2)
         summary["versions"] = _versions(env, summary)
         summary["bytes"] = {name: (work / name).stat().st_size for name in FILES[:-1]}
@@ -41,55 +50,41 @@ def run_demo(env: Environment, video: Path, out: Path, blender: str | None) -> d
     return summary
 
 
-def _mocap(env: Environment, video: Path, work: Path, blender: str | None, environ: dict[str, str]) -> dict:
+def _mocap(
+    env: Environment, video: Path, work: Path, blender: str | None, environ: dict[str, str], line: Line
+) -> dict:
     """Run the add-on in Blender's Python module or in an installed one; returns what it says at its end."""
     arguments = [str(video), "--out", str(work), "--name", "demo"]
+    line.show("Starting", 0.0)
     if blender is None and env.version("bpy"):
         command = [str(env.python), "-m", "blender_addon.headless", *arguments]
     else:
         program = choose(blender)
-        paths = [ROOT, packages(env, program)]
+        paths = [ROOT, packages(env, program, line)]
         command = background_command(program, paths, "blender_addon.headless", arguments)
-    line = Line()
     done: dict = {}
 
     def hear(message: dict) -> None:
-        nonlocal done
-        if message.get("type") == "progress":
-            of, total, left = message.get("done", 0), message.get("total"), message.get("seconds_left")
-            detail = f"{of}/{total} frames" if total else f"{of} frames"
-            detail += f"  {clock(left)} left" if left is not None else ""
-            line.show(
-                str(message.get("stage", "Working")).capitalize(), of / total if total else None, detail
-            )
-        elif message.get("type") == "warning":
-            line.end()
-            print(message["text"], file=sys.stderr)
-        elif message.get("type") == "done":
-            done = dict(message["summary"])
+        kind = message.get("type")
+        if kind == "progress":
+            begin, end, words = STAGES.get(str(message.get("stage")), STAGES["write"])
+            of, total = message.get("done") or 0, message.get("total")
+            share = min(1.0, of / total) if total else 0.0
+            line.show(words, begin + (end - begin) * share, f"{of}/{total}" if total else "")
+        elif kind == "warning":
+            line.note(message["text"])
+        elif kind == "done":
+            done.update(message["summary"])
 
-    try:
-        run_child(command, environ, "The demo", hear)
-    finally:
-        line.end()
+    run_child(command, environ, "The demo", hear)
     if not done:
         raise SetupError(
-            "The add-on ended without a result: run 'python install.py doctor' and see what is missing."
+            "The add-on ended without a result: 'python install.py doctor' says what is missing."
         )
     return done
 
 
-def _overlay(env: Environment, video: Path, summary: dict, out: Path, environ: dict[str, str]) -> None:
-    line = Line()
-    line.show("Drawing the overlay")
-    command = [str(env.python), "-m", "backend", "overlay", str(summary["job"]), str(video), "-o", str(out)]
-    try:
-        run_child(command, environ, "Drawing the overlay", lambda message: None)
-    finally:
-        line.end()
-
-
-def run_child(command: Sequence[str], environ: dict[str, str], what: str, hear) -> None:
+def run_child(command: Sequence[str], environ: dict[str, str], what: str, hear=None) -> None:
     """Run a child that prints JSON lines; `hear` gets each object. Raises SetupError with its own last words.
 
     On Ctrl-C the child, which the terminal told too, gets ten seconds to end in order.
@@ -111,7 +106,8 @@ def run_child(command: Sequence[str], environ: dict[str, str], what: str, hear) 
                     message = json.loads(text)
                     if isinstance(message, dict):
                         error = message.get("text") if message.get("type") == "error" else error
-                        hear(message)
+                        if hear:
+                            hear(message)
                         continue
                 words = [*words[-40:], text.rstrip()]
         except BaseException:

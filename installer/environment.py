@@ -140,8 +140,7 @@ def set_up(args: argparse.Namespace, groups: tuple[str, ...]) -> Environment:
     if all(env.finished(group, lines) for group, lines in wanted.items()):
         return env
     _check_disk(env)
-    line = Line()
-    try:
+    with Line() as line:
         line.show("Making a virtual environment")
         env.create()
         if not args.wheels and not env.finished("pip", pins("pip")):
@@ -152,8 +151,6 @@ def set_up(args: argparse.Namespace, groups: tuple[str, ...]) -> Environment:
         for group, lines in wanted.items():
             if not env.finished(group, lines):
                 _install_group(env, group, lines, base, line)
-    finally:
-        line.end()
     return env
 
 

@@ -125,13 +125,10 @@ def fetch_wheels(env: Environment, platform: str, line: Line) -> list[Path]:
 def build(env: Environment, platform: str, out: Path) -> Path:
     """Write bodyfield-<version>-<platform>.zip into `out`; returns its path."""
     source = ROOT / "blender_addon"
-    line = Line()
-    try:
+    with Line() as line:
         wheels = fetch_wheels(env, platform, line)
         line.show(f"Writing the zip for {platform}")
         backend = backend_wheel(env.folder / "wheels")
-    finally:
-        line.end()
     content = {p.relative_to(source).as_posix(): p.read_bytes() for p in files_of(source)}
     manifest = content["blender_manifest.toml"].decode()
     content["blender_manifest.toml"] = manifest_with(manifest, platform, [w.name for w in wheels]).encode()
