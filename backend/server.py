@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 import logging
+import os
 import signal
 import time
 from dataclasses import dataclass
@@ -76,7 +77,7 @@ class Server:
         except zmq.ZMQError as error:
             self._context.destroy(0)
             raise PortTaken(
-                f"Port {port} of this computer cannot be used ({error.strerror}): choose another one with "
+                f"Port {port} of this computer cannot be used ({os.strerror(error.errno)}): choose another one with "
                 "--port, or leave it out to get a free one."
             ) from None
         self.endpoint = self._router.getsockopt(zmq.LAST_ENDPOINT).decode().rstrip("\0")
@@ -240,6 +241,5 @@ class Server:
 
     def _anyone_else(self, session: Session | None) -> bool:
         """Whether a client besides `session` is still there; asks each, since a dead one says no goodbye."""
-        return any(
-            [self._send(s, Said("", "pong")) for s in list(self._sessions.values()) if s is not session]
-        )
+        others = [s for s in self._sessions.values() if s is not session]
+        return sum(self._send(other, Said("", "pong")) for other in others) > 0

@@ -100,6 +100,7 @@ class Client:
         now = self._clock()
         deadline = now + budget_s
         self._waited_s += min(now - self._last_pump, MOST_COUNTED_S)
+        self._last_pump = now
         busy = self._receive(deadline)
         busy = self._feed(deadline) or busy
         while (left := deadline - self._clock()) > 0 and self.error is None:
@@ -109,7 +110,6 @@ class Client:
                 continue
             busy = self._receive(deadline) or busy
             busy = self._feed(deadline) or busy
-        self._last_pump = self._clock()
         self._watch(busy)
         return busy
 

@@ -34,11 +34,9 @@ def start(home: Path | None, port: int, parent_pid: int | None, road) -> None:
         server = Server((home or home_folder()).expanduser().absolute(), port, parent_pid)
         all_ended = server.serve(road())
     except (AlreadyRunning, PortTaken, JobError) as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(1) from None
+        sys.exit(str(error))
     except OSError as error:
-        print(f"The backend cannot use its folder ({error}): give another one with --home.", file=sys.stderr)
-        raise typer.Exit(1) from None
+        sys.exit(f"The backend cannot use its folder ({error}): give another one with --home.")
     if not all_ended:
         # A thread deep inside a library would crash while Python takes the libraries apart around it.
         sys.stderr.flush()
