@@ -28,9 +28,14 @@ _STRIDES = (
 _SCORE_CLIP = 100.0
 _OVERLAP = 0.3  # intersection over union of head boxes above which finds of one window are one person
 _CANDIDATE = 0.25  # least score of a find that is worth a second look
-_SECURE = 0.75  # at this score, and at a good size, no second look is needed
+_SECURE = 0.9  # at this score, and at a good size, no second look is needed
 _GOOD_RADIUS = (45.0, 105.0)  # pixels of the window: size of people at which the network is at its best
-_ZOOM_RADIUS = 72.0  # size that the second look gives a person
+_WORTH = 0.5  # score at the first of these that is worth the others
+_SMALL = 0.08  # of the picture's larger side: people smaller than that, hips to circle, must be surer, for
+_SMALL_THRESHOLD = 0.8  # lamps, cameras and bags pass as people when they are a few pixels large
+_FIRST_LOOK = ((72.0, False),)
+_LOOKS = ((60.0, False), (60.0, True), (85.0, False), (85.0, True))
+"""Second looks: size that a person is given, mirrored or not. Things that are taken for people rarely pass all."""
 _BATCH = 16
 _MIN_PICTURE = 8  # pixels: nobody can be seen in less
 
@@ -68,8 +73,8 @@ class _Find:
 class PersonDetector:
     """Finds people in pictures, several pictures at a time."""
 
-    def __init__(self, device: str | torch.device = "cpu", threshold: float = 0.5) -> None:
-        """`threshold`: least score (0..1) of a person that is reported."""
+    def __init__(self, device: str | torch.device = "cpu", threshold: float = 0.6) -> None:
+        """`threshold`: least score (0..1, mean of the second looks) of a person who is reported."""
         self.device = torch.device(device)
         self.threshold = threshold
         self.graph = load_graph(ASSETS / "blazepose_detector.safetensors", self.device)
@@ -85,53 +90,80 @@ class PersonDetector:
             if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
                 raise ValueError(f"A picture must be (H, W, 3) uint8 RGB, not {image.shape} {image.dtype}.")
         seen = [i for i, image in enumerate(images) if min(image.shape[:2]) >= _MIN_PICTURE]
-        found: list[list[Detection]] = [[] for _ in images]
-        people = self._search([(images[i], whole_window(images[i])) for i in seen])
-        for i, finds in zip(seen, self._look_again([images[i] for i in seen], people), strict=True):
-            found[i] = [_detection(f, images[i]) for f in finds]
-        tiled = [i for i in seen if far or (far is None and not found[i])]
-        for i in tiled:
-            finds = [f for tile in self._search([(images[i], t) for t in tiles(images[i])]) for f in tile]
-            finds = self._look_again([images[i]], [_one_each(finds)])[0]
-            known = [_find(d) for d in found[i]]
-            found[i] = [_detection(f, images[i]) for f in _one_each([*known, *finds])]
-        return found
-
-    def _look_again(self, images: list[np.ndarray], people: list[list[_Find]]) -> list[list[_Find]]:
-        """Second look at every find that is not secure, in a window made for its size; then the threshold."""
-        unsure = [(i, f) for i, finds in enumerate(people) for f in finds if not _secure(f)]
-        windows = [
-            (images[i], (*(f.points[0] - (w := f.radius * SIDE / _ZOOM_RADIUS) / 2), w)) for i, f in unsure
+        people: list[list[_Find]] = [[] for _ in images]
+        finds = self._search([(images[i], whole_window(images[i])) for i in seen])
+        for i, checked in zip(seen, self._check([images[i] for i in seen], finds), strict=True):
+            people[i] = checked
+        for i in seen:
+            if far or (far is None and not people[i]):
+                tiled = self._search([(images[i], t) for t in tiles(images[i])])
+                new = _one_each([f for finds in tiled for f in finds], known=people[i], size=1.5)
+                people[i] += self._check([images[i]], [new], trust=False)[0]
+        return [
+            [_detection(f, image) for f in _one_each(finds)]
+            for image, finds in zip(images, people, strict=True)
         ]
-        out = [[f for f in finds if _secure(f)] for finds in people]
-        for (i, old), news in zip(unsure, self._search(windows), strict=True):
-            same = [n for n in news if _same_person(old, n, 0.6)]
-            if same:
-                out[i].append(max(same, key=lambda n: n.score))
-        return [_one_each([f for f in finds if f.score >= self.threshold]) for finds in out]
+
+    def _check(self, images: list[np.ndarray], finds: list[list[_Find]], trust=True) -> list[list[_Find]]:
+        """Look again, in windows made for its size, at each find that is not secure (`trust`: some are).
+
+        One look to get place and size right, then four whose points are averaged and whose mean score counts.
+        """
+        out = [[f for f in some if trust and _secure(f)] for some in finds]
+        unsure = [(i, f) for i, some in enumerate(finds) for f in some if not (trust and _secure(f))]
+        better: list[list[_Find]] = [[] for _ in images]
+        for (i, _), (new,) in zip(unsure, self._looks(images, unsure, _FIRST_LOOK, 0.6), strict=True):
+            if new and new.score >= _WORTH:
+                better[i].append(new)
+        unsure = [(i, f) for i, some in enumerate(better) for f in _one_each(some, known=out[i])]
+        for (i, _), looks in zip(unsure, self._looks(images, unsure, _LOOKS, 0.3), strict=True):
+            weights = [f.score for f in looks if f]
+            if not weights:
+                continue
+            # Someone else in the window may outshout the person in one look: the best three count.
+            score = sum(sorted(weights)[-3:]) / 3
+            points = np.average([f.points for f in looks if f], axis=0, weights=weights)
+            find = _Find(score, points, _LOOKS[0][0])
+            small = find.radius < _SMALL * max(images[i].shape[:2])
+            if score >= (max(_SMALL_THRESHOLD, self.threshold) if small else self.threshold):
+                out[i].append(find)
+        return [_one_each(some) for some in out]
+
+    def _looks(self, images, finds: list[tuple[int, _Find]], looks, limit: float) -> list[list[_Find | None]]:
+        """-> for each (picture number, find) what each look finds of that person: within `limit` of its size."""
+        windows = []
+        for i, f in finds:
+            for radius, mirrored in looks:
+                side = f.radius * SIDE / radius
+                windows.append((images[i], (*(f.points[0] - side / 2), side), mirrored))
+        seen = iter(self._search(windows))
+        return [[_nearest(old, next(seen), limit) for _ in looks] for _, old in finds]
 
     @torch.inference_mode()
-    def _search(self, windows: list[tuple[np.ndarray, tuple]]) -> list[list[_Find]]:
-        """Run the network on square windows (picture, (x, y, side)); -> finds of each, in picture pixels."""
+    def _search(self, windows: list[tuple]) -> list[list[_Find]]:
+        """Run the network on square windows (picture, (x, y, side)[, mirrored]); -> finds of each, in pixels."""
         out = []
         for start in range(0, len(windows), _BATCH):
-            cut = [cut_window(image, *window) for image, window in windows[start : start + _BATCH]]
-            x = torch.from_numpy(np.stack([c[0] for c in cut])).to(self.device)
+            batch = windows[start : start + _BATCH]
+            cut = [cut_window(image, *window) for image, window, *_ in batch]
+            flip = [bool(rest and rest[0]) for _, _, *rest in batch]
+            x = np.stack([c[0][:, ::-1] if m else c[0] for c, m in zip(cut, flip, strict=True)])
+            x = torch.from_numpy(x).to(self.device)
             y = self.graph(x.permute(0, 3, 1, 2).float().div_(127.5).sub_(1))
             scores = y["scores"][..., 0].clamp(-_SCORE_CLIP, _SCORE_CLIP).sigmoid()
             boxes = y["boxes"].reshape(len(cut), -1, 6, 2) / SIDE
             boxes[:, :, 0] += self._anchors
             boxes[:, :, 2:] += self._anchors[:, None]
             scores, boxes = scores.float().cpu().numpy(), boxes.float().cpu().numpy()
-            for s, b, (_, scale, offset) in zip(scores, boxes, cut, strict=True):
-                good = s >= _CANDIDATE
-                finds = weighted_nms(s[good], b[good])
-                out.append(
-                    [
-                        _Find(score, p[2:] * SIDE * scale + offset, SIDE * np.linalg.norm(p[3] - p[2]))
-                        for score, p in finds
-                    ]
-                )
+            for s, b, (_, scale, offset), m in zip(scores, boxes, cut, flip, strict=True):
+                finds = []
+                for score, points in weighted_nms(s[s >= _CANDIDATE], b[s >= _CANDIDATE]):
+                    points = points[2:] * SIDE
+                    radius = float(np.linalg.norm(points[1] - points[0]))
+                    if m:
+                        points[:, 0] = SIDE - points[:, 0]
+                    finds.append(_Find(score, points * scale + offset, radius))
+                out.append(finds)
         return out
 
 
@@ -222,17 +254,26 @@ def _secure(f: _Find) -> bool:
     return f.score >= _SECURE and _GOOD_RADIUS[0] <= f.window_radius <= _GOOD_RADIUS[1]
 
 
-def _same_person(a: _Find, b: _Find, limit: float) -> bool:
-    """Hips and shoulders lie closer together than `limit` of the person's size."""
-    gap = np.linalg.norm(a.points[[0, 2]] - b.points[[0, 2]], axis=1).mean()
-    return gap < limit * max(a.radius, b.radius)
+def _gap(a: _Find, b: _Find) -> float:
+    """Mean distance of the hips and of the shoulders, in sizes of the larger person."""
+    return float(np.linalg.norm(a.points[[0, 2]] - b.points[[0, 2]], axis=1).mean() / max(a.radius, b.radius))
 
 
-def _one_each(finds: list[_Find]) -> list[_Find]:
-    """Of finds of one picture from several windows, the best of each person, best first."""
+def _nearest(old: _Find, finds: list[_Find], limit: float) -> _Find | None:
+    """The find that best continues `old`: sure and near; None when none is within `limit` of its size."""
+    near = [(f.score - _gap(old, f) / limit, n) for n, f in enumerate(finds) if _gap(old, f) < limit]
+    return finds[max(near)[1]] if near else None
+
+
+def _one_each(finds: list[_Find], known: Sequence[_Find] = (), size: float = np.inf) -> list[_Find]:
+    """Of finds of one picture from several windows, the best of each person who is not `known`, best first.
+
+    `size`: finds whose sizes differ by more than this factor are kept apart.
+    """
     out: list[_Find] = []
     for f in sorted(finds, key=lambda f: -f.score):
-        if not any(_same_person(f, g, 0.4) for g in out):
+        rivals = [g for g in out if max(f.radius, g.radius) < size * min(f.radius, g.radius)]
+        if not any(_gap(f, g) < 0.3 for g in (*known, *rivals)):
             out.append(f)
     return out
 
@@ -245,9 +286,3 @@ def _detection(f: _Find, image: np.ndarray) -> Detection:
     limit = np.array(image.shape[1::-1], float)
     low, high = np.clip(f.points[0] - half, 0, limit), np.clip(f.points[0] + half, 0, limit)
     return Detection(np.concatenate([low, high - low]), f.score, roi, f.points[0], f.points[2])
-
-
-def _find(d: Detection) -> _Find:
-    top = d.roi.center + d.radius * np.array([np.sin(d.roi.angle), -np.cos(d.roi.angle)])
-    points = np.stack([d.hips, top, d.shoulders, d.shoulders])
-    return _Find(d.score, points, _ZOOM_RADIUS)
