@@ -89,6 +89,7 @@ def test_unity_preset_has_no_rotation_and_no_scale_at_rest(tmp_path):
     pufbx = pytest.importorskip("pufbx", reason="the independent reader has a wheel for Python 3.11 only")
     armature, _ = person(pose=np.zeros((COUNT, 55, 3), np.float32))
     export_fbx(armature, tmp_path / "walk.fbx", "unity")
+    assert pufbx.load_fbx(str(tmp_path / "walk.fbx")).num_anim_curves == 56 * 9
     data, _, names = pufbx.anim_to_array(str(tmp_path / "walk.fbx"), anim_index=0, resample_rate=30.0)
     assert np.allclose(data[..., 7:], 1, atol=1e-5)
     for name, node in zip(names, data, strict=True):

@@ -46,15 +46,16 @@ def test_every_bone_has_every_frame():
 
 
 def test_quaternions_are_continuous_units():
-    curves = curves_of(built(motion(120)))
+    result = motion(120)
+    # A wrist that turns four times, given as a fit gives it: angles between -pi and pi.
+    angle = (0.2 * np.arange(120) + np.pi) % (2 * np.pi) - np.pi
+    result.pose[:, 20] = angle[:, None] * np.float32([0.6, 0, 0.8])
+    curves = curves_of(built(result))
     for name in open_body().joint_names:
         path = bone_path(name, "rotation_quaternion")
         q = np.stack([column(c, "co")[:, 1] for c in curves if c.data_path == path], -1)
         assert np.allclose(np.linalg.norm(q, axis=-1), 1, atol=1e-6)
         assert (q[1:] * q[:-1]).sum(-1).min() > 0.9
-    # The pelvis turns more than once, so signs had to be mended somewhere.
-    pelvis = motion(120).pose[:, 0]
-    assert np.linalg.norm(np.diff(pelvis, axis=0), axis=-1).max() < 0.3
 
 
 def test_keys_at_variable_rate_stand_at_their_true_time():
