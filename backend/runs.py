@@ -45,12 +45,14 @@ class Send(Protocol):
 
 @dataclass(eq=False)
 class Run:
-    """A job at work or in line. `client`: None when it has gone. `limit`: most frames on the way or queued;
-    `credit`: how many of them the client may still send; `next_frame`: the index that must come next; `fed`: no
-    more frames are needed; `over`: its last word was said."""
+    """A job at work or in line. `client`: None when it has gone; `asked`: number of its message that asked for
+    the job, which all answers repeat; `limit`: most frames on the way or queued; `credit`: how many of them the
+    client may still send; `next_frame`: the index that must come next; `fed`: no more frames are needed;
+    `over`: its last word was said."""
 
     worker: Worker
     client: Client | None
+    asked: int
     limit: int
     credit: int = 0
     next_frame: int = 0
@@ -87,9 +89,8 @@ class Runs:
         """A new job. Raises WireError or JobError."""
         options, clip = message.want("options", dict), _check_clip(message)
         folder = self._store.create(options, clip)
-        run = self._add(folder, client, resume=False)
-        said = Said(run.id, "opened", {"next_frame": 0, "complete": False})
-        if self._send(client, said, reply=message.seq):
+        run = self._add(folder, client, message.seq, resume=False)
+        if self._tell(run, Said(run.id, "opened", {"next_frame": 0, "complete": False})):
             self._stand_in_line(run)
 
     def resume(self, client: Client, message: wire.Message) -> None:
@@ -98,7 +99,7 @@ class Runs:
         run = self._runs.get(job_id)
         if run is None:
             folder = self._store.open(job_id)
-            run = self._add(folder, client, resume=True)
+            run = self._add(folder, client, message.seq, resume=True)
             if folder.record.state == jobs.DONE:
                 # Nothing is computed, so it need not wait for its turn.
                 self._start(run)
@@ -107,7 +108,7 @@ class Runs:
         elif run.over or run.worker.stopping:
             self._waiting[job_id] = (client, message)
         elif run.client is None:
-            run.client = client
+            run.client, run.asked = client, message.seq
             self._tell(run, Said(run.id, "opened", {"next_frame": run.next_frame, "complete": True}))
             if run.body is not None:
                 self._tell(run, run.body)
@@ -238,11 +239,11 @@ class Runs:
         run = self._runs.get(job_id or "")
         return run if run is not None and run.client is client else None
 
-    def _add(self, folder: JobFolder, client: Client, resume: bool) -> Run:
+    def _add(self, folder: JobFolder, client: Client, asked: int, resume: bool) -> Run:
         clip = folder.record.clip
         fitting = MAX_QUEUED_BYTES // (clip["width"] * clip["height"] * 3)
         limit = max(MIN_QUEUED_FRAMES, min(MAX_QUEUED_FRAMES, fitting))
-        run = Run(Worker(folder, self._road, self._news.say, resume), client, limit)
+        run = Run(Worker(folder, self._road, self._news.say, resume), client, asked, limit)
         self._runs[run.id] = run
         return run
 
@@ -271,7 +272,8 @@ class Runs:
             try:
                 self.resume(client, message)
             except JobError as error:
-                self._send(client, Said(run.id, "error", {"code": error.code, "text": str(error)}))
+                said = Said(run.id, "error", {"code": error.code, "text": str(error)})
+                self._send(client, said, reply=message.seq)
         self._next()
 
     def _forget(self, run: Run, state: str) -> None:
@@ -300,7 +302,7 @@ class Runs:
             self._tell(run, Said(run.id, "progress", run.progress))
 
     def _tell(self, run: Run, said: Said) -> bool:
-        return run.client is not None and self._send(run.client, said)
+        return run.client is not None and self._send(run.client, said, reply=run.asked)
 
 
 def _check_clip(message: wire.Message) -> dict[str, Any]:

@@ -196,8 +196,9 @@ class Job:
 
     def _take(self, message: wire.Message) -> bool:
         """Digest a message; False when it is not for this job. Raises WireError when it makes no sense."""
-        answers = self.id is None and self._asked > 0 and message.fields.get("reply") == self._asked
-        if self._over() or not (answers or (self.id is not None and message.job == self.id)):
+        # By the number of the asking message, since an earlier run of the same job may still have words on
+        # their way.
+        if self._over() or message.fields.get("reply") != self._asked:
             return False
         if self.state == "cancelled":
             # Cancelled before the backend had named it: now it can be told.
