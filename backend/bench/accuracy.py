@@ -1,8 +1,8 @@
 """3D error of the whole road on real footage, camera by camera, against MediaPipe's own pose solution.
 
 The reference is triangulated from the four calibrated cameras (robust, cameras that disagree are left out,
-Savitzky-Golay over 9 frames) of 2D landmarks of twelve limb joints. Whose 2D landmarks: MediaPipe's, when it is
-run (`--rival PYTHON`, an interpreter with mediapipe 0.10.21 and its opencv), else our own heavy model's. So the reference
+Savitzky-Golay over 9 frames) of 2D landmarks of twelve limb joints. Whose 2D landmarks: MediaPipe's,
+when it is run (`--rival PYTHON`, an interpreter with mediapipe 0.10.21), else our own heavy model's. So the reference
 leans towards BlazePose, which both localizers are made of; it is good to 2-3 cm.
 
     python -m backend.bench.accuracy FOLDER_WITH_cam01..04_AND_Calib.qca.txt --rival PYTHON --json out.json
@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from backend.bench.report import finish, parser
+from backend.body.landmarks import body_landmarks
 from backend.commands.runner import open_video
 from backend.evaluate.metrics import acceleration_error, pa_mpjpe, root_mpjpe
 from backend.evaluate.multiview import CalibratedCamera, read_qualisys, smooth_reference, triangulate
@@ -43,16 +44,19 @@ with mp.solutions.pose.Pose(static_image_mode=False, model_complexity=2) as pose
             break
         found = pose.process(frame[..., ::-1])
         size = frame.shape[1::-1]
-        none = found.pose_landmarks is None
-        image.append(np.full((33, 2), np.nan) if none else [[p.x * size[0], p.y * size[1]] for p in found.pose_landmarks.landmark])
-        world.append(np.full((33, 3), np.nan) if none else [[p.x, p.y, p.z] for p in found.pose_world_landmarks.landmark])
+        if found.pose_landmarks is None:
+            image.append(np.full((33, 2), np.nan))
+            world.append(np.full((33, 3), np.nan))
+            continue
+        image.append([[p.x * size[0], p.y * size[1]] for p in found.pose_landmarks.landmark])
+        world.append([[p.x, p.y, p.z] for p in found.pose_world_landmarks.landmark])
     busy = time.perf_counter() - start
 np.savez(out, image=image, world=world, seconds=busy)
 """
 
 
 def run_rival(python: str, video: Path) -> dict[str, np.ndarray]:
-    """MediaPipe heavy on `video`: image (n, 33, 2) pixels, world (n, 33, 3) metres, seconds of its loop with decoding."""
+    """MediaPipe heavy on `video`: image (n, 33, 2) px, world (n, 33, 3) metres, seconds with decoding."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "rival.npz"
         subprocess.run([python, "-c", RIVAL, str(video), str(out)], check=True, capture_output=True)
@@ -73,8 +77,6 @@ def run_ours(video: Path, options: MocapOptions) -> dict[str, np.ndarray]:
                 summary = event
     seconds = time.perf_counter() - start
     body = options.load_body()
-    from backend.body.landmarks import body_landmarks
-
     points, _ = body_landmarks(body)
     known = Clip(body, points, options)
     for chunk in chunks:
@@ -95,7 +97,7 @@ def run_ours(video: Path, options: MocapOptions) -> dict[str, np.ndarray]:
 
 
 def score(points: np.ndarray, reference: np.ndarray) -> dict[str, float]:
-    """Errors of (n, 12, 3) camera-space points against the reference in the same axes; frames without either skipped."""
+    """Errors of (n, 12, 3) camera-space points against the reference in the same axes; frames without are skipped."""
     ok = np.isfinite(points).all((1, 2)) & np.isfinite(reference).all((1, 2))
     a, b = points[ok], reference[ok]
     return {"pa_mpjpe_mm": float(pa_mpjpe(a, b).mean()), "mpjpe_mm": float(root_mpjpe(a, b, HIPS).mean()),
@@ -128,9 +130,11 @@ def main() -> None:
     if rival:
         speed["mediapipe_fps"] = sum(len(r["image"]) for r in rival) / sum(float(r["seconds"]) for r in rival)
         speed["ratio"] = speed["ours_fps"] / speed["mediapipe_fps"]
-    finish({"reference_reprojection_px_median": float(np.median(reprojection)), "landmarks_of": "mediapipe" if rival else "ours",
-            "localizer": args.localizer, "calibrated_focal": args.calibrated, "cameras": rows, "mean": mean,
-            "speed": speed, "seconds": [o["stages"] for o in ours]}, args.json)  # fmt: skip
+    figures = {"reference_reprojection_px_median": float(np.median(reprojection)),
+               "landmarks_of": "mediapipe" if rival else "ours", "localizer": args.localizer,
+               "calibrated_focal": args.calibrated, "cameras": rows, "mean": mean, "speed": speed,
+               "seconds": [o["stages"] for o in ours]}  # fmt: skip
+    finish(figures, args.json)
 
 
 def _row(index: int, camera: CalibratedCamera, reference: np.ndarray, ours: dict, rival: dict | None) -> dict:
@@ -139,7 +143,8 @@ def _row(index: int, camera: CalibratedCamera, reference: np.ndarray, ours: dict
     pixels = np.linalg.norm(ours["projected"][:n, LIMBS] - camera.project(reference), axis=-1)
     own = np.linalg.norm(ours["projected"][:n] - ours["image"][:n], axis=-1)[:, :LANDMARKS]
     row = {"camera": index + 1, "fitted_points": score(ours["points"][:n, LIMBS], truth),
-           "fitted_joints": score(ours["joints"][:n, LIMB_JOINTS], truth), "unfitted": score(ours["raw"][:n, LIMBS], truth),
+           "fitted_joints": score(ours["joints"][:n, LIMB_JOINTS], truth),
+           "unfitted": score(ours["raw"][:n, LIMBS], truth),
            "body_to_reference_px_median": float(np.nanmedian(pixels)),
            "body_to_own_landmarks_px_median": float(np.nanmedian(own))}  # fmt: skip
     if rival:

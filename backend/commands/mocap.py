@@ -45,7 +45,7 @@ def mocap(
     try:
         wanted = {"fbx": fbx, "bvh": bvh, "blend": blend}
         if any(wanted.values()) and find_spec("bpy") is None:
-            text = "FBX, BVH and .blend need Blender's Python module bpy: run 'python install.py setup', or leave them out."
+            text = "FBX, BVH and .blend need Blender's Python module bpy: run 'python install.py setup'."
             raise records.JobError("no_bpy", text)
         options = MocapOptions(localizer, max_people, fov, focal, body, smooth, device=device)
         with _bar(console) as (show, _):

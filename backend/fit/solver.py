@@ -20,6 +20,8 @@ from backend.fit.smoothing import densities, second_differences, solve_smooth, t
 
 SHAPE_FRAMES = 64  # an even sample of this many frames settles the shape
 WINDOW, OVERLAP = 400, 60  # frames solved together, and shared by neighbours
+FINGERS = (slice(25, 37), slice(40, 52))  # joints of the four long fingers, left and right hand
+FINGER_CURL = 0.28  # rad each joint is bent in a hand at ease; nothing localizes fingers yet
 MAX_TURN = 0.6  # rad a joint may turn in one step
 BETA_SIGMA = 1.0  # spread of the shape coefficients among people
 SHAPE_EVIDENCE = (
@@ -41,6 +43,7 @@ def initial_state(model: PointModel, obs: Observations, prior: PosePrior, betas:
     n, dtype, device = len(obs.times), betas.dtype, betas.device
     rotvec = torch.zeros(n, len(model.parents), 3, dtype=dtype, device=device)
     rotvec[:, :BODY_JOINTS] = prior.mean
+    rotvec[:, FINGERS[0], 2], rotvec[:, FINGERS[1], 2] = -FINGER_CURL, FINGER_CURL
     state = State(roma.rotvec_to_rotmat(rotvec), torch.zeros(n, 3, dtype=dtype, device=device), betas.clone())
     points = model.pose(state).points
     # The trunk alone gives the heading: limbs are not yet where they belong.

@@ -8,6 +8,7 @@ World axes: z up, metres, the lowest foot of the clip at height 0, the camera lo
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,8 @@ def write_amass(motions: list[TrackMotion], body: Body, fps: float, folder: Path
                 np.savez_compressed(out, **amass_arrays(motion, body, fps, floor))
             part.replace(path)
         except OSError as error:
-            part.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                part.unlink()
             raise JobError("write", f"{path} could not be written: {error.strerror or error}.") from error
         paths.append(path)
     return paths

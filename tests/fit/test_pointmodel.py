@@ -43,7 +43,7 @@ def test_derivative_by_pose_matches_differences(body):
     for k in (0, 4, 13 * 3 + 1, 18 * 3 + 2, 20 * 3, 66, 68):
         delta = torch.zeros(3, 69, dtype=torch.float64)
         delta[:, k] = 1e-6
-        assert 1e-6 < MAX_TURN
+        assert MAX_TURN > 1e-6
         numeric = (model.pose(step(state, delta)).points - model.pose(step(state, -delta)).points) / 2e-6
         torch.testing.assert_close(J[..., k], numeric, atol=1e-7, rtol=1e-6)
 

@@ -1,0 +1,110 @@
+"""Chunks become tracks; tracks become files."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from backend.body.kinematics import forward
+from backend.body.load import load_body
+from backend.motion.amass import amass_arrays, write_amass
+from backend.motion.assemble import person_tracks
+from backend.records import Chunk, JobError, TrackChunk, TrackMotion
+
+
+def piece(track: int, frames: list[int], fps: float = 30.0) -> TrackChunk:
+    n = len(frames)
+    value = np.array(frames, np.float32)
+    ones = np.ones((1, 33, 3), np.float32)
+    return TrackChunk(
+        track,
+        frames=np.array(frames, np.int32),
+        times=np.array(frames) / fps,
+        boxes=value[:, None] * np.ones((1, 4), np.float32),
+        points3d=value[:, None, None] * ones,
+        points2d=np.zeros((n, 33, 2), np.float32),
+        uncertainty=np.full((n, 33), 0.03, np.float32),
+        score=np.ones(n, np.float32),
+    )
+
+
+def test_tracks_run_through_chunks_and_gaps_are_marked():
+    chunks = [
+        Chunk(0, 9, 640, 480, [piece(1, list(range(10)))]),
+        Chunk(10, 19, 640, 480, [piece(1, list(range(14, 20)))]),
+    ]
+    (track,) = person_tracks(chunks)
+    assert track.frames.tolist() == list(range(20))
+    np.testing.assert_allclose(track.times, np.arange(20) / 30)
+    assert np.isnan(track.points3d[10:14]).all() and np.isfinite(track.points3d[[9, 14]]).all()
+    np.testing.assert_allclose(track.boxes[:, 0], np.arange(20))
+
+
+def test_glimpses_and_ghosts_are_left_out():
+    chunks = [
+        Chunk(0, 29, 640, 480, [piece(1, list(range(30))), piece(2, [3, 4]), piece(3, list(range(5, 25)))])
+    ]
+    assert [t.track for t in person_tracks(chunks, ghosts={3})] == [1]
+    assert [t.track for t in person_tracks([Chunk(0, 3, 640, 480, [piece(7, [1, 2]), piece(8, [0])])])] == [7]
+    assert person_tracks([Chunk(0, 3, 640, 480, [])]) == []
+
+
+def test_a_chunk_survives_a_file(tmp_path):
+    chunk = Chunk(4, 9, 640, 480, [piece(2, [5, 6]), piece(11, [4])])
+    np.savez(tmp_path / "c.npz", **chunk.to_arrays())
+    with np.load(tmp_path / "c.npz", allow_pickle=False) as arrays:
+        back = Chunk.from_arrays(arrays)
+    assert (back.first, back.last, back.width, back.height) == (4, 9, 640, 480)
+    assert [t.track for t in back.tracks] == [2, 11]
+    np.testing.assert_array_equal(back.tracks[0].points3d, chunk.tracks[0].points3d)
+
+
+@pytest.fixture(scope="module")
+def body():
+    return load_body()
+
+
+@pytest.fixture(scope="module")
+def motion(body):
+    rng = np.random.default_rng(0)
+    n = 5
+    pose = rng.normal(0, 0.3, (n, 55, 3)).astype(np.float32)
+    pose[:, 0] += [2.8, 0, 0]
+    betas = rng.normal(0, 1, body.n_betas).astype(np.float32)
+    trans = rng.normal(0, 0.2, (n, 3)).astype(np.float32) + np.float32([0, 0, 4])
+    posed = forward(body.to("cpu"), torch.from_numpy(pose), torch.from_numpy(betas), torch.from_numpy(trans))
+    return TrackMotion(
+        1,
+        frames=np.arange(n, dtype=np.int32),
+        times=np.arange(n) / 25,
+        boxes=np.zeros((n, 4), np.float32),
+        pose=pose,
+        trans=trans,
+        betas=betas,
+        expression=np.zeros((n, body.n_expressions), np.float32),
+        joints=posed.joints.numpy(),
+        joint_uncertainty=np.full((n, 55), 0.05),
+        final=True,
+    )
+
+
+def test_amass_file_poses_the_same_body_in_a_world_with_z_up(body, motion):
+    data = amass_arrays(motion, body, 25.0, floor=0.5)
+    pose, trans = torch.from_numpy(data["poses"]).reshape(-1, 55, 3), torch.from_numpy(data["trans"])
+    joints = forward(body.to("cpu"), pose, torch.from_numpy(data["betas"]), trans).joints.numpy()
+    x, y, z = motion.joints[..., 0], motion.joints[..., 1], motion.joints[..., 2]
+    np.testing.assert_allclose(joints, np.stack([x, z, -y + 0.5], -1), atol=2e-5)
+    assert data["mocap_frame_rate"] == 25 and data["poses"].shape == (5, 165)
+
+
+def test_amass_files_hold_no_objects_and_failures_leave_nothing(body, motion, tmp_path):
+    (path,) = write_amass([motion], body, 25.0, tmp_path / "new", "clip")
+    with np.load(path, allow_pickle=False) as data:
+        assert {"gender", "trans", "poses", "betas", "mocap_frame_rate", "expressions"} <= set(data.files)
+        assert str(data["gender"]) == "neutral"
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    with pytest.raises(JobError, match="could not be written"):
+        write_amass([motion], body, 25.0, blocked, "clip")
+    assert sorted(p.name for p in (tmp_path / "new").iterdir()) == ["clip_person1.npz"]
