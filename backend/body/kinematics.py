@@ -118,8 +118,10 @@ def rest_joints(
 
 def _shaped(base, shapedirs, exprdirs, betas, expression) -> torch.Tensor:
     """base (N, 3) + directions times coefficients -> (B or 1, N, 3)."""
-    return (base + _blend(shapedirs, betas)) if expression is None else (
-        base + _blend(shapedirs, betas) + _blend(exprdirs, expression)
+    return (
+        (base + _blend(shapedirs, betas))
+        if expression is None
+        else (base + _blend(shapedirs, betas) + _blend(exprdirs, expression))
     )
 
 

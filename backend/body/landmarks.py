@@ -15,14 +15,13 @@ from backend.body.model import Body, CanonicalPoints
 from backend.body.points import canonical_points
 from backend.body.skeleton import JOINT, N_JOINTS
 
-LANDMARK_NAMES: tuple[str, ...] = tuple(
-    (
-        "nose left_eye_inner left_eye left_eye_outer right_eye_inner right_eye right_eye_outer left_ear right_ear "
-        "mouth_left mouth_right left_shoulder right_shoulder left_elbow right_elbow left_wrist right_wrist "
-        "left_pinky right_pinky left_index right_index left_thumb right_thumb left_hip right_hip left_knee "
-        "right_knee left_ankle right_ankle left_heel right_heel left_foot_index right_foot_index"
-    ).split()
+_ORDER = (
+    "nose left_eye_inner left_eye left_eye_outer right_eye_inner right_eye right_eye_outer left_ear right_ear "
+    "mouth_left mouth_right left_shoulder right_shoulder left_elbow right_elbow left_wrist right_wrist "
+    "left_pinky right_pinky left_index right_index left_thumb right_thumb left_hip right_hip left_knee "
+    "right_knee left_ankle right_ankle left_heel right_heel left_foot_index right_foot_index"
 )
+LANDMARK_NAMES: tuple[str, ...] = tuple(_ORDER.split())
 
 _AT_JOINT = {
     "shoulder": "shoulder",
@@ -58,7 +57,9 @@ def _find(body: Body) -> CanonicalPoints:
     return stack([points[name] for name in LANDMARK_NAMES])
 
 
-def joint_point(body: Body, joint: str, offset=(0.0, 0.0, 0.0), carrier: str | None = None) -> CanonicalPoints:
+def joint_point(
+    body: Body, joint: str, offset=(0.0, 0.0, 0.0), carrier: str | None = None
+) -> CanonicalPoints:
     """The centre of `joint` (plus a rest-pose `offset`, metres) as a canonical point that moves with `carrier`
     (the joint itself if not given)."""
     j = JOINT[joint]
@@ -74,7 +75,9 @@ def joint_point(body: Body, joint: str, offset=(0.0, 0.0, 0.0), carrier: str | N
 def stack(points: list[CanonicalPoints]) -> CanonicalPoints:
     """Several sets of canonical points of one body as one."""
     names = ("positions", "weights", "shapedirs", "exprdirs")
-    arrays = [np.ascontiguousarray(np.concatenate([getattr(p, n) for p in points]), np.float32) for n in names]
+    arrays = [
+        np.ascontiguousarray(np.concatenate([getattr(p, n) for p in points]), np.float32) for n in names
+    ]
     posedirs = None
     if points[0].posedirs is not None:
         posedirs = np.ascontiguousarray(np.concatenate([p.posedirs for p in points], 1), np.float32)
@@ -103,19 +106,20 @@ def _front(body: Body, xy: np.ndarray, radius: float) -> np.ndarray:
 
 
 def _mouth_height(body: Body) -> float:
-    """y where the lips meet: the highest skin of the midline's front that the jaw moves more than the head."""
+    """y where the lips meet: the highest place on the midline's profile that the jaw moves more than the head."""
     unit, J = _eye_distance(body), body.joints_template
-    v, w = body.v_template, body.weights
     eye = J[JOINT["left_eye_smplhf"]]
     rows = _head(body)
-    x, y, z = v[rows].T
-    front = (np.abs(x) < 0.12 * unit) & (y < eye[1] - 0.5 * unit) & (y > eye[1] - 1.9 * unit)
-    front &= z > eye[2] - 0.1 * unit
-    rows = rows[front]
-    jaw = rows[w[rows, JOINT["jaw"]] > 0.5]
-    if len(jaw) == 0:
-        return float(eye[1] - 1.05 * unit)
-    return float(np.clip(v[jaw, 1].max(), eye[1] - 1.3 * unit, eye[1] - 0.8 * unit))
+    v, jaw = body.v_template[rows], body.weights[rows, JOINT["jaw"]] > 0.5
+    midline = (np.abs(v[:, 0]) < 0.15 * unit) & (v[:, 2] > eye[2] - 0.2 * unit)
+    midline &= np.abs(v[:, 1] - eye[1] + 1.2 * unit) < 0.7 * unit
+    v, jaw = v[midline], jaw[midline]
+    # Tongue, teeth and the inside of the lips lie behind the profile.
+    front = [p[2] > v[np.abs(v[:, 1] - p[1]) < 0.06 * unit, 2].max() - 0.06 * unit for p in v]
+    lower = v[jaw & np.array(front, bool), 1]
+    if len(lower) == 0:
+        return float(eye[1] - 1.1 * unit)
+    return float(np.clip(lower.max(), eye[1] - 1.4 * unit, eye[1] - 0.85 * unit))
 
 
 def _nose(body: Body) -> np.ndarray:
@@ -132,11 +136,13 @@ def _face_side(body: Body, side: str, x: float) -> dict[str, CanonicalPoints]:
     eye = body.joints_template[JOINT[f"{side}_eye_smplhf"]]
     skin = body.v_template[_head(body)]
     # The eyelids meet about a quarter of the eyes' distance to either side of the pupil.
-    inner, outer = (_front(body, eye[:2] + [s * x * unit, 0], 0.08 * unit) for s in (-0.25, 0.24))
+    inner, outer = (_front(body, eye[:2] + np.array([s * x * unit, 0]), 0.08 * unit) for s in (-0.25, 0.24))
     level = (np.abs(skin[:, 1] - eye[1]) < 0.9 * unit) & (skin[:, 2] < eye[2] - 0.5 * unit)
     side_skin = skin[level]
     furthest = side_skin[(side_skin[:, 0] * x).argmax()]
-    ear = side_skin[np.linalg.norm(side_skin - furthest, axis=1) < 0.3 * unit].mean(0)
+    rim = side_skin[np.linalg.norm(side_skin - furthest, axis=1) < 0.3 * unit].mean(0)
+    # The landmark is the ear's opening: in front of, below and inside the rim.
+    ear = rim + np.array([-0.1 * x, -0.15, 0.15]) * unit
     corner = _front(body, np.array([0.38 * x * unit, _mouth_height(body)]), 0.1 * unit)
     return {
         f"{side}_eye": joint_point(body, f"{side}_eye_smplhf", (0, 0, 0.19 * unit), carrier="head"),
@@ -157,7 +163,7 @@ def _hip(body: Body, side: str, x: float) -> CanonicalPoints:
     J = body.joints_template[JOINT[f"{side}_hip"]]
     legs = [JOINT[n] for n in ("pelvis", "left_hip", "right_hip", "spine1")]
     v = body.v_template[body.weights[:, legs].sum(1) > 0.5]
-    level = v[np.abs(v[:, 1] - J[1]) < 0.02]
+    level = v[np.abs(v[:, 1] - J[1]) < 0.3 * _eye_distance(body)]
     half = (level[:, 0] * x).max()
     return canonical_points(body, np.array([[_HIP_SHARE * half * x, J[1], J[2]]]))
 
@@ -165,19 +171,16 @@ def _hip(body: Body, side: str, x: float) -> CanonicalPoints:
 def _foot(body: Body, side: str) -> dict[str, CanonicalPoints]:
     """Heel: rearmost skin of the lower half of the foot. Foot index: tip of the big toe, a little back from the
     end, as it is marked on pictures."""
-    J = body.joints_template
+    J, v = body.joints_template, body.v_template
+    ankle, ball = J[JOINT[f"{side}_ankle"]], J[JOINT[f"{side}_foot"]]
     foot = body.weights[:, [JOINT[f"{side}_ankle"], JOINT[f"{side}_foot"]]].sum(1) > 0.5
-    v = body.v_template
-    low = v[foot, 1].min()
-    ankle = J[JOINT[f"{side}_ankle"]]
-    rows = np.flatnonzero(foot & (v[:, 1] < (low + ankle[1]) / 2))
-    back = rows[v[rows, 2] < v[rows, 2].min() + 0.008]
-    heel = v[back].mean(0)
+    rows = np.flatnonzero(foot & (v[:, 1] < (v[foot, 1].min() + ankle[1]) / 2))
+    length = np.ptp(v[rows, 2])
+    heel = v[rows[v[rows, 2] < v[rows, 2].min() + 0.03 * length]].mean(0)
     # The big toe lies on the inner side of the foot's long axis.
-    ball = J[JOINT[f"{side}_foot"]]
     inner = rows[np.abs(v[rows, 0]) < abs(ball[0])]
     tip = v[inner[v[inner, 2].argmax()]]
     return {
         f"{side}_heel": canonical_points(body, heel[None]),
-        f"{side}_foot_index": canonical_points(body, (tip + [0, 0, -0.01])[None]),
+        f"{side}_foot_index": canonical_points(body, (tip - [0, 0, 0.04 * length])[None]),
     }

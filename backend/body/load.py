@@ -37,11 +37,11 @@ def load_body(path: Path | str | None = None, *, betas: int = 16, expressions: i
     file = OPEN_BODY if path is None else Path(path)
     try:
         return _load(file, "open" if path is None else "smplx", betas, expressions)
-    except _Refused as e:
+    except _RefusedError as e:
         raise JobError("bad_body", f"{file} cannot be used as a body: {e}; {_REMEDY}.") from e
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     """Why a file is not a body."""
 
 
@@ -49,31 +49,33 @@ def _load(file: Path, name: str, betas: int, expressions: int) -> Body:
     arrays = _Arrays(file)
     v = arrays.read("v_template", ("V", 3))
     if not 1000 <= len(v) <= _MAX_VERTICES:
-        raise _Refused(f"it has {len(v)} vertices")
+        raise _RefusedError(f"it has {len(v)} vertices")
     arrays.sizes["V"] = len(v)
     tree = arrays.read("kintree_table", (2, "J"), integer=True)
     if tree.shape[1] != N_JOINTS:
         kind = {24: " as in SMPL", 52: " as in SMPL-H"}.get(tree.shape[1], "")
-        raise _Refused(f"it has {tree.shape[1]} joints{kind}, not SMPL-X's {N_JOINTS}")
+        raise _RefusedError(f"it has {tree.shape[1]} joints{kind}, not SMPL-X's {N_JOINTS}")
     if not np.array_equal(tree[0, 1:], PARENTS[1:]):
-        raise _Refused("its joints hang together in another way than SMPL-X's")
+        raise _RefusedError("its joints hang together in another way than SMPL-X's")
     weights = arrays.read("weights", ("V", N_JOINTS))
     if weights.min() < -1e-4 or np.abs(weights.sum(1) - 1).max() > 1e-2:
-        raise _Refused("its skinning weights do not sum to 1")
+        raise _RefusedError("its skinning weights do not sum to 1")
     regressor = arrays.read("J_regressor", (N_JOINTS, "V")).astype(np.float64)
     if np.abs(regressor.sum(1) - 1).max() > 1e-2:
-        raise _Refused("the rows of its J_regressor do not sum to 1")
+        raise _RefusedError("the rows of its J_regressor do not sum to 1")
     shape, expression = _split(arrays.read("shapedirs", ("V", 3, "S")), betas, expressions)
     posedirs = None
     if "posedirs" in arrays:
         correctives = arrays.read("posedirs", ("V", 3, _POSE_FEATURES))
         if correctives.any():
             posedirs = np.ascontiguousarray(correctives.reshape(-1, _POSE_FEATURES).T, np.float32)
-    uv, faces_uv = arrays.read("vt", ("T", 2)), arrays.read("ft", ("F", 3), integer=True)
     faces = arrays.read("f", ("F", 3), integer=True)
+    uv, faces_uv = np.zeros((1, 2)), np.zeros_like(faces)
+    if "vt" in arrays and "ft" in arrays:
+        uv, faces_uv = arrays.read("vt", ("T", 2)), arrays.read("ft", (len(faces), 3), integer=True)
     for indices, bound in ((faces, len(v)), (faces_uv, len(uv))):
-        if indices.min() < 0 or indices.max() >= bound:
-            raise _Refused("its faces point at vertices that are not there")
+        if len(indices) == 0 or indices.min() < 0 or indices.max() >= bound:
+            raise _RefusedError("its faces point at vertices that are not there")
     return Body(
         name=name,
         v_template=_f32(v),
@@ -99,7 +101,10 @@ def _split(shapedirs: np.ndarray, betas: int, expressions: int) -> tuple[np.ndar
     stop = shapedirs.shape[2] if full else min(2 * _SHORT_COLUMNS, shapedirs.shape[2])
     return tuple(
         part[:, :, : _used(part)].astype(np.float64)
-        for part in (shapedirs[:, :, : min(start, betas)], shapedirs[:, :, start : min(stop, start + expressions)])
+        for part in (
+            shapedirs[:, :, : min(start, betas)],
+            shapedirs[:, :, start : min(stop, start + expressions)],
+        )
     )
 
 
@@ -117,10 +122,10 @@ class _Arrays:
 
     def __init__(self, file: Path) -> None:
         if not file.is_file():
-            raise _Refused("there is no such file")
+            raise _RefusedError("there is no such file")
         if not zipfile.is_zipfile(file):
             hint = ", it looks like a pickle: take the .npz of the download" if file.suffix == ".pkl" else ""
-            raise _Refused(f"it is not an .npz file{hint}")
+            raise _RefusedError(f"it is not an .npz file{hint}")
         self.file = file
         self.sizes: dict[str, int] = {}
         """Sizes of the named dimensions, fixed by the first array that has them."""
@@ -128,7 +133,7 @@ class _Arrays:
             with zipfile.ZipFile(file) as z:
                 self.names = {i.filename[:-4] for i in z.infolist() if i.filename.endswith(".npy")}
         except (zipfile.BadZipFile, OSError) as e:
-            raise _Refused("it is damaged") from e
+            raise _RefusedError("it is damaged") from e
 
     def __contains__(self, name: str) -> bool:
         return name in self.names
@@ -136,7 +141,7 @@ class _Arrays:
     def read(self, name: str, shape: tuple[int | str, ...], integer: bool = False) -> np.ndarray:
         """Array `name`; `shape` gives fixed sizes as numbers and equal ones by the same letter."""
         if name not in self.names:
-            raise _Refused(f"it holds no {name}, so it is not in SMPL-X layout")
+            raise _RefusedError(f"it holds no {name}, so it is not in SMPL-X layout")
         try:
             with zipfile.ZipFile(self.file) as z:
                 with z.open(f"{name}.npy") as member:
@@ -145,9 +150,9 @@ class _Arrays:
                 with z.open(f"{name}.npy") as member:
                     array = np.lib.format.read_array(member, allow_pickle=False)
         except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error, NotImplementedError) as e:
-            raise _Refused(f"its {name} is damaged") from e
+            raise _RefusedError(f"its {name} is damaged") from e
         if not integer and not np.isfinite(array).all():
-            raise _Refused(f"its {name} holds numbers that are not finite")
+            raise _RefusedError(f"its {name} holds numbers that are not finite")
         # uint32 stands for -1 at the root of the kinematic tree.
         return array.astype(np.int64) if integer else array
 
@@ -158,11 +163,11 @@ class _Arrays:
         )
         if not same:
             text = " x ".join(str(n) for n in found)
-            raise _Refused(f"its {name} has the size {text}, which is not SMPL-X layout")
+            raise _RefusedError(f"its {name} has the size {text}, which is not SMPL-X layout")
         if dtype.kind not in ("iu" if integer else "iuf"):
-            raise _Refused(f"its {name} holds {dtype} values in place of numbers")
+            raise _RefusedError(f"its {name} holds {dtype} values in place of numbers")
         if int(np.prod(found, dtype=object)) * max(dtype.itemsize, 4) > _MAX_BYTES:
-            raise _Refused(f"its {name} is too large")
+            raise _RefusedError(f"its {name} is too large")
 
 
 def _header(member) -> tuple[tuple[int, ...], np.dtype]:

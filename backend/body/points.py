@@ -24,9 +24,7 @@ def canonical_points(body: Body, positions: np.ndarray) -> CanonicalPoints:
     if positions.ndim != 2 or positions.shape[1] != 3 or not np.isfinite(positions).all():
         raise ValueError("canonical points must be finite positions of shape (P, 3)")
     surface = _Surface(body)
-    blends = [
-        surface.carriers(positions[i : i + _CHUNK]) for i in range(0, len(positions), _CHUNK)
-    ]
+    blends = [surface.carriers(positions[i : i + _CHUNK]) for i in range(0, len(positions), _CHUNK)]
     L = np.concatenate(blends) if blends else np.zeros((0, len(body.v_template)))
     return combine(body, L, positions)
 

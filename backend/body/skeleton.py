@@ -11,12 +11,12 @@ _BODY = (
     "pelvis left_hip right_hip spine1 left_knee right_knee spine2 left_ankle right_ankle spine3 left_foot "
     "right_foot neck left_collar right_collar head left_shoulder right_shoulder left_elbow right_elbow "
     "left_wrist right_wrist jaw left_eye_smplhf right_eye_smplhf"
-).split()
+)
 FINGERS = ("index", "middle", "pinky", "ring", "thumb")
 """Order of the fingers in the layout: three joints each, left hand first."""
 
 JOINT_NAMES: tuple[str, ...] = (
-    *_BODY,
+    *_BODY.split(),
     *(f"{side}_{finger}{k}" for side in ("left", "right") for finger in FINGERS for k in (1, 2, 3)),
 )
 N_JOINTS = len(JOINT_NAMES)

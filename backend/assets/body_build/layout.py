@@ -10,8 +10,9 @@ _FINGER_NUMBER = {"thumb": 1, "index": 2, "middle": 3, "ring": 4, "pinky": 5}
 _MIDDLE = {
     # MakeHuman's root lies on the skin of the back; the pelvis joint belongs in the middle of the pelvis.
     "pelvis": {"upperleg01.L": 0.25, "upperleg01.R": 0.25, "spine04": 0.5},
-    "spine1": {"spine04": 0.5, "spine03": 0.5},
-    "spine2": {"spine02": 1},
+    # MakeHuman's middle spine bones wander by centimetres from body to body while the skin stays; means are steady.
+    "spine1": {"spine04": 0.87, "spine01": 0.13},
+    "spine2": {"spine04": 0.34, "spine02": 0.33, "spine01": 0.33},
     "spine3": {"spine01": 1},
     "neck": {"neck01": 1},
     "head": {"head": 1},
@@ -68,7 +69,9 @@ def skinning_matrix(labels: list[str], parents: list[int]) -> np.ndarray:
     own = {f"toe{t}-1.{s}": {f"{n}_foot": 1} for t in range(1, 6) for s, n in (("L", "left"), ("R", "right"))}
     for suffix, side in (("L", "left"), ("R", "right")):
         own[f"upperleg01.{suffix}"] = {f"{side}_hip": 1}
-        own |= {f"{bone}.{suffix}": {f"{side}_{joint}": 1} for joint, bone in _SIDES.items() if joint != "foot"}
+        own |= {
+            f"{bone}.{suffix}": {f"{side}_{joint}": 1} for joint, bone in _SIDES.items() if joint != "foot"
+        }
         for finger, number in _FINGER_NUMBER.items():
             own |= {f"finger{number}-{k}.{suffix}": {f"{side}_{finger}{k}": 1} for k in (1, 2, 3)}
     own |= {bone: {bone.rstrip("01"): 1} for bone in ("neck01", "head", "jaw")} | _SHARED

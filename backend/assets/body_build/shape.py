@@ -12,17 +12,16 @@ _FLIP = np.array([-1.0, 1.0, 1.0])
 def principal_components(samples: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean (V, 3), directions (V, 3, count) of one standard deviation each, coefficients (N, count).
 
-    Signs are fixed so that a positive coefficient makes the body taller (or wider where height stays).
+    `samples`: (N, V, 3). Signs are fixed so that a positive coefficient makes the body taller (or wider where
+    height stays).
     """
     N = len(samples)
     mean = samples.mean(0, dtype=np.float64)
     X = (samples - mean.astype(np.float32)).reshape(N, -1)
-    values, vectors = np.linalg.eigh((X @ X.T).astype(np.float64))
-    values, vectors = values[::-1][:count], vectors[:, ::-1][:, :count]
-    sigma = np.sqrt(values / N)
-    unit = (vectors.T @ X) / np.sqrt(values)[:, None]
-    directions = (unit * sigma[:, None]).reshape(count, -1, 3)
-    coefficients = vectors * np.sqrt(N)
+    _, vectors = np.linalg.eigh((X @ X.T).astype(np.float64))
+    coefficients = vectors[:, ::-1][:, :count] * np.sqrt(N)
+    # The columns are orthogonal, so a direction is the mean of the bodies weighted by their coefficient.
+    directions = (coefficients.T @ X / N).reshape(count, -1, 3)
     for k, d in enumerate(directions):
         height = d[:, 1] @ (mean[:, 1] - mean[:, 1].mean())
         girth = d[:, 0] @ mean[:, 0]
@@ -69,38 +68,34 @@ def joint_regressor(
     expressions: np.ndarray,
     mirror: np.ndarray,
     model: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
-    support: int = 400,
+    support: int = 1000,
+    damping: float = 1e-5,
 ) -> np.ndarray:
     """(55, V) signed sparse regressor: ridge on the training bodies, on the linear model itself, and on the
     expressions (which must not move a joint). Rows sum to 1 and right joints mirror left ones.
 
     `model`: template (V, 3), directions (V, 3, nb), joint template, joint directions. Signed weights let a joint
-    sit deep inside the body although all the vertices lie around it, and `support` vertices on the whole ring
-    around it keep them small.
+    sit deep inside the body although all the vertices lie around it; many support vertices on the whole ring
+    around it keep each weight small (norm of a row: what 1 mm of noise on every vertex does to the joint, in mm).
     """
     template, directions, J0, JS = model
     R = np.zeros((N_JOINTS, len(template)))
     swap = mirror_joints()
+    # The linear model's own rows weigh as much as all the training bodies.
+    scale = np.sqrt(len(samples) / (1 + directions.shape[2]))
     for j in range(N_JOINTS):
         if JOINT_NAMES[j].startswith("right_"):
             continue
         near = _support(j, template, weights, J0, mirror, support)
-        rows = [samples[:, near].transpose(0, 2, 1).reshape(-1, len(near))]
-        wanted = [joints[:, j].reshape(-1)]
-        scale = 3.0 * np.sqrt(len(samples) / (1 + directions.shape[2]))
-        linear = np.concatenate([template[near][:, :, None], directions[near]], 2)
-        target = np.concatenate([J0[j][:, None], JS[j]], 1)
-        rows.append(scale * linear.transpose(1, 2, 0).reshape(-1, len(near)))
-        wanted.append(scale * target.reshape(-1))
-        still = expressions[near].transpose(1, 2, 0).reshape(-1, len(near))
-        rows.append(scale * still)
-        wanted.append(np.zeros(len(still)))
-        rows.append(np.full((1, len(near)), 100.0 * scale))
-        wanted.append(np.array([100.0 * scale]))
-        A, y = np.concatenate(rows).astype(np.float64), np.concatenate(wanted)
-        damping = 2e-4 * len(samples)
-        start = np.full(len(near), 1 / len(near))
-        w = start + np.linalg.solve(A.T @ A + damping * np.eye(len(near)) * 1e-2, A.T @ (y - A @ start))
+        columns = lambda a, near=near: a[near].transpose(1, 2, 0).reshape(-1, len(near))  # noqa: E731
+        A = [samples[:, near].transpose(0, 2, 1).reshape(-1, len(near))]
+        A += [scale * columns(np.concatenate([template[:, :, None], directions], 2))]
+        A += [scale * columns(expressions), np.full((1, len(near)), 100.0)]
+        y = [joints[:, j].reshape(-1), scale * np.concatenate([J0[j][:, None], JS[j]], 1).reshape(-1)]
+        y += [np.zeros(A[2].shape[0]), [100.0]]
+        A, y = np.concatenate(A).astype(np.float64), np.concatenate(y).astype(np.float64)
+        even = np.full(len(near), 1 / len(near))
+        w = even + np.linalg.solve(A.T @ A + damping * np.eye(len(near)), A.T @ (y - A @ even))
         R[j, near] = w
         if swap[j] == j:
             R[j] = (R[j] + R[j][mirror]) / 2
@@ -116,7 +111,7 @@ def _support(j, template, weights, J0, mirror, count) -> np.ndarray:
         family = [j]
     mine = np.flatnonzero(weights[:, family].sum(1) > 0.5)
     distance = np.linalg.norm(template[mine] - J0[j], axis=1)
-    mine = mine[np.argsort(distance, kind="stable")][: 4 * count]
+    mine = mine[np.argsort(distance, kind="stable")][: 2 * count]
     keep = np.random.default_rng(j).permutation(len(mine))[:count]
     chosen = mine[np.sort(keep)]
     if mirror_joints()[j] == j:

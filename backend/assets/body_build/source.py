@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import anny
@@ -17,10 +18,10 @@ TO_Y_UP = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]], np.float64)
 """anny: x to the subject's left, z up, faces -y -> ours: y up, z front."""
 PELVIS = np.array([0, -0.35, 0.01])
 """Where the pelvis joint of every sample is put, as in the SMPL-X rest pose."""
-_BUILD_CHANGES = (
-    "measure torso hip stomach upperleg lowerleg upperarm lowerarm buttocks breast head-scale head-fat "
-    "neck-scale hand-scale foot-scale pelvis"
-).split()
+_BUILD_CHANGES = re.compile(
+    "measure|torso|hip|stomach|upperleg|lowerleg|upperarm|lowerarm|buttocks|breast|head-scale|head-fat|"
+    "neck-scale|hand-scale|foot-scale|pelvis"
+)
 _CHANGE_SIGMA = 0.12
 """Spread of the local shape changes (of a range of ±1) on top of sex, age, weight, height, muscle, proportions."""
 
@@ -117,7 +118,7 @@ class Source:
         return names, np.array(moved)
 
     def _changes(self, B: int) -> dict[str, torch.Tensor]:
-        labels = [n for n in self.model.local_change_labels if any(q in n for q in _BUILD_CHANGES)]
+        labels = [n for n in self.model.local_change_labels if _BUILD_CHANGES.search(n)]
         changes = {n: (torch.randn(B) * _CHANGE_SIGMA).clamp(-0.5, 0.5) for n in labels}
         for n in labels:
             if n.startswith("r-") and f"l-{n[2:]}" in changes:
