@@ -23,6 +23,12 @@ COAST = 5  # frames for which a lost person is still looked for at the expected 
 FORGET = 90  # frames after which a lost person is another person
 _SAME = 0.45  # of a person's size: mean distance of hips and shoulders of a find that belongs to a track
 _COLLAPSED = 0.15  # of a person's size: mean distance of landmarks of two tracks on one person
+_COLLAPSED_NEW = 0.35  # the same, when one of them is a newcomer
+_NEAR_TRACK = (
+    0.25  # of a person's size: a find with hips or shoulders this near to another's needs _BEYOND_DOUBT
+)
+_BEYOND_DOUBT = 0.92
+_JUMP = 0.45  # of a person's size: a body farther than that from the expected one is someone else's
 _MIN_INSIDE = 0.2  # share of landmarks that must lie in the picture
 
 
@@ -39,6 +45,7 @@ class Track:
     missed: int = 0
     last: int = -1
     confirmed: bool = False
+    fresh: bool = True  # the region comes from the detector: the next body may be anywhere near it
 
     @property
     def radius(self) -> float:
@@ -119,7 +126,9 @@ class PeopleTracker:
         if self._asked is None:
             return set()
         asked = [t for t in self._tracks if t.id in self._asked]
-        good = {t.id: self._seen[t.id] for t in asked if t.id in self._seen and self._good(self._seen[t.id])}
+        good = {
+            t.id: s for t in asked if (s := self._seen.get(t.id)) and self._good(s) and not self._jumped(t, s)
+        }
         self._drop_collapsed([t for t in asked if t.id in good], good)
         for t in asked:
             if t.id in good:
@@ -160,6 +169,11 @@ class PeopleTracker:
         inside = ((seen.points > 0) & (seen.points < self._size)).all(-1).mean()
         return seen.score >= MIN_SCORE and bool(np.isfinite(seen.points).all()) and inside >= _MIN_INSIDE
 
+    def _jumped(self, t: Track, seen: _Seen) -> bool:
+        """The network took hold of somebody else: a body too far from the expected one, without a find there."""
+        patience = _JUMP + 0.1 * t.missed
+        return t.confirmed and not t.fresh and self._surprise(t, seen.points) > patience
+
     def _accept(self, t: Track, seen: _Seen) -> None:
         roi = roi_from_points(seen.points, seen.aux)
         center = _anchors(seen.points).mean(0)
@@ -168,7 +182,7 @@ class PeopleTracker:
             limit = 0.2 * roi.size / 2.5
             v = v * min(1.0, limit / max(float(np.linalg.norm(v)), 1e-9))
             t.velocity = v if t.velocity is None else 0.5 * t.velocity + 0.5 * v
-        t.points, t.roi, t.last, t.missed = seen.points, roi, self._index, 0
+        t.points, t.roi, t.last, t.missed, t.fresh = seen.points, roi, self._index, 0, False
         t.hits += 1
         t.confirmed = t.confirmed or t.hits >= 2
 
@@ -180,7 +194,8 @@ class PeopleTracker:
                     continue
                 pa, pb = good[a.id].points, good[b.id].points
                 size = max(roi_from_points(pa).size, roi_from_points(pb).size) / 2.5
-                if np.linalg.norm(pa - pb, axis=1).mean() > _COLLAPSED * size:
+                limit = _COLLAPSED if a.confirmed and b.confirmed else _COLLAPSED_NEW
+                if np.linalg.norm(pa - pb, axis=1).mean() > limit * size:
                     continue
                 if a.confirmed != b.confirmed:
                     loser = a if b.confirmed else b
@@ -190,9 +205,21 @@ class PeopleTracker:
                 del good[loser.id]
 
     def _surprise(self, t: Track, points: np.ndarray) -> float:
-        """How far a body is from where the track was expected, in sizes of the person."""
-        step = _anchors(points) - t.anchors(self._index)
+        """How far a body is from where the track was expected, in sizes of the person: size and shape count too."""
+        if t.points is None:
+            step = _anchors(points) - t.anchors(self._index)
+        else:
+            step = points - t.points - t.expected(self._index)
         return float(np.linalg.norm(step, axis=1).mean() / t.radius)
+
+    def _near_somebody(self, d: Detection) -> bool:
+        """A find made of parts of someone who is tracked already."""
+        parts = np.stack([d.hips, d.shoulders])
+        for t in self._active():
+            gaps = np.linalg.norm(parts[:, None] - t.anchors(self._index)[None], axis=-1)
+            if gaps.min() < _NEAR_TRACK * t.radius:
+                return True
+        return False
 
     def _assign(self, finds: list[Detection]) -> None:
         """Give finds to tracks they fit, lost ones too, and begin new tracks with the rest, largest first."""
@@ -214,10 +241,12 @@ class PeopleTracker:
             free = [f for f in free if f is not d]
             if t.missed and (t.missed <= COAST or len(self._active()) < self.max_people):
                 # Look for the lost person where the detector saw somebody.
-                t.roi, t.velocity, t.missed = d.roi, None, min(t.missed, COAST)
+                t.roi, t.velocity, t.missed, t.fresh = d.roi, None, min(t.missed, COAST), True
         for d in free:
             if len(self._active()) >= self.max_people:
                 break
+            if d.score < _BEYOND_DOUBT and self._near_somebody(d):
+                continue
             self._tracks.append(Track(self._next_id, d.roi))
             self._next_id += 1
 
