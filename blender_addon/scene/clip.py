@@ -33,10 +33,11 @@ _SAME_HEIGHT = 1e-6
 
 @dataclass(frozen=True)
 class Footage:
-    """What the scene needs to know of a clip. `file`: the movie or the first picture; `fps`: average rate."""
+    """What the scene needs to know of a clip. `file`: the movie or the first picture, None when it is not
+    there; `fps`: average rate."""
 
     name: str
-    file: Path
+    file: Path | None
     width: int
     height: int
     fps: float
@@ -244,8 +245,9 @@ class ClipScene:
             name = f"{self.footage.name[:_NAME_LENGTH]} camera"
             camera = bpy.data.objects.new(name, bpy.data.cameras.new(name))
             self._own(camera, collection, 0)
-            shown = cameras.show_footage(camera.data, self.footage.file, (info.width, info.height))
-            self.footage_shown = shown
+            if self.footage.file is not None:
+                size = (info.width, info.height)
+                self.footage_shown = cameras.show_footage(camera.data, self.footage.file, size)
         cameras.set_intrinsics(camera.data, info)
         cameras.place_camera(camera, self._height)
         if self.set_scene:

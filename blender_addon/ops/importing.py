@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One video on its way into the scene: clip, backend, job, results. The operator and headless both run this.
+
+Nothing here waits: `pump` does a little of whatever is next. The state lives here in Python, not in the .blend,
+so neither an undo nor loading a file ends an import.
+"""
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from ..client import Client
+from ..frames import Clip, ClipError, open_clip
+from ..job import Job, Result
+from ..process import BackendFailed, BackendMissing
+from ..scene.clip import ClipScene, Footage
+from ..scene.rest import BodyError
+from .backend import Backend
+
+STAGES = {
+    "opening": "Starting the backend",
+    "queued": "Waiting for another job",
+    "localize": "Following people",
+    "body": "Fitting bodies",
+    "scene": "Building the scene",
+}
+FINISHED = ("done", "failed", "cancelled")
+
+
+class VideoImport:
+    """`state`: "running", "done", "failed" or "cancelled"; `error`: one sentence when failed.
+
+    `source`: movie, folder or picture, None to import a finished job by its id alone; `options`: the backend's;
+    `job_id`: a job to resume or to import again; `fps`: rate of an image sequence; `scene`: name of the scene to
+    build in; `set_scene`: also set that scene's size, rate, range and camera. Raises ClipError for a bad clip.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        source: Path | None,
+        options: Mapping[str, object],
+        *,
+        job_id: str | None = None,
+        fps: float | None = None,
+        scene: str | None = None,
+        set_scene: bool = True,
+    ) -> None:
+        if source is None and job_id is None:
+            raise ClipError("Choose a video first.")
+        self.source, self.options, self.job_id = source, dict(options), job_id
+        self.state, self.error = "running", None
+        self.warnings: list[str] = []
+        self.results: dict[int, Result] = {}
+        self.clip: ClipScene | None = None
+        self.waiting: str | None = None
+        self._backend, self._fps = backend, fps
+        self._scene, self._set_scene = scene, set_scene
+        self._job: Job | None = None
+        # Opened here once, so that a bad file is told at once and not after the backend has started.
+        self._pictures = self._open() if source is not None else None
+        self.footage = Footage.of(self._pictures) if self._pictures is not None else None
+
+    @property
+    def name(self) -> str:
+        """What the user calls this import."""
+        return self.footage.name if self.footage else f"job {self.job_id}"
+
+    @property
+    def finished(self) -> bool:
+        """True once nothing will change any more."""
+        return self.state in FINISHED
+
+    @property
+    def progress(self) -> tuple[str, int, int | None, float | None]:
+        """(stage, frames done, of how many if known, seconds left if known)."""
+        if self._job is None:
+            return "opening", 0, None, None
+        p = self._job.progress
+        return ("scene", 0, None, None) if self._job.finished else (p.stage, p.done, p.total, p.seconds_left)
+
+    @property
+    def summary(self) -> dict:
+        """What the backend said when the job was done."""
+        return dict(self._job.summary or {}) if self._job else {}
+
+    def pump(self, budget_s: float = 0.01) -> bool:
+        """Do about `budget_s` seconds of work; True when something changed that is worth drawing."""
+        if self.finished:
+            return False
+        try:
+            client = self._backend.pump(budget_s)
+            if client is None:
+                return False
+            if self._job is None:
+                self._begin(client)
+            return self._take_in()
+        except (BackendMissing, BackendFailed, BodyError, ClipError) as error:
+            self._end("failed", str(error))
+            return True
+
+    def cancel(self) -> None:
+        """Stop; what is in the scene so far stays there, and the backend keeps its finished frames."""
+        if not self.finished:
+            if self._job is not None:
+                self._job.cancel()
+            self._end("cancelled")
+
+    def fail(self, error: str) -> None:
+        """End with one sentence."""
+        if self._job is not None:
+            self._job.cancel()
+        self._end("failed", error)
+
+    def _open(self) -> Clip:
+        if self.source is None:
+            raise ClipError(f"Job {self.job_id} is not finished: choose its video to go on with it.")
+        return open_clip(self.source, self._fps)
+
+    def _begin(self, client: Client) -> None:
+        if self.job_id is not None:
+            self._job = client.resume(self.job_id, self._open)
+        else:
+            self._job = client.open(self._pictures, self.options)
+
+    def _take_in(self) -> bool:
+        """Bring what the job has into the scene."""
+        job = self._job
+        self.job_id = job.id or self.job_id
+        self._warn(job.warnings)
+        results = job.take_results()
+        if results:
+            self._scene_for(results[0]).add(results)
+            self.results |= {r.track: r for r in results if r.final}
+        if self.clip is not None and job.body is not None:
+            self.clip.set_body(job.body)
+            if results and not job.finished:
+                self.clip.refresh()
+        if job.finished:
+            self._finish()
+        return bool(results) or self.finished
+
+    def _scene_for(self, result: Result) -> ClipScene:
+        if self.clip is None:
+            if self.footage is None:
+                camera = result.camera
+                fps = _rate_of(result)
+                self.footage = Footage(self.name, None, camera.width, camera.height, fps)
+            self.clip = ClipScene(self.footage, self._job.id, scene=self._scene, set_scene=self._set_scene)
+        return self.clip
+
+    def _finish(self) -> None:
+        """The job is over: bring the scene up to date unless the user is editing what must change."""
+        self.waiting = self.clip.blocked() if self.clip else None
+        if self.waiting:
+            return
+        if self.clip is not None:
+            if self._job.state == "done":
+                self.clip.drop_unfinished()
+            self.clip.refresh(force=True)
+            if not self.clip.footage_shown:
+                self._warn([f"Blender cannot show {self.name} behind the body; the motion is complete."])
+        if self._pictures is not None and self._pictures.damage:
+            self._warn([self._pictures.damage])
+        self._end(self._job.state, self._job.error)
+
+    def _warn(self, texts: list[str]) -> None:
+        self.warnings += [text for text in texts if text not in self.warnings]
+
+    def _end(self, state: str, error: str | None = None) -> None:
+        self.state, self.error, self.waiting = state, error, None
+        if self._pictures is not None:
+            with contextlib.suppress(OSError):
+                self._pictures.close()
+
+
+def _rate_of(result: Result) -> float:
+    """Frames per second, from the times of a result."""
+    steps, seconds = np.ptp(result.frames), np.ptp(result.times)
+    return float(steps / seconds) if seconds > 0 else 30.0
