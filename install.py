@@ -53,7 +53,7 @@ def demo(args: argparse.Namespace) -> int:
 
 def test(args: argparse.Namespace) -> int:
     """ruff and the whole test suite; pytest's own line is the last one."""
-    env = set_up(args, (*PRODUCT, "test"))
+    env = set_up(args, (*PRODUCT, "test", "fbx"))
     ruff = [str(env.python), "-m", "ruff"]
     style = [
         subprocess.run([*ruff, *more, "."], cwd=ROOT, check=False)

@@ -29,8 +29,16 @@ WORDS = {
     "base": "Installing what the backend needs",
     "blender": "Installing Blender's Python module (400 MB)",
     "test": "Installing the test tools",
+    "fbx": "Compiling the independent FBX reader (a few minutes, once)",
 }
-IMPORTS = {"base": "torch, zmq, av, cv2, scipy", "blender": "bpy", "test": "pytest"}
+DISPENSABLE = {
+    # No Blender module for this system (an Intel Mac, ARM Linux): an installed Blender does its work.
+    "blender": "No matching distribution",
+    # No C compiler: the tests that want the reader say that they are skipped.
+    "fbx": "",
+}
+"""Groups that the product can do without, and the word in pip's error that says so."""
+IMPORTS = {"base": "torch, zmq, av, cv2, scipy", "blender": "bpy", "test": "pytest", "fbx": "pufbx"}
 
 
 class Environment:
@@ -157,13 +165,15 @@ def set_up(args: argparse.Namespace, groups: tuple[str, ...]) -> Environment:
 def _install_group(env: Environment, group: str, lines: list[str], base: list[str], line: Line) -> None:
     """`base` goes along, so that no later group can move a version that the backend is pinned to."""
     if lines:
+        wheels = [] if group == "fbx" else ["--only-binary", ":all:"]
         asked = [*lines, *(b for b in base if b not in lines)]
         try:
-            env.pip(WORDS[group], ["install", "--only-binary", ":all:", *env.sources(), *asked], line)
+            env.pip(WORDS[group], ["install", *wheels, *env.sources(), *asked], line)
         except SetupError as error:
-            # No Blender module for this system (an Intel Mac, ARM Linux): an installed Blender does its work.
-            if group != "blender" or "No matching distribution" not in str(error):
+            reason = DISPENSABLE.get(group)
+            if reason is None or reason not in str(error):
                 raise
+            line.note(f"{WORDS[group]} was not possible, so this goes on without it (see {env.log}).")
         else:
             line.show(f"Loading {IMPORTS[group]} once")
             _check_imports(env, group)

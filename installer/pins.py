@@ -22,7 +22,7 @@ def project(root: Path = ROOT) -> dict:
 
 
 def pins(group: str, python: tuple[int, int] | None = None) -> list[str]:
-    """Requirements of `group` ("base", "blender", "test", "pip") for a Python version, markers resolved."""
+    """Requirements of `group` ("base", "blender", "test", "fbx", "pip") for a Python version, markers resolved."""
     tables = project()
     if group == "pip":
         return [tables["tool"]["bodyfield"]["pip"]]

@@ -49,14 +49,16 @@ def test_pins_for_each_python(python, bpy, numpy):
 
 
 def test_every_requirement_is_pinned_exactly():
-    for group in ("base", "blender", "test", "pip"):
+    for group in ("base", "blender", "test", "fbx", "pip"):
         for python in ((3, 11), (3, 12), (3, 13), (3, 14)):
             for line in pins.pins(group, python):
                 assert re.fullmatch(r"[a-z][a-z0-9-]*==[0-9][0-9.]*", line), line
 
 
 def test_versions_stand_in_one_place():
-    names = {line.partition("==")[0] for group in ("base", "blender", "test") for line in pins.pins(group)}
+    names = {
+        line.partition("==")[0] for group in ("base", "blender", "test", "fbx") for line in pins.pins(group)
+    }
     pattern = re.compile(rf"\b({'|'.join(names)})\s*[=<>~]=\s*[0-9]")
     for path in [ROOT / "install.py", ROOT / ".ci" / "run", *(ROOT / "installer").glob("*.py")]:
         assert not pattern.search(path.read_text(encoding="utf-8")), path
