@@ -200,6 +200,8 @@ class Job:
         # their way.
         if self._over() or message.fields.get("reply") != self._asked:
             return False
+        if self.id is not None and message.job not in (None, self.id):
+            return False
         if self.state == "cancelled":
             # Cancelled before the backend had named it: now it can be told.
             self.id = message.job
