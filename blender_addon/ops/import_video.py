@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""File > Import > Video as Mocap, cancelling, and going on with an interrupted job."""
+
+import math
+from pathlib import Path
+
+import bpy
+from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
+from bpy_extras.io_utils import ImportHelper
+
+from ..frames import MOVIE_SUFFIXES, PICTURE_SUFFIXES, ClipError
+from . import running
+from .importing import VideoImport
+
+QUALITIES = (
+    ("heavy", "Best", "The most accurate landmarks"),
+    ("full", "Medium", "About twice as fast"),
+    ("lite", "Draft", "The fastest, for a first look"),
+)
+LENSES = (
+    ("unknown", "Unknown", "Take 55 degrees over the larger side"),
+    ("fov", "Field of View", "You know the angle over the larger side"),
+    ("focal", "Focal Length", "You know the focal length in pixels"),
+)
+PUMP_S = 0.2
+
+
+class MocapChoices:
+    """The settings of an import, shared by the operator and the panel."""
+
+    people: IntProperty(
+        name="People", description="How many people to follow at a time", default=4, min=1, max=32
+    )
+    quality: EnumProperty(name="Quality", items=QUALITIES, default="heavy")
+    lens: EnumProperty(name="Lens", description="What is known of the camera", items=LENSES)
+    fov: FloatProperty(
+        name="Angle",
+        description="Field of view over the larger side of the picture",
+        subtype="ANGLE",
+        default=math.radians(55),
+        min=math.radians(5),
+        max=math.radians(170),
+    )
+    focal: FloatProperty(
+        name="Pixels", description="Focal length in pixels of the clip", default=1000.0, min=10.0, max=1e6
+    )
+    sequence_fps: FloatProperty(
+        name="Sequence Rate",
+        description="Frames per second of an image sequence",
+        default=24.0,
+        min=0.1,
+        max=1000.0,
+    )
+    set_scene: BoolProperty(
+        name="Set Up Scene",
+        description="Take size, frame rate and range of the clip, and make its camera the scene's",
+        default=True,
+    )
+
+
+def choices_to_options(choices: object, preferences: object | None) -> dict[str, object]:
+    """The backend's options from a MocapChoices and the add-on's preferences."""
+    options: dict[str, object] = {
+        "localizer": f"landmarks-{choices.quality}",
+        "max_people": choices.people,
+    }
+    if choices.lens == "fov":
+        options["fov_deg"] = math.degrees(choices.fov)
+    elif choices.lens == "focal":
+        options["focal_px"] = float(choices.focal)
+    if preferences is not None and preferences.body_file:
+        options["body"] = bpy.path.abspath(preferences.body_file)
+    return options
+
+
+def preferences_of(context: bpy.types.Context) -> object | None:
+    """The add-on's preferences; None when it runs from a source tree without being installed."""
+    package = __package__.rpartition(".")[0]
+    addon = context.preferences.addons.get(package)
+    return addon.preferences if addon else None
+
+
+def draw_choices(layout: bpy.types.UILayout, choices: object) -> None:
+    """The settings as the file browser and the panel show them."""
+    layout.prop(choices, "people")
+    layout.prop(choices, "quality")
+    layout.prop(choices, "lens")
+    if choices.lens != "unknown":
+        layout.prop(choices, "fov" if choices.lens == "fov" else "focal")
+    layout.prop(choices, "set_scene")
+
+
+class BODYFIELD_OT_import_video(bpy.types.Operator, ImportHelper, MocapChoices):
+    """Follow the people in a video and key them on armatures"""
+
+    bl_idname = "bodyfield.import_video"
+    bl_label = "Video as Mocap"
+    bl_options = {"REGISTER"}
+
+    filename_ext = ".mp4"
+    filter_glob: StringProperty(
+        default=";".join(f"*{suffix}" for suffix in (*MOVIE_SUFFIXES, *PICTURE_SUFFIXES)), options={"HIDDEN"}
+    )
+    job: StringProperty(options={"HIDDEN", "SKIP_SAVE"}, description="A job of the backend to go on with")
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """A file browser, or a small dialog when a movie was dropped into the view."""
+        return self.invoke_popup(context)
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Settings in the file browser's sidebar."""
+        self.layout.use_property_split = True
+        self.layout.use_property_decorate = False
+        draw_choices(self.layout, self)
+        self.layout.prop(self, "sequence_fps")
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Put the import on its way; without a window there are no timers, so it runs to its end."""
+        if running.current() is not None:
+            self.report({"ERROR"}, "An import is under way: wait for its end or cancel it first.")
+            return {"CANCELLED"}
+        preferences = preferences_of(context)
+        running.backend.python = preferences.backend_python if preferences else None
+        try:
+            new = VideoImport(
+                running.backend,
+                Path(bpy.path.abspath(self.filepath)) if self.filepath else None,
+                choices_to_options(self, preferences),
+                job_id=self.job or None,
+                fps=self.sequence_fps,
+                scene=context.scene.name,
+                set_scene=self.set_scene,
+            )
+        except ClipError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        running.start(new)
+        if not bpy.app.background:
+            return {"FINISHED"}
+        while running.tick(PUMP_S):
+            pass
+        for text in new.warnings:
+            self.report({"WARNING"}, text)
+        if new.state != "done":
+            self.report({"ERROR"}, new.error or "The import was cancelled.")
+            return {"CANCELLED"}
+        return {"FINISHED"}
+
+
+class BODYFIELD_OT_cancel(bpy.types.Operator):
+    """Stop the import; what is in the scene stays"""
+
+    bl_idname = "bodyfield.cancel"
+    bl_label = "Cancel"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Only while something runs."""
+        return running.current() is not None
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Cancel here and at the backend."""
+        running.current().cancel()
+        running.redraw()
+        return {"FINISHED"}
+
+
+class BODYFIELD_OT_report(bpy.types.Operator):
+    """Say something to the user from a timer, which has no report of its own"""
+
+    bl_idname = "bodyfield.report"
+    bl_label = "Bodyfield"
+    bl_options = {"INTERNAL"}
+
+    text: StringProperty()
+    level: StringProperty(default="ERROR")
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Report."""
+        self.report({self.level}, self.text)
+        return {"FINISHED"}
+
+
+class BODYFIELD_FH_movie(bpy.types.FileHandler):
+    """Movies dropped into a 3D view"""
+
+    bl_idname = "BODYFIELD_FH_movie"
+    bl_label = "Video as Mocap"
+    bl_import_operator = "bodyfield.import_video"
+    bl_file_extensions = ";".join(MOVIE_SUFFIXES)
+
+    @classmethod
+    def poll_drop(cls, context: bpy.types.Context) -> bool:
+        """3D views only: other editors have their own use of movies."""
+        return context.area is not None and context.area.type == "VIEW_3D"
+
+
+def menu(self: bpy.types.Menu, context: bpy.types.Context) -> None:
+    """The entry in File > Import."""
+    self.layout.operator(BODYFIELD_OT_import_video.bl_idname, text="Video as Mocap (.mp4, .mov, ...)")

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The imports of this Blender session and the timer that moves them on.
+
+Kept in Python, not in the file: an undo or a newly loaded file leaves a running import alone. The timer is
+persistent for the same reason. Timers never fire in background mode, so there `tick` is called directly.
+"""
+
+import contextlib
+import traceback
+
+import bpy
+
+from .backend import Backend
+from .importing import VideoImport
+
+BUSY_S = 0.03
+IDLE_S = 0.5
+BUDGET_S = 0.015
+"""Of every 45 ms the import takes at most about 15, so that the viewport stays fluid."""
+KEPT = 5
+
+backend = Backend()
+imports: list[VideoImport] = []
+"""The newest last; finished ones stay for the panel."""
+
+
+def current() -> VideoImport | None:
+    """The import that is under way, if any."""
+    return next((one for one in imports if not one.finished), None)
+
+
+def start(new: VideoImport) -> None:
+    """Put an import on its way."""
+    imports.append(new)
+    del imports[:-KEPT]
+    if not bpy.app.background and not bpy.app.timers.is_registered(_on_timer):
+        bpy.app.timers.register(_on_timer, first_interval=0.0, persistent=True)
+
+
+def tick(budget_s: float = BUDGET_S) -> bool:
+    """Move the running import on; True while there is one."""
+    running = current()
+    if running is None:
+        backend.keep_alive()
+        return False
+    try:
+        changed = running.pump(budget_s)
+    except Exception as error:
+        # Whatever goes wrong, the timer must live on and the user be told.
+        traceback.print_exc()
+        detail = " ".join(str(error).split()) or type(error).__name__
+        running.fail(f"The import stopped on an error ({detail}); the console has the details.")
+        changed = True
+    if running.finished:
+        _tell(running)
+    if changed or running.finished:
+        redraw()
+    return True
+
+
+def stop() -> None:
+    """End everything; called when the add-on is disabled."""
+    if bpy.app.timers.is_registered(_on_timer):
+        bpy.app.timers.unregister(_on_timer)
+    for one in imports:
+        one.cancel()
+    imports.clear()
+    backend.close()
+
+
+def redraw() -> None:
+    """Draw the 3D views' sidebars anew."""
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type == "VIEW_3D":
+                area.tag_redraw()
+
+
+def _on_timer() -> float:
+    busy = tick()
+    if busy:
+        # The bar and the time left move on although nothing landed in the scene.
+        redraw()
+    return BUSY_S if busy else IDLE_S
+
+
+def _tell(ended: VideoImport) -> None:
+    """After the end of an import: an undo step of its own, and a report."""
+    if bpy.app.background:
+        return
+    window = next(iter(bpy.context.window_manager.windows), None)
+    # In a timer no window is current; operators that show something need one.
+    with contextlib.suppress(RuntimeError), bpy.context.temp_override(window=window):
+        if ended.clip is not None:
+            bpy.ops.ed.undo_push(message="Video as Mocap")
+        if ended.state == "failed":
+            bpy.ops.bodyfield.report("INVOKE_DEFAULT", text=ended.error)
+        elif ended.state == "done":
+            people = len(ended.results)
+            text = f"{ended.name}: {people} {'person' if people == 1 else 'people'} imported."
+            bpy.ops.bodyfield.report("INVOKE_DEFAULT", text=text, level="INFO")

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The sidebar panel "Bodyfield" and the settings it shows."""
+
+import bpy
+from bpy.props import PointerProperty, StringProperty
+
+from ..ops import running
+from ..ops.export_fbx import BODYFIELD_OT_export_fbx
+from ..ops.import_video import BODYFIELD_OT_cancel, BODYFIELD_OT_import_video, MocapChoices, draw_choices
+from ..ops.importing import STAGES, VideoImport
+
+WRAP = 42
+"""Characters a line of text in the sidebar."""
+CHOICES = ("people", "quality", "lens", "fov", "focal", "sequence_fps", "set_scene")
+
+
+class BODYFIELD_PG_settings(bpy.types.PropertyGroup, MocapChoices):
+    """The panel's settings, kept in the scene"""
+
+    filepath: StringProperty(
+        name="Video", description="Movie, or first picture of a sequence", subtype="FILE_PATH"
+    )
+
+
+class BODYFIELD_PT_main(bpy.types.Panel):
+    """Video in, an animated body out"""
+
+    bl_idname = "BODYFIELD_PT_main"
+    bl_label = "Bodyfield"
+    bl_category = "Bodyfield"
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Settings and start, or progress and cancel; then results, export and the backend's state."""
+        layout = self.layout
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        now = running.current()
+        if now is not None:
+            _draw_progress(layout, now)
+        else:
+            _draw_start(layout, context.scene.bodyfield)
+        for ended in reversed([one for one in running.imports if one.finished]):
+            _draw_result(layout, ended)
+        layout.operator(BODYFIELD_OT_export_fbx.bl_idname, icon="EXPORT")
+        layout.label(text=f"Backend: {running.backend.status}", icon="PREFERENCES")
+
+
+def _draw_start(layout: bpy.types.UILayout, settings: BODYFIELD_PG_settings) -> None:
+    layout.prop(settings, "filepath")
+    draw_choices(layout, settings)
+    row = layout.row()
+    row.enabled = bool(settings.filepath)
+    row.scale_y = 1.5
+    row.operator_context = "EXEC_DEFAULT"
+    start = row.operator(BODYFIELD_OT_import_video.bl_idname, text="Start", icon="PLAY")
+    start.filepath = settings.filepath
+    for name in CHOICES:
+        setattr(start, name, getattr(settings, name))
+
+
+def _draw_progress(layout: bpy.types.UILayout, now: VideoImport) -> None:
+    stage, done, total, seconds_left = now.progress
+    layout.label(text=now.name, icon="FILE_MOVIE")
+    text = STAGES.get(stage, stage.capitalize())
+    if total:
+        text += f"  {done} / {total}"
+    layout.progress(text=text, factor=min(1.0, done / total) if total else 0.0)
+    if seconds_left is not None:
+        layout.label(text=f"{time_left(seconds_left)} left")
+    if now.waiting:
+        _draw_text(layout, now.waiting, "INFO")
+    layout.operator(BODYFIELD_OT_cancel.bl_idname, icon="CANCEL")
+
+
+def _draw_result(layout: bpy.types.UILayout, ended: VideoImport) -> None:
+    box = layout.box()
+    people = len(ended.results)
+    words = {
+        "done": f"{people} {'person' if people == 1 else 'people'}",
+        "failed": "failed",
+        "cancelled": "cancelled",
+    }
+    icon = {"done": "CHECKMARK", "failed": "ERROR", "cancelled": "CANCEL"}[ended.state]
+    box.label(text=f"{ended.name}: {words[ended.state]}", icon=icon)
+    for text in filter(None, (ended.error, *ended.warnings)):
+        _draw_text(box, text, "NONE")
+    if ended.state != "done" and ended.job_id and ended.source:
+        box.operator_context = "EXEC_DEFAULT"
+        again = box.operator(BODYFIELD_OT_import_video.bl_idname, text="Resume", icon="FILE_REFRESH")
+        again.filepath, again.job = str(ended.source), ended.job_id
+
+
+def _draw_text(layout: bpy.types.UILayout, text: str, icon: str) -> None:
+    """A sentence over as many lines as it needs."""
+    column = layout.column(align=True)
+    line = ""
+    for word in text.split():
+        if line and len(line) + 1 + len(word) > WRAP:
+            column.label(text=line, icon=icon)
+            line, icon = "", "NONE"
+        line = f"{line} {word}".strip()
+    column.label(text=line, icon=icon)
+
+
+def time_left(seconds: float) -> str:
+    """12 s; 3:05 min; 1:02 h."""
+    seconds = max(0, round(seconds))
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60}:{seconds % 60:02d} min"
+    return f"{seconds // 3600}:{seconds % 3600 // 60:02d} h"
+
+
+def add_settings() -> None:
+    """Give every scene the panel's settings; after the classes are registered."""
+    bpy.types.Scene.bodyfield = PointerProperty(type=BODYFIELD_PG_settings)
+
+
+def remove_settings() -> None:
+    """Undo `add_settings`; before the classes go."""
+    del bpy.types.Scene.bodyfield
