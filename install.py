@@ -20,7 +20,7 @@ from pathlib import Path
 
 from installer import ROOT, SetupError
 from installer.blenders import ask, candidates, validate_extension
-from installer.demo import CLIP, FILES, run_demo
+from installer.demo import CLIP, run_demo
 from installer.environment import Environment, set_up, write_locator
 from installer.extension import PIP_PLATFORMS, build, this_platform
 from installer.pins import nvidia_gpu, pins
@@ -46,7 +46,7 @@ def demo(args: argparse.Namespace) -> int:
     write_locator(env)
     summary = run_demo(env, video, out, args.blender)
     print(f"{summary['frames']} frames, {summary['people']} people, {summary['seconds_total']:.0f} s:")
-    for name in FILES:
+    for name in summary["files"]:
         print(f"  {out / name} ({(out / name).stat().st_size / 1e6:.2f} MB)")
     return 0
 

@@ -25,7 +25,6 @@ STAGES = {
     "overlay": (0.85, 1.0, "Drawing the overlay"),
 }
 """Where each stage begins and ends on the one bar for the whole road, about as long as it takes."""
-FILES = ("demo.fbx", "demo.blend", "overlay.mp4", "summary.json")
 
 
 def run_demo(env: Environment, video: Path, out: Path, blender: str | None) -> dict:
@@ -41,13 +40,21 @@ def run_demo(env: Environment, video: Path, out: Path, blender: str | None) -> d
         run_child([*command, "-o", str(work / "overlay.mp4")], environ, "Drawing the overlay")
         line.show(STAGES["overlay"][2], 1.0)
         summary["seconds_total"] = round(time.monotonic() - start, 2)
-        summary["versions"] = _versions(env, summary)
-        summary["bytes"] = {name: (work / name).stat().st_size for name in FILES[:-1]}
+        summary["versions"] = _versions(env, summary.pop("blender", ""))
+        summary["bytes"] = {path.name: path.stat().st_size for path in sorted(work.iterdir())}
+        summary["files"] = [*summary["bytes"], "summary.json"]
         (work / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-        out.mkdir(exist_ok=True)
-        for name in FILES:
-            (work / name).replace(out / name)
+        _move(work, out)
     return summary
+
+
+def _move(work: Path, out: Path) -> None:
+    """Put the new files in place of the old ones, also of those of people whom this clip does not show."""
+    out.mkdir(exist_ok=True)
+    for old in out.glob("demo_*.fbx"):
+        old.unlink()
+    for path in work.iterdir():
+        path.replace(out / path.name)
 
 
 def _mocap(
@@ -89,42 +96,39 @@ def run_child(command: Sequence[str], environ: dict[str, str], what: str, hear=N
 
     On Ctrl-C the child, which the terminal told too, gets ten seconds to end in order.
     """
-    error, words = None, []
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        errors="replace",
-        env=environ,
-        cwd=ROOT,
-    ) as child:
+    error = None
+    with (
+        tempfile.TemporaryFile() as noise,
+        subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=noise, env=environ, cwd=ROOT
+        ) as child,
+    ):
         try:
-            for text in child.stdout:
+            for raw in child.stdout:
                 with contextlib.suppress(ValueError):
-                    message = json.loads(text)
+                    message = json.loads(raw)
                     if isinstance(message, dict):
                         error = message.get("text") if message.get("type") == "error" else error
                         if hear:
                             hear(message)
-                        continue
-                words = [*words[-40:], text.rstrip()]
+            child.wait()
         except BaseException:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(10)
             child.terminate()
             raise
-    if child.returncode:
-        last = next((w for w in reversed(words) if w.strip()), "it left no word")
-        raise SetupError(error or f"{what} stopped (exit code {child.returncode}): {last}")
+        if child.returncode:
+            noise.seek(0)
+            lines = [line.strip() for line in noise.read().decode("utf-8", "replace").splitlines()]
+            last = next((line for line in reversed(lines) if line), "it left no word.")
+            raise SetupError(error or f"{what} stopped (exit code {child.returncode}): {last}")
 
 
-def _versions(env: Environment, summary: dict) -> dict[str, str]:
+def _versions(env: Environment, blender: str) -> dict[str, str]:
     names = ("torch", "numpy", "opencv-python-headless", "pyzmq", "av")
     found = {name: env.version(name) or "" for name in names}
     return {
-        "blender": summary.pop("blender", ""),
+        "blender": blender,
         "python": platform.python_version(),
         "system": platform.platform(),
         **found,

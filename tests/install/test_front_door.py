@@ -114,7 +114,7 @@ def test_a_child_that_fails_is_quoted():
     with pytest.raises(SetupError, match=r"^No person was found\.$"):
         demo.run_child([sys.executable, "-c", error], dict(os.environ), "It", print)
     with pytest.raises(SetupError, match=r"It stopped \(exit code 4\): last words"):
-        code = "print('last words'); print(); raise SystemExit(4)"
+        code = "import sys; print('last words\\n\\n', file=sys.stderr); raise SystemExit(4)"
         demo.run_child([sys.executable, "-c", code], dict(os.environ), "It", print)
 
 
