@@ -113,7 +113,7 @@ def test_an_endpoint_file_of_a_dead_backend_is_removed(home):
     child.wait()
     for changes in (
         {"pid": child.pid}, {"pid": "1"}, {"token": 5}, {"endpoint": 3}, {"version": None},
-        {"endpoint": "ipc:///tmp/x"}, {"endpoint": "tcp://127.0.0.1:port"}, {"endpoint": "tcp://127.0.0.1"},
+        {"endpoint": "ipc:///endpoint"}, {"endpoint": "tcp://127.0.0.1:port"}, {"endpoint": "tcp://127.0.0.1"},
         # The pid lives (it is ours), but nobody listens there: the pid was given away again.
         {},
     ):  # fmt: skip
