@@ -1,0 +1,152 @@
+"""The whole road in a child process: a real backend, real sockets, real Blender, a real clip."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+bpy = pytest.importorskip("bpy", reason="needs Blender")
+
+from .backends import OPTIONS, empty_clip, environment, short_clip  # noqa: E402
+from .people import ROOT  # noqa: E402
+from .seen import bone_heads, go_to  # noqa: E402
+
+
+def python() -> list[str]:
+    """How to run headless in this Blender, be it a module or a program."""
+    if not bpy.app.binary_path:
+        return [sys.executable, "-m", "blender_addon.headless"]
+    # The program's own Python sees our paths only if it is told.
+    code = f"import sys, runpy; sys.path[:0] = {sys.path!r}; sys.argv[1:] = sys.argv[sys.argv.index('--') + 1:]; "
+    code += "runpy.run_module('blender_addon.headless', run_name='__main__')"
+    fixed = ["-b", "--factory-startup", "--python-exit-code", "1", "--python-expr", code]
+    return [bpy.app.binary_path, *fixed, "--"]
+
+
+def run(home: Path, *arguments: object) -> tuple[int, list[dict], str]:
+    """-> (exit code, the JSON lines on standard output, standard error)."""
+    child = subprocess.run(
+        [*python(), *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, **environment(home), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return child.returncode, [json.loads(line) for line in child.stdout.splitlines()], child.stderr
+
+
+@pytest.fixture(scope="module")
+def road(tmp_path_factory):
+    """One run of the whole road that several tests look at."""
+    folder = tmp_path_factory.mktemp("road")
+    clip = short_clip(folder / "walk.mp4", 20)
+    code, said, errors = run(
+        folder / "home", clip, "-o", folder / "out", "--fbx", "--blend", "scene.blend", "--bvh", "walk.bvh",
+        "--npz", "--options", json.dumps(OPTIONS),
+    )  # fmt: skip
+    assert code == 0, errors
+    return folder, said
+
+
+def test_writes_what_was_asked_for_and_nothing_else(road):
+    folder, said = road
+    names = {"walk.fbx", "scene.blend", "walk.bvh", "walk_person1.npz"}
+    assert {p.name for p in (folder / "out").iterdir()} == names
+    assert said[-1]["type"] == "done"
+    summary = said[-1]["summary"]
+    assert {Path(file).name for file in summary["files"]} == names
+    assert (summary["frames"], summary["people"]) == (20, 1) and summary["job"]
+
+
+def test_tells_its_progress(road):
+    _, said = road
+    progress = [line for line in said if line["type"] == "progress"]
+    stages = list(dict.fromkeys(line["stage"] for line in progress))
+    assert stages[-1] == "write" and {"localize", "body"} <= set(stages)
+    assert all(set(line) == {"type", "stage", "done", "total", "seconds_left"} for line in progress)
+    localized = [line["done"] for line in progress if line["stage"] == "localize"]
+    assert localized == sorted(localized) and localized[-1] == 20
+
+
+def test_blend_holds_the_motion_that_the_backend_found(road):
+    folder, _ = road
+    bpy.ops.wm.open_mainfile(filepath=str(folder / "out" / "scene.blend"))
+    (armature,) = (ob for ob in bpy.data.objects if ob.type == "ARMATURE")
+    scene = bpy.context.scene
+    assert (scene.render.fps, scene.frame_start, scene.frame_end) == (60, 1, 20)
+    assert (scene.render.resolution_x, scene.render.resolution_y) == (360, 640)
+    with np.load(folder / "out" / "walk_person1.npz") as motion:
+        joints, frames = motion["joints"], motion["frames"]
+    height = scene.camera.location.z
+    for joint, frame in zip(joints[::5], frames[::5], strict=True):
+        go_to(int(frame) + 1)
+        want = joint[:, [0, 2, 1]] * [1, 1, -1] + np.array([0, 0, height])
+        # The backend's forward kinematics and the armature agree to a tenth of a millimetre.
+        assert np.abs(bone_heads(armature) - want).max() < 1e-4
+
+
+def test_finished_job_is_imported_again_without_its_video(road):
+    folder, said = road
+    job = said[-1]["summary"]["job"]
+    code, again, errors = run(folder / "home", "-o", folder / "again", "--job", job, "--npz")
+    assert code == 0, errors
+    assert not [line for line in again if line.get("stage") == "localize" and line["done"] not in (0, 20)]
+    (file,) = (folder / "again").iterdir()
+    with np.load(file) as a, np.load(folder / "out" / "walk_person1.npz") as b:
+        assert all(np.array_equal(a[name], b[name]) for name in b)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda d: d / "none.mp4", "no file"),
+        (lambda d: (d / "text.mp4", (d / "text.mp4").write_text("hello"))[0], "not a video"),
+        (lambda d: empty_clip(d / "nobody.mp4"), "person|people|nobody"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_leaves_no_file(tmp_path, make, words):
+    clip = make(tmp_path)
+    code, said, errors = run(
+        tmp_path / "home", clip, "-o", tmp_path / "out", "--options", json.dumps(OPTIONS)
+    )
+    assert code == 1 and said[-1]["type"] == "error"
+    text = said[-1]["text"]
+    assert text in errors.splitlines() and text.endswith(".")
+    assert any(word in text for word in words.split("|"))
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+def test_wrong_options_and_a_wrong_job_are_told(tmp_path):
+    clip = short_clip(tmp_path / "walk.mp4", 2)
+    code, said, _ = run(tmp_path / "home", clip, "-o", tmp_path / "out", "--options", '{"people": 3}')
+    assert code == 1 and "people" in said[-1]["text"]
+    code, said, _ = run(tmp_path / "home", "-o", tmp_path / "out", "--job", "20200101-000000-ffffffff")
+    assert code == 1 and "20200101-000000-ffffffff" in said[-1]["text"]
+
+
+def test_an_unwritable_folder_is_told(road, tmp_path):
+    folder, said = road
+    (tmp_path / "file").write_text("")
+    code, again, _ = run(
+        folder / "home", "-o", tmp_path / "file" / "out", "--job", said[-1]["summary"]["job"]
+    )
+    assert code == 1 and "cannot be written to" in again[-1]["text"]
+
+
+def test_a_backend_that_is_not_installed_is_told(tmp_path):
+    clip = short_clip(tmp_path / "walk.mp4", 2)
+    child = subprocess.run(
+        [*python(), str(clip), "-o", str(tmp_path / "out")],
+        cwd=ROOT,
+        env={**os.environ, "BODYFIELD_HOME": str(tmp_path / "home"), "BODYFIELD_PYTHON": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert child.returncode == 1 and "not installed" in child.stderr and "install.py setup" in child.stderr
+    assert not (tmp_path / "out").exists()

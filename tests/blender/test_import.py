@@ -1,0 +1,226 @@
+"""The operator and what runs behind it, with a real backend as a child process."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+bpy = pytest.importorskip("bpy", reason="needs Blender")
+
+import blender_addon  # noqa: E402
+from blender_addon import process  # noqa: E402
+from blender_addon.ops import running  # noqa: E402
+from blender_addon.ops.importing import VideoImport  # noqa: E402
+from blender_addon.ui.panel import time_left  # noqa: E402
+
+from .backends import OPTIONS, empty_clip, environment, short_clip  # noqa: E402
+from .seen import bone_heads, go_to  # noqa: E402
+
+PATIENCE_S = 240
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A Bodyfield folder of this module's own; the backend stays up from test to test."""
+    folder = tmp_path_factory.mktemp("operator")
+    before = {
+        name: os.environ.get(name) for name in ("BODYFIELD_HOME", "BODYFIELD_PYTHON", "OMP_NUM_THREADS")
+    }
+    os.environ.update(environment(folder / "home"), OMP_NUM_THREADS="1")
+    yield folder
+    running.stop()
+    for name, value in before.items():
+        os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+@pytest.fixture
+def addon(folder):
+    """The add-on enabled, nothing running."""
+    blender_addon.register()
+    yield folder
+    for one in running.imports:
+        one.cancel()
+    running.imports.clear()
+    # The backend is kept for the next test: `unregister` would end it.
+    backend, running.backend = running.backend, type(running.backend)()
+    blender_addon.unregister()
+    running.backend = backend
+
+
+@pytest.fixture(scope="module")
+def walk(folder) -> Path:
+    return short_clip(folder / "walk.mp4", 40)
+
+
+def run_until(condition, new: VideoImport | None = None) -> None:
+    """Tick as Blender's timer would, until the condition holds."""
+    end = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert running.tick(0.05) or condition(), new and new.error
+        assert time.monotonic() < end, "no news for minutes"
+
+
+def start(source: Path, **more) -> VideoImport:
+    new = VideoImport(running.backend, source, OPTIONS | {"chunk": 8}, scene=bpy.context.scene.name, **more)
+    running.start(new)
+    return new
+
+
+def people() -> list[bpy.types.Object]:
+    return [ob for ob in bpy.data.objects if ob.type == "ARMATURE"]
+
+
+def test_registers_and_unregisters_as_often_as_one_likes():
+    for _ in range(2):
+        blender_addon.register()
+        assert bpy.ops.bodyfield.import_video.poll() and hasattr(bpy.context.scene, "bodyfield")
+        blender_addon.unregister()
+        assert not hasattr(bpy.types.Scene, "bodyfield") and not hasattr(bpy.types, "BODYFIELD_PT_main")
+        assert "import_video" not in dir(bpy.ops.bodyfield)
+
+
+def test_operator_brings_a_person_into_the_scene(addon, walk):
+    result = bpy.ops.bodyfield.import_video(filepath=str(walk), people=1, quality="lite")
+    assert result == {"FINISHED"}
+    (armature,) = people()
+    assert bpy.context.scene.frame_end == 40 and bpy.context.scene.camera is not None
+    (done,) = running.imports
+    assert done.state == "done" and done.clip.armature(1) == armature
+    motion = done.results[1]
+    for i in (0, 20, 39):
+        go_to(i + 1)
+        want = motion.joints[i][:, [0, 2, 1]] * [1, 1, -1] + np.array(
+            [0, 0, bpy.context.scene.camera.location.z]
+        )
+        assert np.abs(bone_heads(armature) - want).max() < 1e-4
+
+
+def test_motion_is_there_before_the_job_is_done(addon, walk):
+    new = start(walk)
+    run_until(lambda: people() or new.finished, new)
+    assert not new.finished and 0 < new.progress[1] <= 40
+    run_until(lambda: new.finished, new)
+    assert new.state == "done" and len(people()) == 1 and len(bpy.data.actions) == 1
+
+
+def test_an_import_survives_undo(addon, walk):
+    bpy.ops.ed.undo_push(message="before")
+    new = start(walk)
+    run_until(lambda: people() or new.finished, new)
+    bpy.ops.ed.undo_push(message="with a person")
+    bpy.ops.ed.undo()
+    assert not people() and not new.finished
+    run_until(lambda: new.finished, new)
+    assert new.state == "done" and len(people()) == 1
+
+
+def test_an_import_survives_loading_a_file(addon, walk):
+    new = start(walk)
+    run_until(lambda: people() or new.finished, new)
+    bpy.ops.wm.save_as_mainfile(filepath=str(addon / "a.blend"))
+    bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
+    assert not people() and not new.finished
+    run_until(lambda: new.finished, new)
+    assert new.state == "done" and len(people()) == 1
+
+
+def test_an_import_goes_on_in_the_file_that_was_saved_meanwhile(addon, walk):
+    new = start(walk)
+    run_until(lambda: people() or new.finished, new)
+    bpy.ops.wm.save_as_mainfile(filepath=str(addon / "b.blend"))
+    bpy.ops.wm.open_mainfile(filepath=str(addon / "b.blend"))
+    bpy.data.objects.remove(people()[0])
+    run_until(lambda: new.finished, new)
+    assert new.state == "done" and len(people()) == 1
+
+
+def test_cancel_stops_here_and_at_the_backend(addon, walk):
+    new = start(walk)
+    run_until(lambda: new.progress[1] > 4 or new.finished, new)
+    assert bpy.ops.bodyfield.cancel() == {"FINISHED"}
+    assert new.state == "cancelled" and running.current() is None
+    assert not bpy.ops.bodyfield.cancel.poll()
+    again = start(walk)
+    run_until(lambda: again.finished, again)
+    assert again.state == "done"
+
+
+def test_only_one_import_at_a_time(addon, walk):
+    start(walk)
+    with pytest.raises(RuntimeError, match="under way"):
+        bpy.ops.bodyfield.import_video(filepath=str(walk))
+
+
+def test_errors_are_reports_of_one_sentence(addon, tmp_path):
+    with pytest.raises(RuntimeError, match="no file"):
+        bpy.ops.bodyfield.import_video(filepath=str(tmp_path / "none.mp4"))
+    with pytest.raises(RuntimeError, match=r"person"):
+        bpy.ops.bodyfield.import_video(filepath=str(empty_clip(tmp_path / "nobody.mp4")), quality="lite")
+    assert not people()
+
+
+def test_a_cut_off_clip_is_imported_up_to_the_damage_and_said_so(addon, walk, tmp_path):
+    data = walk.read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(data[: len(data) * 7 // 10])
+    new = start(tmp_path / "cut.mp4")
+    run_until(lambda: new.finished, new)
+    assert new.state == "done"
+    assert len([text for text in new.warnings if "cut off" in text]) == 1
+    assert 10 < len(new.results[1].frames) < 40
+
+
+def test_a_killed_backend_is_told_and_the_job_resumes(addon, walk):
+    new = start(walk)
+    run_until(lambda: people() or new.finished, new)
+    os.kill(process.read_endpoint().pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+    run_until(lambda: new.finished, new)
+    assert (
+        new.state == "failed" and new.job_id in new.error and "kept" in new.error and new.error.endswith(".")
+    )
+    assert len(people()) == 1
+    again = start(walk, job_id=new.job_id)
+    run_until(lambda: again.finished, again)
+    assert again.state == "done" and len(people()) == 1
+    assert again.results[1].frames.tolist() == list(range(40))
+
+
+def test_a_finished_job_comes_back_without_frames(addon, walk):
+    new = start(walk)
+    run_until(lambda: new.finished, new)
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    again = VideoImport(running.backend, None, {}, job_id=new.job_id)
+    running.start(again)
+    run_until(lambda: again.finished, again)
+    assert again.state == "done" and again.clip.footage.fps == pytest.approx(60, rel=1e-3)
+    assert np.array_equal(again.results[1].pose, new.results[1].pose) and len(people()) == 1
+
+
+def test_nothing_is_changed_while_the_user_edits(addon, walk):
+    new = start(walk)
+    run_until(lambda: people() or new.finished, new)
+    armature = people()[0]
+    bpy.context.view_layer.objects.active = armature
+    bpy.ops.object.mode_set(mode="EDIT")
+    run_until(lambda: new.waiting or new.finished, new)
+    assert not new.finished and "Leave Edit Mode" in new.waiting
+    bpy.ops.object.mode_set(mode="OBJECT")
+    run_until(lambda: new.finished, new)
+    assert new.state == "done"
+
+
+def test_export_operator_writes_the_selected_person(addon, walk, tmp_path):
+    assert not bpy.ops.bodyfield.export_fbx.poll()
+    new = start(walk)
+    run_until(lambda: new.finished, new)
+    assert bpy.ops.bodyfield.export_fbx(filepath=str(tmp_path / "a.fbx")) == {"FINISHED"}
+    assert (tmp_path / "a.fbx").stat().st_size > 100_000
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RuntimeError, match="could not be written"):
+        bpy.ops.bodyfield.export_fbx(filepath=str(tmp_path / "file" / "a.fbx"))
+
+
+def test_time_left_is_told_as_people_say_it():
+    assert [time_left(s) for s in (0.2, 59.4, 61, 3725)] == ["0 s", "59 s", "1:01 min", "1:02 h"]
