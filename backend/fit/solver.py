@@ -22,6 +22,7 @@ SHAPE_FRAMES = 64  # an even sample of this many frames settles the shape
 WINDOW, OVERLAP = 400, 60  # frames solved together, and shared by neighbours
 FINGERS = (slice(25, 37), slice(40, 52))  # joints of the four long fingers, left and right hand
 FINGER_CURL = 0.28  # rad each joint is bent in a hand at ease; nothing localizes fingers yet
+CONVERGED = 1e-3  # relative gain of the slowest frame at which iterating ends
 MAX_TURN = 0.6  # rad a joint may turn in one step
 BETA_SIGMA = 1.0  # spread of the shape coefficients among people
 SHAPE_EVIDENCE = (
@@ -115,9 +116,12 @@ def solve_alone(model: PointModel, obs: Observations, prior: PosePrior, state: S
             state = new
             continue
         new = step(state, torch.cholesky_solve(t.g[..., None], L)[..., 0])
-        better = terms(model, obs, prior, new, derivatives=False).cost < t.cost
+        gain = t.cost - terms(model, obs, prior, new, derivatives=False).cost
+        better = gain > 0
         damping = torch.where(better, damping / 3, damping * 5).clamp(1e-7, 1e3)
         state = _merge(better, state, new)
+        if (gain / (1 + t.cost)).max() < CONVERGED:
+            break
     return state
 
 
