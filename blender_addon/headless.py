@@ -57,6 +57,7 @@ def _run(arguments: argparse.Namespace) -> int:
     try:
         bpy.ops.wm.read_factory_settings(use_empty=True)
         done = _import(arguments, backend)
+        device = backend.device
         files = _write(arguments, done)
     except (ClipError, ExportError, Failure) as error:
         return _fail(str(error))
@@ -66,6 +67,7 @@ def _run(arguments: argparse.Namespace) -> int:
         backend.close()
     summary = done.summary | {
         "job": done.job_id,
+        "device": device,
         "blender": bpy.app.version_string,
         "files": [str(file) for file in files],
     }

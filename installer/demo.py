@@ -39,6 +39,10 @@ def run_demo(env: Environment, video: Path, out: Path, blender: str | None) -> d
         command = [str(env.python), "-m", "backend", "overlay", str(summary["job"]), str(video)]
         run_child([*command, "-o", str(work / "overlay.mp4")], environ, "Drawing the overlay")
         line.show(STAGES["overlay"][2], 1.0)
+        seconds = {stage: max(s, 1e-9) for stage, s in summary.get("seconds", {}).items()}
+        summary["frames_per_second"] = {
+            stage: round(summary["frames"] / s, 2) for stage, s in seconds.items()
+        }
         summary["seconds_total"] = round(time.monotonic() - start, 2)
         summary["versions"] = _versions(env, summary.pop("blender", ""))
         summary["bytes"] = {path.name: path.stat().st_size for path in sorted(work.iterdir())}

@@ -20,9 +20,15 @@ class Backend:
     @property
     def status(self) -> str:
         """A few words for the panel."""
-        if self._client is not None and self._client.capabilities is not None:
-            return f"Running on {self._client.capabilities.get('device', 'this computer')}"
+        if self.device is not None:
+            return f"Running on {self.device}"
         return "Starting" if self._process is not None else "Not running"
+
+    @property
+    def device(self) -> str | None:
+        """What the backend computes on, None until it has said so."""
+        said = self._client.capabilities if self._client is not None else None
+        return None if said is None else str(said.get("device", "this computer"))
 
     @property
     def idle(self) -> bool:
