@@ -8,11 +8,11 @@ import pytest
 
 bpy = pytest.importorskip("bpy", reason="needs Blender")
 
-from blender_addon.axes import camera_to_blender, quaternion_to_matrix  # noqa: E402
 from blender_addon.scene.clip import ClipScene, Footage  # noqa: E402
 from blender_addon.scene.fbx import PRESETS, ExportError, export_bvh, export_fbx  # noqa: E402
 
 from .people import motion, open_body, posed  # noqa: E402
+from .readers import joints_by_blender, joints_by_ufbx, to_blender_world  # noqa: E402
 from .seen import bone_heads, go_to, names_of_everything  # noqa: E402
 
 COUNT, MM = 24, 1e-3
@@ -26,63 +26,27 @@ def person(fps: float = 30.0, **changes) -> tuple[bpy.types.Object, np.ndarray]:
     clip.add([result])
     clip.refresh()
     bpy.context.view_layer.update()
-    joints, _ = posed(result.betas, result.pose, result.trans)
-    feet = joints[:, [7, 8, 10, 11], 1].max()
-    return clip.armature(1), camera_to_blender(joints) + np.array([0, 0, feet])
+    return clip.armature(1), to_blender_world(posed(result.betas, result.pose, result.trans)[0])
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_blender_reads_every_joint_of_every_frame(tmp_path, preset):
     armature, joints = person()
     export_fbx(armature, tmp_path / "walk.fbx", preset)
-    bpy.ops.wm.read_factory_settings(use_empty=True)
-    bpy.ops.import_scene.fbx(filepath=str(tmp_path / "walk.fbx"), anim_offset=0.0)
-    (back,) = (ob for ob in bpy.data.objects if ob.type == "ARMATURE")
+    found = joints_by_blender(tmp_path / "walk.fbx", 30.0)
+    assert found.shape == (COUNT, 55, 3) and np.abs(found - joints).max() < MM
     (mesh,) = (ob for ob in bpy.data.objects if ob.type == "MESH")
-    assert len(back.data.bones) == 55 and len(bpy.data.actions) == 1
     assert len(mesh.data.vertices) == len(open_body().v_template)
-    for i in range(COUNT):
-        go_to(i + 1)
-        assert np.abs(bone_heads(back) - joints[i]).max() < MM
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("fps", [30.0, 60.0, 30000 / 1001])
 def test_a_reader_that_is_not_blender_agrees(tmp_path, preset, fps):
-    pufbx = pytest.importorskip("pufbx", reason="the independent reader has a wheel for Python 3.11 only")
+    pytest.importorskip("pufbx", reason="the independent reader has a wheel for Python 3.11 only")
     armature, joints = person(fps)
     export_fbx(armature, tmp_path / "walk.fbx", preset)
-    scene = pufbx.load_fbx(str(tmp_path / "walk.fbx"))
-    assert len(list(scene.bones)) == 55 and len(list(scene.anim_stacks)) == 1
-    data, times, names = pufbx.anim_to_array(str(tmp_path / "walk.fbx"), anim_index=0, resample_rate=fps)
-    # Key k of Blender's exporter stands at k / fps seconds, counted from frame 1.
-    assert len(times) == COUNT and np.allclose(np.asarray(times) * fps, np.arange(1, COUNT + 1), atol=1e-3)
-    found = joints_of_nodes(data, list(names))
-    y_up_to_blender = np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0.0]])
-    metres = 0.01 if preset == "blender" else 1.0
-    assert np.abs(metres * found @ y_up_to_blender.T - joints).max() < MM
-
-
-def joints_of_nodes(data: np.ndarray, names: list[str]) -> np.ndarray:
-    """(nodes, n, [t xyz, q xyzw, s xyz]) local -> (n, 55, 3) global, in the file's axes and units.
-
-    The armature's node is the parent of the pelvis; the bones hang together as the body's joints do.
-    """
-    body = open_body()
-    (root,) = (i for i, name in enumerate(names) if name not in body.joint_names)
-    assert len(names) == 56
-
-    def local(node: int):
-        t, q, s = np.split(data[node], [3, 7], -1)
-        return quaternion_to_matrix(q[:, [3, 0, 1, 2]]) * s[:, None, :], t
-
-    matrices, origins = [], []
-    for name, parent in zip(body.joint_names, body.parents, strict=True):
-        matrix, offset = local(names.index(name))
-        above, origin = local(root) if parent < 0 else (matrices[parent], origins[parent])
-        matrices.append(above @ matrix)
-        origins.append(np.einsum("nij,nj->ni", above, offset) + origin)
-    return np.stack(origins, 1)
+    found = joints_by_ufbx(tmp_path / "walk.fbx", fps)
+    assert found.shape == (COUNT, 55, 3) and np.abs(found - joints).max() < MM
 
 
 def test_unity_preset_has_no_rotation_and_no_scale_at_rest(tmp_path):
