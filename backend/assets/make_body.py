@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from backend.assets.body_build import shape
+from backend.assets.body_build.correctives import Sculpt, learn
 from backend.assets.body_build.hands import hand_arrays
 from backend.body.skeleton import JOINT, JOINT_NAMES, N_JOINTS, PARENTS
 
@@ -58,6 +59,8 @@ def build(data: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict]:
         data["vertices"], data["joints"], weights, expressions, mirror, (mean, directions, J0, JS)
     )
     report = {"bodies": len(data["vertices"]), "expression_variance": round(float(kept), 4)}
+    sculpt = Sculpt(data["sculpt_v"], data["sculpt_J"], data["faces"], weights, mirror)
+    posedirs, report["correctives_mm"] = learn(sculpt)
     report |= _held_out(data, mean, all_directions, J0, JS, R, directions)
     shapedirs = np.zeros((len(mean), 3, SHAPE_COLUMNS + EXPRESSION_COLUMNS), np.float16)
     shapedirs[:, :, :N_BETAS] = directions
@@ -67,7 +70,7 @@ def build(data: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict]:
         "f": data["faces"].astype(np.uint32),
         "weights": weights.astype(np.float32),
         "shapedirs": shapedirs,
-        "posedirs": np.zeros((len(mean), 3, 486), np.float16),
+        "posedirs": posedirs.astype(np.float16),
         "J_regressor": R.astype(np.float32),
         "J_template": J0.astype(np.float32),
         "J_shapedirs": JS.astype(np.float32),
@@ -154,8 +157,8 @@ def _sampled(count: int, work: Path | None) -> dict[str, np.ndarray]:
     data = dict(vars(mesh))
     data["vertices"], data["joints"] = source.sample(count, mesh, seed=1)
     data["held_vertices"], data["held_joints"] = source.sample(N_HELD_OUT, mesh, seed=2)
-    names, data["actions"] = source.actions(mesh)
-    data["action_names"] = np.array(names)
+    data["action_names"], data["actions"] = source.actions(mesh)
+    data["sculpt_v"], data["sculpt_J"] = source.sculpt(mesh)
     if cached:
         work.mkdir(parents=True, exist_ok=True)
         np.savez(cached, **data)

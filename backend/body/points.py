@@ -34,7 +34,11 @@ def combine(body: Body, L: np.ndarray, positions: np.ndarray) -> CanonicalPoints
     L = np.asarray(L, np.float32)
     posedirs = None
     if body.posedirs is not None:
-        posedirs = np.stack([(L @ row.reshape(-1, 3)).ravel() for row in body.posedirs])
+        posedirs = np.zeros((len(body.posedirs), 3 * len(L)), np.float32)
+        carriers = np.flatnonzero(L.any(0))
+        few = np.ascontiguousarray(L[:, carriers])
+        for row in np.flatnonzero(body.posedirs.any(1)):
+            posedirs[row] = (few @ body.posedirs[row].reshape(-1, 3)[carriers]).ravel()
     weights = L @ body.weights
     return CanonicalPoints(
         np.ascontiguousarray(positions, np.float32),

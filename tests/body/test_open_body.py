@@ -7,8 +7,10 @@ import re
 
 import numpy as np
 import pytest
+import torch
+from scipy.spatial import cKDTree
 
-from backend.body import JOINT, PARENTS, load_body
+from backend.body import JOINT, PARENTS, forward, load_body
 from backend.body.load import OPEN_BODY
 from backend.body.skeleton import mirror_joints
 
@@ -121,3 +123,52 @@ def test_card_holds_the_figures_of_the_build():
     assert max(report["J_regressor_mm"]["worst_joint"].values()) < 1.0
     assert report["vertex_mm_by_components"]["16"] < 2.5
     assert abs(report["megabytes"] - OPEN_BODY.stat().st_size / 1e6) < 0.02
+
+
+def _bent(angles: dict[str, tuple[float, float, float]]) -> torch.Tensor:
+    pose = torch.zeros(1, 55, 3)
+    for name, degrees in angles.items():
+        pose[0, JOINT[name]] = torch.deg2rad(torch.tensor(degrees))
+    return pose
+
+
+def test_a_mirrored_pose_gives_the_mirrored_body(full):
+    """Skinning, correctives and joints alike."""
+    rng = np.random.default_rng(4)
+    pose = torch.from_numpy(rng.normal(0, 0.4, (1, 55, 3)).astype(np.float32))
+    flip = torch.tensor([-1.0, 1, 1])
+    mirrored = (pose * torch.tensor([1.0, -1, -1]))[:, mirror_joints()]
+    v = full.v_template
+    _, twin = cKDTree(v).query(v * [-1, 1, 1])
+    betas, trans = torch.ones(4), torch.zeros(1, 3)
+    a = forward(full.to(), pose, betas, trans, vertices=True).vertices
+    b = forward(full.to(), mirrored, betas, trans, vertices=True).vertices
+    assert (b[:, twin] * flip - a).norm(dim=-1).max() < 2e-3
+
+
+def test_correctives_keep_a_twisted_wrist_thick(full):
+    """Plain skinning wrings the wrist out when the hand turns; the correctives spread the turn over the forearm."""
+    J, v, w = full.joints_template, full.v_template, full.weights
+    wrist = JOINT["left_wrist"]
+    ring = (np.abs(v[:, 0] - J[wrist, 0]) < 0.015) & (w[:, [wrist, JOINT["left_elbow"]]].sum(1) > 0.8)
+    pose = _bent({"left_wrist": (75, 0, 0)})
+
+    def radius(correctives: bool) -> float:
+        posed = forward(
+            full.to(), pose, torch.zeros(1), torch.zeros(1, 3), vertices=True, correctives=correctives
+        )
+        return float(np.linalg.norm((posed.vertices[0].numpy()[ring] - J[wrist])[:, 1:], axis=1).mean())
+
+    rest = float(np.linalg.norm((v[ring] - J[wrist])[:, 1:], axis=1).mean())
+    assert ring.sum() > 15
+    assert radius(False) < 0.87 * rest < 0.9 * rest < radius(True) < 1.05 * rest
+
+
+def test_arms_hanging_down_need_hardly_any_correction(full):
+    """MakeHuman's sculpt hangs its arms at 45 degrees; there, plain skinning of the T-pose gives it back."""
+    pose = _bent({"left_shoulder": (0, 0, -45), "right_shoulder": (0, 0, 45)})
+    a, b = (
+        forward(full.to(), pose, torch.zeros(1), torch.zeros(1, 3), vertices=True, correctives=c).vertices
+        for c in (True, False)
+    )
+    assert (a - b).norm(dim=-1).max() < 0.02 and (a - b).norm(dim=-1).mean() < 1e-3

