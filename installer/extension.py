@@ -25,6 +25,9 @@ BLENDER_PYTHONS = ("3.11", "3.13")
 """Python of Blender 4.2 to 5.0, and of 5.1 and newer."""
 SHARED = ("wire.py", "axes.py", "frames.py")
 """The files of the add-on that the backend uses too (Apache-2.0)."""
+STABLE_ABI = ("-cp312-abi3-", "-cp312.cp313.cp314-none-")
+"""Part of a wheel's name and what it becomes in the zip. Blender lets a wheel of the stable ABI count for "some Python
+3" only, and refuses the whole extension on 3.13 when another wheel is for 3.11 alone; spelled out, both are served."""
 LEFT_OUT = re.compile(r"(^|/)(__pycache__|tests|\.[^/]+)(/|$)|\.pyc$")
 DATE = (2026, 1, 1, 0, 0, 0)
 """Time stamp of every file inside, so that the same sources make the same zip."""
@@ -131,8 +134,9 @@ def build(env: Environment, platform: str, out: Path) -> Path:
         backend = backend_wheel(env.folder / "wheels")
     content = {p.relative_to(source).as_posix(): p.read_bytes() for p in files_of(source)}
     manifest = content["blender_manifest.toml"].decode()
-    content["blender_manifest.toml"] = manifest_with(manifest, platform, [w.name for w in wheels]).encode()
-    content |= {f"wheels/{w.name}": w.read_bytes() for w in wheels}
+    names = {wheel: wheel.name.replace(*STABLE_ABI) for wheel in wheels}
+    content["blender_manifest.toml"] = manifest_with(manifest, platform, list(names.values())).encode()
+    content |= {f"wheels/{name}": wheel.read_bytes() for wheel, name in names.items()}
     content[f"backend_wheel/{backend.name}"] = backend.read_bytes()
     package = out / f"bodyfield-{project()['project']['version']}-{platform.replace('-', '_')}.zip"
     write_zip(package, content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -22,6 +23,14 @@ SHARED = {"blender_addon/wire.py", "blender_addon/axes.py", "blender_addon/frame
 def environment(folder: Path) -> Environment:
     args = Namespace(venv=str(folder), index=None, torch=None, torch_index=None, wheels=None, blender=None)
     return Environment(args)
+
+
+def blender_tool(env: Environment):
+    """Blender's own extension tool as a module."""
+    spec = importlib.util.spec_from_file_location("blender_ext", blenders.installed_module_tool(env))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def test_backend_wheel_runs_on_its_own(tmp_path):
@@ -86,12 +95,14 @@ def test_zip_is_whole_and_blender_accepts_it(tmp_path):
     assert {"__init__.py", "LICENSE", "client.py", "scene/__init__.py"} <= names
     assert not [n for n in names if "__pycache__" in n or n.startswith("tests")]
     assert package.stat().st_size < 150e6
-    said = blenders.validate_extension(environment(Path(sys.prefix)), package, None)
-    assert "Success" in said
+    here = environment(Path(sys.prefix))
+    assert "Success" in blenders.validate_extension(here, package, None)
+    pythons = blender_tool(here).python_versions_from_wheels(manifest["wheels"])
+    assert {(3, 11), (3, 13)} <= pythons, "this is how Blender decides whether it may install the zip"
     broken = tmp_path / "broken.zip"
     extension.write_zip(broken, {n: archive.read(n) for n in names - {"__init__.py"}})
     with pytest.raises(SetupError, match="refuses"):
-        blenders.validate_extension(environment(Path(sys.prefix)), broken, None)
+        blenders.validate_extension(here, broken, None)
 
 
 def test_what_is_no_blender_is_said(tmp_path):
