@@ -201,9 +201,12 @@ def _source_root() -> Path | None:
 class BackendProcess:
     """A backend in use: our own child process, or one that was running already (`child` None)."""
 
-    def __init__(self, child: subprocess.Popen | None, endpoint: Endpoint | None = None) -> None:
+    def __init__(
+        self, child: subprocess.Popen | None, endpoint: Endpoint | None = None, log_start: int = 0
+    ) -> None:
         self.child = child
         self.endpoint = endpoint
+        self._log_start = log_start
 
     def poll_ready(self) -> Endpoint | None:
         """The endpoint once the backend listens, None while it starts; never waits.
@@ -215,8 +218,8 @@ class BackendProcess:
             self.endpoint = read_endpoint()
             if self.endpoint is None and ended is not None:
                 raise BackendFailed(
-                    f"The backend ended while starting (exit code {ended}): {_last_words()} The whole log is "
-                    f"in {log_path()}."
+                    f"The backend ended while starting (exit code {ended}): {_last_words(self._log_start)} "
+                    f"The whole log is in {log_path()}."
                 )
             check_version(self.endpoint)
         return self.endpoint
@@ -270,6 +273,8 @@ def start(command: BackendCommand, device: str = "auto") -> BackendProcess:
         log = log_path()
         fresh = not log.exists() or log.stat().st_size > MAX_LOG_BYTES
         with log.open("wb" if fresh else "ab") as output:
+            # On Windows a file opened for appending says 0 until its end is sought.
+            log_start = output.seek(0, os.SEEK_END)
             child = subprocess.Popen(
                 arguments,
                 stdin=subprocess.DEVNULL,
@@ -281,7 +286,7 @@ def start(command: BackendCommand, device: str = "auto") -> BackendProcess:
             )
     except OSError as error:
         raise BackendFailed(f"The backend could not be started ({error}): {SETUP_HINT} again.") from None
-    return BackendProcess(child)
+    return BackendProcess(child, log_start=log_start)
 
 
 def connect_or_start(python: str | Path | None = None, device: str = "auto") -> BackendProcess:
@@ -303,13 +308,15 @@ def check_version(endpoint: Endpoint | None) -> None:
         )
 
 
-def _last_words() -> str:
-    """The last line of the log as a sentence."""
+def _last_words(log_start: int) -> str:
+    """The last line that was logged after `log_start` bytes, as a sentence."""
+    nothing = "it left no word."
     try:
         with log_path().open("rb") as file:
-            file.seek(max(0, log_path().stat().st_size - 4096))
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(log_start, end - 4096))
             lines = [line.strip() for line in file.read().decode("utf-8", "replace").splitlines()]
     except OSError:
-        return "it left no word."
-    last = next((line for line in reversed(lines) if line), "it left no word")
+        return nothing
+    last = next((line for line in reversed(lines) if line), nothing)
     return last if last.endswith((".", "!", "?")) else last + "."

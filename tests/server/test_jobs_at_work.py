@@ -1,6 +1,5 @@
 """Jobs through a real backend process: results, credit, cancelling, several clients, failures."""
 
-import resource
 import sys
 
 import numpy as np
@@ -301,7 +300,8 @@ def test_a_clip_that_breaks_ends_the_job_at_both_ends(toy):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of file size are POSIX")
 def test_a_full_disk_ends_the_job_and_keeps_earlier_chunks(toy):
-    """The first chunks fit under the limit; the last, of many more frames, does not."""
+    """The chunks fit under the limit; the final motion does not."""
+    import resource
 
     def limit():
         resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))

@@ -164,6 +164,11 @@ def test_a_backend_that_cannot_start_says_why(home):
         process.start(process.BackendCommand(home / "no-python"))
     (home / "backend").mkdir()
     (home / "backend" / "__init__.py").touch()
+    process.log_path().write_text("What an earlier one said.\n")
+    (home / "backend" / "__main__.py").write_text("import sys\nsys.exit(3)\n")
+    child = process.start(process.BackendCommand(Path(sys.executable), home))
+    with pytest.raises(process.BackendFailed, match=r"exit code 3\): it left no word\."):
+        wait_for(child.poll_ready)
     (home / "backend" / "__main__.py").write_text("import sys\nsys.exit('The disk is made of cheese.')\n")
     child = process.start(process.BackendCommand(Path(sys.executable), home))
     with pytest.raises(

@@ -5,6 +5,7 @@ import os
 import numpy as np
 import pytest
 
+from backend.jobs import JobStore
 from blender_addon import wire
 
 from .helpers import Synthetic, run, wait_for
@@ -64,6 +65,9 @@ def test_resuming_gives_what_an_uninterrupted_run_gives(toy, frame):
     assert resumed.frames_sent == 50 - frame // 8 * 8
     assert_same(final(results), final(whole.take_results()))
     assert resumed.body.name == "open" and clip.closed
+    # The disk holds the clip once, in order, so that the job could be killed and resumed again.
+    chunks = JobStore(toy.home).open(job.id).load_chunks()
+    assert [c.first for c in chunks] == list(range(0, 50, 8)) and chunks[-1].last == 49
 
 
 def test_the_jobs_of_a_dead_backend_are_offered_for_resuming(toy):
