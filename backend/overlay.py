@@ -17,6 +17,7 @@ import torch
 from backend.body.kinematics import forward
 from backend.body.model import Body
 from backend.records import Camera, JobError, TrackMotion
+from blender_addon.axes import CAMERA_TO_SMPL, level_rotation
 from blender_addon.frames import Frame
 
 POINTS = 900  # surface points drawn per person
@@ -61,7 +62,8 @@ class OverlayPainter:
         self.points = body.vertices_as_points(self.rows)
         self.edges = [(int(p), j) for j, p in enumerate(body.parents) if p >= 0 and j < 22]
         # The side view shows whoever is longest in the picture; others may be far behind.
-        main = max(motions, key=lambda m: len(m.frames)).joints[:, :22]
+        self.level = level_rotation(motions[0].up) @ CAMERA_TO_SMPL
+        main = max(motions, key=lambda m: len(m.frames)).joints[:, :22] @ self.level.T
         low, high = np.percentile(main.reshape(-1, 3), [1, 99], axis=0)
         self.middle = (low + high) / 2
         reach = max(float((high - low)[1:].max()) / 2, 0.5) * 1.25
@@ -103,9 +105,9 @@ class OverlayPainter:
                     cv2.line(canvas, *ends, (245, 245, 245), 1, cv2.LINE_AA)
 
     def _from_the_side(self, points: np.ndarray) -> np.ndarray:
-        """Seen from the camera's right: what is near the camera stands on the left."""
-        offset = (points - self.middle) * self.px_per_m
-        return np.stack([self.side / 2 + offset[..., 2], self.height / 2 + offset[..., 1]], -1)
+        """Seen from the camera's right, the world level: what is near the camera stands on the left."""
+        offset = (points @ self.level.T - self.middle) * self.px_per_m
+        return np.stack([self.side / 2 - offset[..., 2], self.height / 2 - offset[..., 1]], -1)
 
 
 def _dot(canvas: np.ndarray, xy: np.ndarray, radius: int, colour: np.ndarray) -> None:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from backend.motion.assemble import Clip, assemble, mean_uncertainty, person_tracks
+from backend.motion.assemble import Clip, assemble, mean_uncertainty, person_tracks, stand_upright
 from backend.nlf.localizer import create_localizer
 from backend.options import MocapOptions, choose_device
 from backend.people.crop import extract
@@ -100,11 +100,11 @@ def mocap(frames: Iterable[Frame], options: MocapOptions, *, total: int | None =
             motion = assemble(clip, track)
         if motion is not None:
             motions.append(motion)
-            yield motion
     yield Progress("body", len(tracks), len(tracks))
     if not motions:
         text = f"No person was found in the {clip.frames} frames: choose a clip that shows one from head to foot."
         raise JobError("no_person", text)
+    yield from stand_upright(motions)
     if dropped := len(clip.track_ids() - tracker.ghosts) - len(motions):
         yield Notice(f"{dropped} find(s) that were too short or did not look like a person were left out.")
     yield Summary(clip.frames, len(motions), dict(watch.seconds), mean_uncertainty(motions))

@@ -135,7 +135,8 @@ class TrackMotion:
     `trans`: (n, 3) float32 camera space, metres, SMPL-X convention (added after posing about the rest pelvis);
     `betas`: (nb,) one shape; `expression`: (n, ne); `joints`: (n, 55, 3) camera space, metres;
     `joint_uncertainty`: (n, 55) metres; `boxes`: (n, 4) pixels; `frames`, `times` as in TrackChunk.
-    `final`: True when the whole track was seen: it then replaces all earlier motion of that track.
+    `final`: True when the whole track was seen: it then replaces all earlier motion of that track; `up`: (3,) unit
+    vector in camera space, against gravity as far as the clip tells, the same for everyone in it.
     """
 
     track: int
@@ -149,6 +150,7 @@ class TrackMotion:
     joints: np.ndarray
     joint_uncertainty: np.ndarray
     final: bool = False
+    up: np.ndarray = field(default_factory=lambda: np.array([0, -1, 0], np.float32))
 
 
 @dataclass(frozen=True)

@@ -133,28 +133,49 @@ def continuous(quaternions: np.ndarray) -> np.ndarray:
     return q * np.cumprod(np.concatenate([first, turns]), 0)
 
 
+def level_rotation(up: np.ndarray) -> np.ndarray:
+    """The smallest turn (3, 3), in y-up axes, that makes `up` (3,), a direction in camera space, point along +y.
+
+    It turns the world of a tilted camera level. A direction of no length, or straight down, gives no turn.
+    """
+    direction = CAMERA_TO_SMPL @ np.asarray(up, np.float64)
+    length = np.linalg.norm(direction)
+    if not np.isfinite(length) or length < 1e-6:
+        return np.eye(3)
+    x, y, z = direction / length
+    if y < -1 + 1e-6:
+        return np.eye(3)
+    # Rodrigues' formula for the turn from (x, y, z) to (0, 1, 0); its axis is (-z, 0, x).
+    k = 1 / (1 + y)
+    return np.array([[1 - k * x * x, -x, -k * x * z], [x, y, z], [-k * x * z, -z, 1 - k * z * z]])
+
+
 def root_in_smpl_axes(
-    root_rotvec: np.ndarray, trans: np.ndarray, rest_pelvis: np.ndarray
+    root_rotvec: np.ndarray, trans: np.ndarray, rest_pelvis: np.ndarray, level: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """The root of a body fitted in camera space, in y-up axes where a Blender pelvis bone lives.
 
     `root_rotvec`: (n, 3) rotation 0 of the pose; `trans`: (n, 3) SMPL-X translation, camera space, metres;
-    `rest_pelvis`: (3,) pelvis joint of the shaped rest body.
+    `rest_pelvis`: (3,) pelvis joint of the shaped rest body; `level`: see `level_rotation`.
     -> (quaternions (n, 4) of the pelvis, positions (n, 3) of the pelvis joint, metres, y up).
     """
     rotation = quaternion_multiply(_HALF_TURN_X, rotvec_to_quaternion(root_rotvec))
     position = (np.asarray(rest_pelvis, np.float64) + np.asarray(trans, np.float64)) @ CAMERA_TO_SMPL.T
+    if level is not None:
+        rotation, position = quaternion_multiply(matrix_to_quaternion(level), rotation), position @ level.T
     return rotation, position
 
 
-def floor_offset(joints: np.ndarray) -> float:
+def floor_offset(joints: np.ndarray, level: np.ndarray | None = None) -> float:
     """How far a scene must be raised, metres, so that the lowest foot joint of the clip stands at height 0.
 
-    `joints`: (n, 55, 3) camera space (y down). Joints that are not finite are left out; 0.0 without any.
+    `joints`: (n, 55, 3) camera space; `level`: see `level_rotation`. Joints that are not finite are left out; 0.0
+    without any.
     """
-    feet = np.asarray(joints, np.float64)[:, list(FOOT_JOINTS), 1]
-    feet = feet[np.isfinite(feet)]
-    return float(feet.max()) if feet.size else 0.0
+    feet = np.asarray(joints, np.float64)[:, list(FOOT_JOINTS)] @ CAMERA_TO_SMPL.T
+    height = (feet if level is None else feet @ level.T)[..., 1]
+    height = height[np.isfinite(height)]
+    return float(-height.min()) if height.size else 0.0
 
 
 def _unit(q: np.ndarray) -> np.ndarray:

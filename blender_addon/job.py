@@ -7,7 +7,7 @@ A `Job` is made by `Client.open` or `Client.resume` and moved on only by `Client
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -36,7 +36,8 @@ class Result:
     """The motion of one person over n frames; arrays as in `wire.RESULT`, read-only.
 
     `pose`: (n, 55, 3) parent-relative rotation vectors, `trans`: (n, 3) and `joints`: (n, 55, 3) metres, all
-    in camera space (x right, y down, z forward); `final`: replaces all earlier results of that track.
+    in camera space (x right, y down, z forward); `final`: replaces all earlier results of that track; `up`: (3,)
+    unit vector in camera space that points up in the world, the same for all final results of a job.
     """
 
     track: int
@@ -51,6 +52,7 @@ class Result:
     expression: np.ndarray
     joints: np.ndarray
     joint_uncertainty: np.ndarray
+    up: np.ndarray = field(default_factory=lambda: np.array([0, -1, 0], np.float32))
 
 
 @dataclass(frozen=True, eq=False)

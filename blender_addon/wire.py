@@ -64,6 +64,7 @@ RESULT: Spec = {
     "expression": ("float32", ("n", "e")),
     "joints": ("float32", ("n", 55, 3)),
     "joint_uncertainty": ("float32", ("n", 55)),
+    "up": ("float32", (3,)),
 }
 """Arrays of a `result`; see TrackMotion in the backend's records for units and axes."""
 

@@ -3,7 +3,8 @@
 Keys as in AMASS (SMPL-X variant): gender, surface_model_type, mocap_frame_rate, mocap_time_length, trans (n, 3),
 poses (n, 165), betas, root_orient, pose_body, pose_hand, pose_jaw, pose_eye; plus expressions (some readers fail
 without), times (n,), frames (n,), joint_uncertainty (n, 55) and body, which says whose betas these are.
-World axes: z up, metres, the lowest foot of the clip at height 0, the camera looks along +y.
+World axes: z up, metres, the lowest foot of the clip at height 0, the camera looks along +y (level, when the
+clip tells how it was tilted).
 """
 
 from __future__ import annotations
@@ -15,16 +16,24 @@ import numpy as np
 
 from backend.body.model import Body
 from backend.records import JobError, TrackMotion
-from blender_addon.axes import CAMERA_TO_BLENDER, floor_offset, matrix_to_rotvec, rotvec_to_matrix
+from blender_addon.axes import (
+    CAMERA_TO_SMPL,
+    SMPL_TO_BLENDER,
+    floor_offset,
+    level_rotation,
+    matrix_to_rotvec,
+    rotvec_to_matrix,
+)
 
 
 def amass_arrays(motion: TrackMotion, body: Body, fps: float, floor: float) -> dict[str, np.ndarray]:
     """The arrays of the file. `floor`: metres that the world is raised by (see `floor_offset`)."""
+    level = SMPL_TO_BLENDER @ level_rotation(motion.up) @ CAMERA_TO_SMPL
     pose = motion.pose.astype(np.float64).copy()
-    pose[:, 0] = matrix_to_rotvec(CAMERA_TO_BLENDER @ rotvec_to_matrix(pose[:, 0]))
+    pose[:, 0] = matrix_to_rotvec(level @ rotvec_to_matrix(pose[:, 0]))
     rest = body.joints_template[0] + body.joints_shapedirs[0][:, : len(motion.betas)] @ motion.betas
     # SMPL-X turns about the pelvis and then adds trans: carry the pelvis over, not trans itself.
-    trans = (motion.trans + rest) @ CAMERA_TO_BLENDER.T + [0, 0, floor] - rest
+    trans = (motion.trans + rest) @ level.T + [0, 0, floor] - rest
     flat = pose.reshape(len(pose), 165).astype(np.float32)
     return {
         "gender": np.array("neutral"),
@@ -50,7 +59,7 @@ def amass_arrays(motion: TrackMotion, body: Body, fps: float, floor: float) -> d
 
 def write_amass(motions: list[TrackMotion], body: Body, fps: float, folder: Path, stem: str) -> list[Path]:
     """One file `<stem>_person<id>.npz` each; written aside and renamed. Raises JobError("write")."""
-    floor = max(floor_offset(m.joints) for m in motions)
+    floor = max(floor_offset(m.joints, level_rotation(m.up)) for m in motions)
     paths = []
     for motion in motions:
         path = folder / f"{stem}_person{motion.track}.npz"

@@ -8,6 +8,7 @@ import numpy as np
 
 from backend.body.model import Body, CanonicalPoints
 from backend.fit.fitter import Fit, Fitter
+from backend.motion.level import up_direction
 from backend.options import MocapOptions
 from backend.records import Camera, Chunk, JobError, TrackChunk, TrackMotion
 from blender_addon.frames import Frame
@@ -155,6 +156,16 @@ def _motion(track: TrackChunk, fit: Fit, body: Body, final: bool) -> TrackMotion
     expression = np.zeros((len(track.frames), body.n_expressions), np.float32)
     return TrackMotion(track.track, track.frames, track.times, track.boxes, fit.pose, fit.trans, fit.betas,
                        expression, fit.joints, fit.joint_uncertainty, final)  # fmt: skip
+
+
+def stand_upright(motions: Sequence[TrackMotion]) -> Sequence[TrackMotion]:
+    """Tell all motions of a clip which way is up."""
+    times = np.concatenate([np.diff(m.times) for m in motions])
+    frame_s = float(np.median(times)) if len(times) else 1 / 30
+    up = up_direction([m.joints for m in motions], [m.joint_uncertainty for m in motions], frame_s)
+    for m in motions:
+        m.up = up.astype(np.float32)
+    return motions
 
 
 def mean_uncertainty(motions: Sequence[TrackMotion]) -> float:

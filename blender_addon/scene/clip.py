@@ -13,7 +13,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 
-from ..axes import floor_offset, root_in_smpl_axes, rotvec_to_quaternion
+from ..axes import floor_offset, level_rotation, root_in_smpl_axes, rotvec_to_quaternion
 from ..frames import Clip
 from ..job import BodyMessage, CameraInfo, Result
 from ..timing import scene_frames
@@ -91,7 +91,7 @@ class ClipScene:
         self._scene = scene
         self._body: BodyMessage | None = None
         self._people: dict[int, _Person] = {}
-        self._height = 0.0
+        self._height, self._level = 0.0, np.eye(3)
         self._stale = True
 
     # What comes from the job ---------------------------------------------------------------------------
@@ -141,9 +141,10 @@ class ClipScene:
         stale = {t for t in ready if self._needs_keys(t, ready[t], force)} | missing
         if not stale and not self._stale:
             return False
-        height = max(floor_offset(result.joints) for result in ready.values())
-        if abs(height - self._height) > _SAME_HEIGHT:
-            stale, self._height = set(ready), height
+        level = self._level_of(ready.values())
+        height = max(floor_offset(result.joints, level) for result in ready.values())
+        if abs(height - self._height) > _SAME_HEIGHT or not np.allclose(level, self._level):
+            stale, self._height, self._level = set(ready), height, level
         collection = self._collection()
         camera = next(iter(ready.values())).camera
         for track in sorted(stale):
@@ -162,6 +163,11 @@ class ClipScene:
         person = self._people[track]
         grown = len(result.frames) > person.keyed
         return grown and (force or person.final or len(result.frames) >= GROWTH * person.keyed)
+
+    def _level_of(self, results: Iterable[Result]) -> np.ndarray:
+        """The turn that makes the clip's world level: that of a final result, once there is one."""
+        final = [r for r in results if r.final]
+        return level_rotation(final[0].up) if final else np.eye(3)
 
     def _objects(self) -> list[bpy.types.Object]:
         found = self._find_collection()
@@ -210,7 +216,7 @@ class ClipScene:
         mesh.modifiers.new("Armature", "ARMATURE").object = armature
 
     def _write_keys(self, armature: bpy.types.Object, rest: RestBody, result: Result) -> None:
-        root, position = root_in_smpl_axes(result.pose[:, 0], result.trans, rest.joints[0])
+        root, position = root_in_smpl_axes(result.pose[:, 0], result.trans, rest.joints[0], self._level)
         position[:, 1] += self._height
         rotations = rotvec_to_quaternion(result.pose)
         rotations[:, 0] = root
@@ -249,7 +255,7 @@ class ClipScene:
                 size = (info.width, info.height)
                 self.footage_shown = cameras.show_footage(camera.data, self.footage.file, size)
         cameras.set_intrinsics(camera.data, info)
-        cameras.place_camera(camera, self._height)
+        cameras.place_camera(camera, self._height, self._level)
         if self.set_scene:
             scene = self._target_scene()
             scene.camera = camera

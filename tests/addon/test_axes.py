@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from blender_addon import axes
@@ -111,3 +113,40 @@ def test_floor():
     height = axes.camera_to_blender(joints)[2, 10, 2] + offset
     assert height == pytest.approx(0)
     assert axes.floor_offset(np.full((2, 55, 3), np.nan)) == 0.0
+
+
+def far_from_straight_down(v: list[float]) -> bool:
+    length = np.linalg.norm(v)
+    return length > 0.1 and v[1] / length < 0.99
+
+
+@given(st.lists(st.floats(-1, 1), min_size=3, max_size=3).filter(far_from_straight_down))
+def test_level_rotation_makes_up_point_up_without_more_turn_than_needed(up):
+    level = axes.level_rotation(np.array(up))
+    np.testing.assert_allclose(level @ level.T, np.eye(3), atol=1e-9)
+    assert np.linalg.det(level) > 0
+    direction = axes.CAMERA_TO_SMPL @ (np.array(up) / np.linalg.norm(up))
+    np.testing.assert_allclose(level @ direction, [0, 1, 0], atol=1e-9)
+    angle = np.arccos(np.clip((np.trace(level) - 1) / 2, -1, 1))
+    assert angle == pytest.approx(np.arccos(np.clip(direction[1], -1, 1)), abs=1e-6)
+
+
+def test_a_level_camera_and_nonsense_give_no_turn():
+    for up in ([0, -1, 0], [0, 0, 0], [0, 1, 0], [np.nan, 0, 0]):
+        np.testing.assert_array_equal(axes.level_rotation(np.array(up, float)), np.eye(3))
+
+
+def test_root_and_floor_of_a_tilted_camera():
+    rng = np.random.default_rng(0)
+    up = np.array([0.2, -0.9, -0.4])
+    level = axes.level_rotation(up)
+    rotvec, trans, pelvis = rng.normal(size=(4, 3)), rng.normal(size=(4, 3)), rng.normal(size=3)
+    quaternion, position = axes.root_in_smpl_axes(rotvec, trans, pelvis, level)
+    turn = level @ axes.CAMERA_TO_SMPL
+    np.testing.assert_allclose(
+        axes.quaternion_to_matrix(quaternion), turn @ axes.rotvec_to_matrix(rotvec), atol=1e-9
+    )
+    np.testing.assert_allclose(position, (trans + pelvis) @ turn.T, atol=1e-9)
+    joints = rng.normal(size=(6, 55, 3))
+    lowest = (joints[:, list(axes.FOOT_JOINTS)] @ turn.T)[..., 1].min()
+    assert axes.floor_offset(joints, level) == pytest.approx(-lowest)

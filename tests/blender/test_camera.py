@@ -97,9 +97,10 @@ def test_render_fills_the_very_pixels(lens):
     assert np.array_equal(alpha > 0.5, want)
 
 
-def test_joints_fall_on_the_person_in_the_footage():
-    """Through the whole of ClipScene: floor offset, root conversion, camera."""
-    result = motion(6)
+@pytest.mark.parametrize("up", [(0.0, -1.0, 0.0), (0.25, -0.87, -0.42)])
+def test_joints_fall_on_the_person_in_the_footage(up):
+    """Through the whole of ClipScene: levelled world, floor offset, root conversion, camera."""
+    result = replace(motion(6), up=np.float32(up))
     info = replace(result.camera, cx=350.0, cy=160.0)
     clip = ClipScene(Footage("walk", Path("nowhere.mp4"), 640, 360, 30.0), "job-1")
     clip.set_body(open_body())
@@ -110,6 +111,10 @@ def test_joints_fall_on_the_person_in_the_footage():
         go_to(i + 1)
         got = pixels_by_blender(bpy.context.scene.camera, info, bone_heads(clip.armature(1)))
         assert np.abs(got - pixels_by_intrinsics(info, joints[i])).max() < 0.5
+        # Heights in the world are measured against the clip's own up.
+        height = bone_heads(clip.armature(1))[:, 2]
+        along_up = joints[i] @ (np.array(up) / np.linalg.norm(up))
+        assert np.ptp(height - along_up) < 1e-4
 
 
 def scene_of(clip_path: Path, **changes):

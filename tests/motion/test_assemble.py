@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -95,6 +97,11 @@ def test_amass_file_poses_the_same_body_in_a_world_with_z_up(body, motion):
     joints = forward(body.to("cpu"), pose, torch.from_numpy(data["betas"]), trans).joints.numpy()
     x, y, z = motion.joints[..., 0], motion.joints[..., 1], motion.joints[..., 2]
     np.testing.assert_allclose(joints, np.stack([x, z, -y + 0.5], -1), atol=2e-5)
+    motion = replace(motion, up=np.float32([0.0, -0.8, -0.6]))
+    data = amass_arrays(motion, body, 25.0, floor=0.0)
+    pose, trans = torch.from_numpy(data["poses"]).reshape(-1, 55, 3), torch.from_numpy(data["trans"])
+    joints = forward(body.to("cpu"), pose, torch.from_numpy(data["betas"]), trans).joints.numpy()
+    np.testing.assert_allclose(joints[..., 2], motion.joints @ motion.up, atol=2e-5)
     assert data["mocap_frame_rate"] == 25 and data["poses"].shape == (5, 165)
 
 
