@@ -66,7 +66,7 @@ def _mocap(
 ) -> dict:
     """Run the add-on in Blender's Python module or in an installed one; returns what it says at its end."""
     arguments = [str(video), "--out", str(work), "--name", "demo"]
-    line.show("Starting", 0.0)
+    line.show("Starting the backend", 0.0)
     if blender is None and env.version("bpy"):
         command = [str(env.python), "-m", "blender_addon.headless", *arguments]
     else:
@@ -78,7 +78,7 @@ def _mocap(
     def hear(message: dict) -> None:
         kind = message.get("type")
         if kind == "progress":
-            begin, end, words = STAGES.get(str(message.get("stage")), STAGES["write"])
+            begin, end, words = STAGES.get(str(message.get("stage")), (0.0, 0.0, "Starting the backend"))
             of, total = message.get("done") or 0, message.get("total")
             share = min(1.0, of / total) if total else 0.0
             line.show(words, begin + (end - begin) * share, f"{of}/{total}" if total else "")

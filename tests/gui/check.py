@@ -66,7 +66,7 @@ def click(x: int, y: int, environ: dict[str, str]) -> None:
 
 
 def start_button(picture, sidebar: list[int]) -> tuple[int, int]:
-    """Middle of the tallest evenly coloured button of the panel: *Start* is half as tall again as the others."""
+    """Middle of *Start*: the brightest even stretch of the panel that is half as tall again as its other buttons."""
     x = sidebar[0] + sidebar[2] // 2 - 12
     top = picture.height - (sidebar[1] + sidebar[3])
     column = [picture.getpixel((x + 60, y)) for y in range(top, picture.height - 40)]
@@ -77,7 +77,7 @@ def start_button(picture, sidebar: list[int]) -> tuple[int, int]:
             begin = i
     buttons = [r for r in runs if 24 <= r[0] <= 40]
     assert buttons, f"no Start button in the panel: {runs}"
-    length, first, _ = buttons[0]
+    length, first, _ = max(buttons, key=lambda run: sum(run[2]))
     return x, top + first + length // 2
 
 
