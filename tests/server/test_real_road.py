@@ -11,7 +11,7 @@ from blender_addon import process
 from blender_addon.client import Client
 from blender_addon.frames import open_clip
 
-from .helpers import ROOT, run, wait_for
+from .helpers import DEADLINE_S, ROOT, run, wait_for
 
 CLIP = ROOT / "tests" / "data" / "demo.mp4"
 OPTIONS = {"localizer": "landmarks-lite", "max_people": 1, "chunk": 8, "device": "cpu"}
@@ -90,4 +90,4 @@ def test_a_wrong_body_file_and_a_wrong_option(home, tmp_path):
     for job in (body, option):
         assert job.error.endswith(".") and "\n" not in job.error
     client.close(stop=True)
-    assert backend.child.wait(60) == 0
+    assert backend.child.wait(DEADLINE_S) == 0
