@@ -73,17 +73,20 @@ class _Find:
 class PersonDetector:
     """Finds people in pictures, several pictures at a time."""
 
-    def __init__(self, device: str | torch.device = "cpu", threshold: float = 0.6) -> None:
+    def __init__(self, device: str | torch.device = "cpu", threshold: float = 0.5) -> None:
         """`threshold`: least score (0..1, mean of the second looks) of a person who is reported."""
         self.device = torch.device(device)
         self.threshold = threshold
         self.graph = load_graph(ASSETS / "blazepose_detector.safetensors", self.device)
         self._anchors = torch.from_numpy(_anchors()).to(self.device)
 
-    def detect(self, images: Sequence[np.ndarray], far: bool | None = None) -> list[list[Detection]]:
+    def detect(
+        self, images: Sequence[np.ndarray], far: bool | None = None, parts: Sequence[int] = (2, 4)
+    ) -> list[list[Detection]]:
         """People in each of `images` ((H, W, 3) uint8 RGB, sizes may differ), best first.
 
         `far`: also search in tiles for small people; None: only in pictures where nobody else is found.
+        `parts`: sizes of the tiles, as parts of the picture's larger side (6 and 28 windows for 16:9).
         ValueError for a picture of another shape or type.
         """
         for image in images:
@@ -96,7 +99,7 @@ class PersonDetector:
             people[i] = checked
         for i in seen:
             if far or (far is None and not people[i]):
-                tiled = self._search([(images[i], t) for t in tiles(images[i])])
+                tiled = self._search([(images[i], t) for t in tiles(images[i], parts)])
                 new = _one_each([f for finds in tiled for f in finds], known=people[i], size=1.5)
                 people[i] += self._check([images[i]], [new], trust=False)[0]
         return [
@@ -185,11 +188,11 @@ def whole_window(image: np.ndarray) -> tuple[float, float, float]:
     return (w - side) / 2, (h - side) / 2, side
 
 
-def tiles(image: np.ndarray) -> list[tuple[float, float, float]]:
-    """Squares (x, y, side) of a half and a quarter of the larger side, overlapping by half."""
+def tiles(image: np.ndarray, parts: Sequence[int] = (2, 4)) -> list[tuple[float, float, float]]:
+    """Squares (x, y, side) of these parts of the larger side (a half, a quarter), overlapping by half."""
     h, w = image.shape[:2]
     out = []
-    for part in (2, 4):
+    for part in parts:
         side = max(h, w) / part
         if side < 64:  # a person in it would be smaller than anything the network knows
             continue

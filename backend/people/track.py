@@ -18,7 +18,7 @@ from backend.people.detect import Detection, PersonDetector
 SHOULDERS, HIPS = (11, 12), (23, 24)
 MIN_SCORE = 0.5  # landmark score from which a crop is believed to hold a person (MediaPipe's own)
 REDETECT = 10  # frames between looks for newcomers
-FAR_EVERY = 6  # every how many of these looks the tiles for far people are searched as well
+TILES_EVERY = {2: 2, 4: 6}  # part of the picture -> every how many of these looks such tiles are searched too
 COAST = 5  # frames for which a lost person is still looked for at the expected place
 FORGET = 90  # frames after which a lost person is another person
 _SAME = 0.45  # of a person's size: mean distance of hips and shoulders of a find that belongs to a track
@@ -100,10 +100,10 @@ class PeopleTracker:
         self._index, self._size = index, np.array(image.shape[1::-1], float)
         self._tracks = [t for t in self._tracks if t.missed <= FORGET]
         if self._must_look(index):
-            far = self._looks % FAR_EVERY == 0
+            parts = [part for part, every in TILES_EVERY.items() if self._looks % every == 0]
             self._looks += 1
             self._last_look = index
-            self._assign(self.detector.detect([image], far=far)[0])
+            self._assign(self.detector.detect([image], far=bool(parts), parts=parts)[0])
         out = []
         for t in self._active():
             step = t.expected(index)
@@ -163,7 +163,8 @@ class PeopleTracker:
             return True
         waiting = any(t.missed > COAST for t in self._tracks)
         room = len(active) < self.max_people
-        return room and index - self._last_look >= (REDETECT // 2 if waiting else REDETECT)
+        pause = min(REDETECT // 2 if waiting else REDETECT, 1 + 2 * self._looks)  # eager in the beginning
+        return room and index - self._last_look >= pause
 
     def _good(self, seen: _Seen) -> bool:
         inside = ((seen.points > 0) & (seen.points < self._size)).all(-1).mean()
@@ -172,7 +173,7 @@ class PeopleTracker:
     def _jumped(self, t: Track, seen: _Seen) -> bool:
         """The network took hold of somebody else: a body too far from the expected one, without a find there."""
         patience = _JUMP + 0.1 * t.missed
-        return t.confirmed and not t.fresh and self._surprise(t, seen.points) > patience
+        return t.points is not None and not t.fresh and self._surprise(t, seen.points) > patience
 
     def _accept(self, t: Track, seen: _Seen) -> None:
         roi = roi_from_points(seen.points, seen.aux)

@@ -1,0 +1,147 @@
+"""The person detector on real frames, far and near, and on pictures that hold nobody."""
+
+import cv2
+import numpy as np
+import pytest
+
+from backend.people.detect import PersonDetector, cut_window, tiles, weighted_nms, whole_window
+
+from .pictures import DATA, frame
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return PersonDetector()
+
+
+@pytest.fixture(scope="module")
+def man():
+    return frame("demo.mp4", 5)
+
+
+def inside(point, box):
+    return (point >= box[:2]).all() and (point <= box[:2] + box[2:]).all()
+
+
+def test_one_person(detector, man):
+    (found,) = detector.detect([man], far=False)
+    assert len(found) == 1
+    (d,) = found
+    np.testing.assert_allclose(d.hips, [447, 760], atol=40)  # looked up in an overlay
+    np.testing.assert_allclose(d.shoulders, [465, 510], atol=60)
+    assert d.score > 0.8
+    # The landmark network's region and the box hold the whole of him: cap and toes.
+    for point in ([500, 300], [350, 1150]):
+        assert inside(np.array(point), d.box) and inside(np.array(point), d.roi.box)
+    assert d.box[0] >= 0 and d.box[0] + d.box[2] <= man.shape[1]
+
+
+def test_two_people_one_behind_the_other(detector):
+    (found,) = detector.detect([frame("two_people.mp4", 20)], far=True)
+    hips = sorted(d.hips[0] for d in found)
+    assert len(found) == 2
+    assert hips[1] - hips[0] > 50
+
+
+def test_backlit_man_on_a_wall_and_a_walker(detector):
+    image = cv2.imread(str(DATA / "wall.jpg"))[..., ::-1]
+    (found,) = detector.detect([np.ascontiguousarray(image)], far=True)
+    assert len(found) == 2
+    for want in ([421, 188], [824, 491]):  # hips, looked up in an overlay
+        assert min(np.linalg.norm(d.hips - want) for d in found) < 25
+
+
+def test_far_away(detector, man):
+    """The man a seventh as high as a full HD picture: only the tiles can find him, in his place."""
+    small = cv2.resize(man, (90, 160), interpolation=cv2.INTER_AREA)
+    ramp = np.linspace(90, 160, 1920, dtype=np.uint8)
+    image = np.repeat(np.repeat(ramp[None, :, None], 1080, 0), 3, 2)
+    image[600:760, 1200:1290] = small
+    (found,) = detector.detect([image])
+    assert len(found) == 1
+    np.testing.assert_allclose(found[0].hips, np.array([447, 760]) / 12 + [1200, 600], atol=8)
+    assert detector.detect([image], far=False) == [[]]
+
+
+def test_nobody(detector):
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, (480, 640, 3)).astype(np.uint8)
+    ramp = np.ascontiguousarray(
+        np.stack([np.linspace(0, 255, 640, dtype=np.uint8)] * 480)[..., None].repeat(3, 2)
+    )
+    blobs = cv2.GaussianBlur(noise, (0, 0), 15)
+    blobs = cv2.normalize(blobs, None, 0, 255, cv2.NORM_MINMAX)
+    black = np.zeros((480, 640, 3), np.uint8)
+    assert detector.detect([noise, ramp, blobs, black], far=True) == [[], [], [], []]
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 500), (8, 8), (9, 2000), (2000, 9), (64, 48)])
+def test_odd_sizes(detector, shape):
+    image = np.random.default_rng(2).integers(0, 256, (*shape, 3)).astype(np.uint8)
+    assert detector.detect([image], far=True) == [[]]
+
+
+def test_grey_picture_and_thumbnail(detector, man):
+    """Colour and resolution are not what makes a person."""
+    grey = np.repeat(cv2.cvtColor(man, cv2.COLOR_RGB2GRAY)[..., None], 3, 2)
+    (found,) = detector.detect([grey], far=False)
+    assert len(found) == 1
+    np.testing.assert_allclose(found[0].hips, [447, 760], atol=50)
+    (found,) = detector.detect([cv2.resize(man, (108, 192), interpolation=cv2.INTER_AREA)], far=False)
+    assert len(found) == 1
+    np.testing.assert_allclose(found[0].hips, [44.7, 76], atol=5)
+
+
+def test_many_pictures_at_once_are_each_ones_own(detector, man):
+    two = frame("two_people.mp4", 20)
+    together = detector.detect([man, two, man[:, ::-1].copy()], far=False)
+    alone = [detector.detect([p], far=False)[0] for p in (man, two)]
+    for a, b in zip(together[:2], alone, strict=True):
+        assert len(a) == len(b) > 0
+        for x, y in zip(a, b, strict=True):
+            np.testing.assert_allclose(x.box, y.box, atol=1)
+    assert together[2][0].hips[0] == pytest.approx(man.shape[1] - 1 - together[0][0].hips[0], abs=30)
+
+
+def test_wrong_pictures_are_refused(detector):
+    for bad in (np.zeros((50, 50), np.uint8), np.zeros((50, 50, 4), np.uint8), np.zeros((50, 50, 3))):
+        with pytest.raises(ValueError, match="uint8 RGB"):
+            detector.detect([bad])
+    assert detector.detect([]) == []
+
+
+@pytest.mark.parametrize("window", [(0, 0, 640), (100, 50, 300), (-200, -100, 700), (400, 200, 60)])
+def test_window_places(window):
+    """A white square is found again at its own pixels through scale and offset, letterboxed or not."""
+    image = np.zeros((400, 640, 3), np.uint8)
+    image[220:231, 420:431] = 255
+    picture, scale, offset = cut_window(image, *window)
+    assert picture.shape == (224, 224, 3)
+    if window == (100, 50, 300):
+        assert not picture.any()
+        return
+    y, x = np.argwhere(picture[..., 0] > 100).mean(0) + 0.5  # from the window's edge
+    np.testing.assert_allclose(np.array([x, y]) * scale + offset, [425, 225], atol=1.5)
+
+
+def test_tiles_cover_the_picture_twice():
+    for shape in ((1080, 1920, 3), (1920, 1080, 3), (400, 3000, 3)):
+        image = np.zeros(shape, np.uint8)
+        seen = np.zeros(shape[:2], int)
+        for x, y, side in tiles(image):
+            assert side <= max(shape) / 2
+            seen[max(0, round(y)) : round(y + side), max(0, round(x)) : round(x + side)] += 1
+        assert seen.min() >= 2
+        assert whole_window(image)[2] == max(shape)
+
+
+def test_weighted_nms():
+    """Two finds of one head are averaged by score; a third elsewhere stays alone; best first."""
+    one = np.zeros((6, 2))
+    one[0], one[1] = [0.5, 0.5], [0.2, 0.2]
+    near, far = one.copy(), one.copy()
+    near[0], far[0] = [0.52, 0.5], [0.1, 0.1]
+    out = weighted_nms(np.array([0.5, 0.9, 0.7]), np.stack([near, one, far]))
+    assert [s for s, _ in out] == [0.9, 0.7]
+    assert out[0][1][0, 0] == pytest.approx((0.9 * 0.5 + 0.5 * 0.52) / 1.4)
+    assert weighted_nms(np.zeros(0), np.zeros((0, 6, 2))) == []
