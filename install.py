@@ -16,6 +16,7 @@ import os
 import platform
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 from installer import ROOT, SetupError
@@ -151,6 +152,8 @@ def main(arguments: list[str]) -> int:
     if rest and args.command != "test":
         top.error(f"there is no option {rest[0]}")
     args.pytest = [r for r in rest if r != "--"]
+    if home := os.environ.get("BODYFIELD_HOME"):
+        os.environ["BODYFIELD_HOME"] = str(Path(home).absolute())  # children have another working folder
     try:
         return args.run(args)
     except SetupError as error:

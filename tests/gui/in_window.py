@@ -28,6 +28,8 @@ def show_panel() -> None:
     state["ticks"] += 1
     if state["ticks"] == 1:
         area().spaces.active.show_region_ui = True
+        # The clip's camera would stand inside the start-up scene's cube.
+        bpy.data.objects.remove(bpy.data.objects["Cube"])
         bpy.context.scene.bodyfield.filepath = str(CLIP)
     if state["ticks"] == 3:
         sidebar = next(r for r in area().regions if r.type == "UI")
@@ -50,7 +52,7 @@ def scene_facts() -> dict:
     bodies = [o for o in scene.objects if o.type == "ARMATURE"]
     facts = {
         "bodies": [o.name for o in bodies],
-        "fps": scene.render.fps,
+        "fps": scene.render.fps / scene.render.fps_base,
         "range": [scene.frame_start, scene.frame_end],
     }
     facts["bones"] = [len(o.data.bones) for o in bodies]
@@ -60,7 +62,7 @@ def scene_facts() -> dict:
     moved = []
     for body in bodies:
         heads = []
-        for frame in (scene.frame_start + 10, scene.frame_end - 10):
+        for frame in (scene.frame_start, scene.frame_end):
             scene.frame_set(frame)
             heads.append(body.matrix_world @ body.pose.bones["left_wrist"].head)
         moved.append((heads[0] - heads[1]).length)
