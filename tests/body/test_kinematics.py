@@ -136,3 +136,13 @@ def test_rodrigues_is_a_rotation_up_to_many_turns():
     quarter = rodrigues(torch.tensor([0, 0, np.pi / 2], dtype=torch.float64))
     wanted = torch.tensor([[0, -1, 0], [1, 0, 0], [0, 0, 1]], dtype=torch.float64)
     assert torch.allclose(quarter, wanted, atol=1e-12)
+
+
+def test_rodrigues_is_exact_where_its_series_ends():
+    """Both sides of the switch from series to closed form, against the matrix exponential."""
+    v = torch.from_numpy(np.random.default_rng(2).normal(size=(40, 3)))
+    v = v / v.norm(dim=1, keepdim=True) * torch.logspace(-5, -1, 40, dtype=torch.float64)[:, None]
+    x, y, z = v.unbind(1)
+    o = torch.zeros_like(x)
+    K = torch.stack([o, -z, y, z, o, -x, -y, x, o], 1).reshape(-1, 3, 3)
+    assert (rodrigues(v) - torch.linalg.matrix_exp(K)).abs().max() < 1e-12

@@ -84,6 +84,20 @@ def test_carriers_change_smoothly_with_depth(open_body):
     assert np.abs(np.diff(points.shapedirs, axis=0)).max() < 2e-3
 
 
+def test_outside_the_body_the_nearest_skin_carries(open_body):
+    """Before the chest: the same carriers as on the chest itself."""
+    v = open_body.v_template
+    chest = np.array([0.08, open_body.joints_template[JOINT["spine3"], 1], 0])
+    front = v[np.linalg.norm(v[:, :2] - chest[:2], axis=1) < 0.03]
+    skin = front[front[:, 2].argmax()]
+    away = canonical_points(open_body, skin + np.array([[0, 0, 0.001], [0, 0, 0.005]]))
+    at = canonical_points(open_body, skin[None])
+    assert np.abs(away.weights - at.weights).max() < 0.05
+    assert np.abs(away.shapedirs - at.shapedirs).max() < 1e-3
+    far = canonical_points(open_body, skin + np.array([[0, 0, 0.1]]))
+    assert len(np.flatnonzero(far.weights[0] > 1e-6)) <= 8, "one triangle's corners, not the whole wall"
+
+
 def test_take_keeps_rows_together(open_body):
     points = canonical_points(open_body, open_body.v_template[[10, 20, 30]])
     two = points.take([2, 0])
