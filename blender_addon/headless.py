@@ -35,7 +35,18 @@ from .scene.fbx import PRESETS, ExportError, export_bvh, export_fbx
 
 PUMP_S = 0.2
 KINDS = ("fbx", "blend", "bvh")
-ARRAYS = ("frames", "times", "boxes", "pose", "trans", "betas", "expression", "joints", "joint_uncertainty")
+ARRAYS = (
+    "frames",
+    "times",
+    "boxes",
+    "pose",
+    "trans",
+    "betas",
+    "expression",
+    "joints",
+    "joint_uncertainty",
+    "up",
+)
 
 _output: TextIO | None = None
 """Where the JSON lines go; None is standard output."""

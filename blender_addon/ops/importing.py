@@ -27,6 +27,10 @@ STAGES = {
     "scene": "Building the scene",
 }
 FINISHED = ("done", "failed", "cancelled")
+UNREADABLE = (
+    "The job is done but this add-on cannot read its results: install the same release of the add-on and of the "
+    "backend, then import the job again."
+)
 
 
 class VideoImport:
@@ -155,6 +159,10 @@ class VideoImport:
         """The job is over: bring the scene up to date unless the user is editing what must change."""
         self.waiting = self.clip.blocked() if self.clip else None
         if self.waiting:
+            return
+        if self._job.state == "done" and (self.clip is None or not self.results or self._job.body is None):
+            # The client leaves out messages that it cannot read, so that a job may end without any.
+            self._end("failed", UNREADABLE)
             return
         if self.clip is not None:
             if self._job.state == "done":

@@ -18,6 +18,13 @@ def bone_heads(armature: bpy.types.Object) -> np.ndarray:
     return heads @ world[:3, :3].T + world[:3, 3]
 
 
+def from_camera(points: np.ndarray) -> np.ndarray:
+    """(..., 3) camera space (x right, y down, z forward) -> world, by where the scene's camera stands."""
+    world = np.array(bpy.context.scene.camera.matrix_world)
+    # A Blender camera looks along its own -Z with +Y up.
+    return points * np.array([1, -1, -1]) @ world[:3, :3].T + world[:3, 3]
+
+
 def skinned_vertices(ob: bpy.types.Object) -> np.ndarray:
     """(V, 3) metres, after modifiers and shape keys."""
     evaluated = ob.evaluated_get(bpy.context.evaluated_depsgraph_get())

@@ -11,13 +11,13 @@ import pytest
 bpy = pytest.importorskip("bpy", reason="needs Blender")
 
 import blender_addon  # noqa: E402
-from blender_addon import process  # noqa: E402
+from blender_addon import process, wire  # noqa: E402
 from blender_addon.ops import running  # noqa: E402
 from blender_addon.ops.importing import VideoImport  # noqa: E402
 from blender_addon.ui.panel import time_left  # noqa: E402
 
 from .backends import OPTIONS, empty_clip, environment, short_clip  # noqa: E402
-from .seen import bone_heads, go_to  # noqa: E402
+from .seen import bone_heads, from_camera, go_to  # noqa: E402
 
 PATIENCE_S = 240
 
@@ -92,10 +92,7 @@ def test_operator_brings_a_person_into_the_scene(addon, walk):
     motion = done.results[1]
     for i in (0, 20, 39):
         go_to(i + 1)
-        want = motion.joints[i][:, [0, 2, 1]] * [1, 1, -1] + np.array(
-            [0, 0, bpy.context.scene.camera.location.z]
-        )
-        assert np.abs(bone_heads(armature) - want).max() < 1e-4
+        assert np.abs(bone_heads(armature) - from_camera(motion.joints[i])).max() < 1e-4
 
 
 def test_motion_is_there_before_the_job_is_done(addon, walk):
@@ -196,6 +193,14 @@ def test_a_finished_job_comes_back_without_frames(addon, walk):
     run_until(lambda: again.finished, again)
     assert again.state == "done" and again.clip.footage.fps == pytest.approx(60, rel=1e-3)
     assert np.array_equal(again.results[1].pose, new.results[1].pose) and len(people()) == 1
+
+
+def test_results_that_cannot_be_read_are_told(addon, walk, monkeypatch):
+    """As with a backend of another release."""
+    monkeypatch.setitem(wire.RESULT, "mood", ("float32", ("n",)))
+    new = start(walk)
+    run_until(lambda: new.finished, new)
+    assert new.state == "failed" and "same release" in new.error and not people()
 
 
 def test_nothing_is_changed_while_the_user_edits(addon, walk):
