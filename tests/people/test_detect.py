@@ -110,6 +110,13 @@ def test_wrong_pictures_are_refused(detector):
     assert detector.detect([]) == []
 
 
+def test_mirrored_look_finds_the_same_place(detector, man):
+    """Second looks are mirrored too: their points must come back the right way round."""
+    window = (-200.0, 100.0, 1200.0)  # he stands off its middle
+    plain, mirrored = detector._search([(man, window), (man, window, True)])
+    np.testing.assert_allclose(plain[0].points, mirrored[0].points, atol=50)
+
+
 @pytest.mark.parametrize("window", [(0, 0, 640), (100, 50, 300), (-200, -100, 700), (400, 200, 60)])
 def test_window_places(window):
     """A white square is found again at its own pixels through scale and offset, letterboxed or not."""
