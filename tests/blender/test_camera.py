@@ -37,7 +37,7 @@ def matched(info: CameraInfo) -> bpy.types.Object:
     scene.collection.objects.link(camera)
     scene.camera = camera
     cameras.set_intrinsics(camera.data, info)
-    cameras.place_camera(camera, 1.25)
+    cameras.place_camera(camera, np.array([0.0, 1.25, 0.0]))
     cameras.set_picture(scene, info)
     bpy.context.view_layer.update()
     return camera

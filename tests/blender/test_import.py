@@ -1,5 +1,6 @@
 """The operator and what runs behind it, with a real backend as a child process."""
 
+import json
 import os
 import signal
 import time
@@ -143,6 +144,8 @@ def test_cancel_stops_here_and_at_the_backend(addon, walk):
     again = start(walk)
     run_until(lambda: again.finished, again)
     assert again.state == "done"
+    told = json.loads((addon / "home" / "jobs" / new.job_id / "job.json").read_text())
+    assert told["state"] == "cancelled"
 
 
 def test_only_one_import_at_a_time(addon, walk):
