@@ -6,6 +6,8 @@ Blender: x right, y into the picture, z up. All in metres. Quaternions are (w, x
 column vectors. Everything here is numpy, pure, and works on any leading dimensions in float64.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 CAMERA_TO_BLENDER = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
@@ -176,6 +178,20 @@ def floor_offset(joints: np.ndarray, level: np.ndarray | None = None) -> float:
     height = (feet if level is None else feet @ level.T)[..., 1]
     height = height[np.isfinite(height)]
     return float(-height.min()) if height.size else 0.0
+
+
+def world_shift(people: Sequence[np.ndarray], level: np.ndarray | None = None) -> np.ndarray:
+    """Where camera space lies in the world, (3,) metres in levelled y-up axes: added to every place.
+
+    The first of `people` starts above the world's origin, and the lowest foot joint of all stands at height 0.
+    `people`: one (n, 55, 3) of joints in camera space each; `level`: see `level_rotation`.
+    """
+    if not len(people):
+        return np.zeros(3)
+    turn = CAMERA_TO_SMPL if level is None else level @ CAMERA_TO_SMPL
+    start = turn @ np.asarray(people[0], np.float64)[0, 0]
+    start = np.where(np.isfinite(start), start, 0.0)
+    return np.array([-start[0], max(floor_offset(joints, level) for joints in people), -start[2]])
 
 
 def _unit(q: np.ndarray) -> np.ndarray:

@@ -1,9 +1,11 @@
 """3D error of the whole road on real footage, camera by camera, against MediaPipe's own pose solution.
 
 The reference is triangulated from the four calibrated cameras (robust, cameras that disagree are left out,
-Savitzky-Golay over 9 frames) of 2D landmarks of twelve limb joints. Whose 2D landmarks: MediaPipe's,
-when it is run (`--rival PYTHON`, an interpreter with mediapipe 0.10.21), else our own heavy model's. So the reference
-leans towards BlazePose, which both localizers are made of; it is good to 2-3 cm.
+Savitzky-Golay over 9 frames) of 2D landmarks of twelve limb joints: MediaPipe's when it is run, else those of our
+own heavy model. So it leans towards BlazePose, which both are made of; it is good to 2-3 cm.
+
+`--rival PYTHON` names an interpreter with mediapipe 0.10.21 which has, in mediapipe/modules/pose_landmark, the
+pose_landmark_heavy.tflite of the npm package @mediapipe/pose (without it mediapipe tries to download).
 
     python -m backend.bench.accuracy FOLDER_WITH_cam01..04_AND_Calib.qca.txt --rival PYTHON --json out.json
 """

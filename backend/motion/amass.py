@@ -3,7 +3,8 @@
 Keys as in AMASS (SMPL-X variant): gender, surface_model_type, mocap_frame_rate, mocap_time_length, trans (n, 3),
 poses (n, 165), betas, root_orient, pose_body, pose_hand, pose_jaw, pose_eye; plus expressions (some readers fail
 without), times (n,), frames (n,), joint_uncertainty (n, 55) and body, which says whose betas these are.
-World axes: z up, metres, the lowest foot of the clip at height 0, the camera looks along +y (level, when the
+World axes: z up, metres, the lowest foot of the clip at height 0, the first person starts at the
+origin, the camera looks along +y (level, when the
 clip tells how it was tilted).
 """
 
@@ -19,21 +20,21 @@ from backend.records import JobError, TrackMotion
 from blender_addon.axes import (
     CAMERA_TO_SMPL,
     SMPL_TO_BLENDER,
-    floor_offset,
     level_rotation,
     matrix_to_rotvec,
     rotvec_to_matrix,
+    world_shift,
 )
 
 
-def amass_arrays(motion: TrackMotion, body: Body, fps: float, floor: float) -> dict[str, np.ndarray]:
-    """The arrays of the file. `floor`: metres that the world is raised by (see `floor_offset`)."""
+def amass_arrays(motion: TrackMotion, body: Body, fps: float, shift: np.ndarray) -> dict[str, np.ndarray]:
+    """The arrays of the file. `shift`: see `blender_addon.axes.world_shift`."""
     level = SMPL_TO_BLENDER @ level_rotation(motion.up) @ CAMERA_TO_SMPL
     pose = motion.pose.astype(np.float64).copy()
     pose[:, 0] = matrix_to_rotvec(level @ rotvec_to_matrix(pose[:, 0]))
     rest = body.joints_template[0] + body.joints_shapedirs[0][:, : len(motion.betas)] @ motion.betas
     # SMPL-X turns about the pelvis and then adds trans: carry the pelvis over, not trans itself.
-    trans = (motion.trans + rest) @ level.T + [0, 0, floor] - rest
+    trans = (motion.trans + rest) @ level.T + SMPL_TO_BLENDER @ shift - rest
     flat = pose.reshape(len(pose), 165).astype(np.float32)
     return {
         "gender": np.array("neutral"),
@@ -59,7 +60,7 @@ def amass_arrays(motion: TrackMotion, body: Body, fps: float, floor: float) -> d
 
 def write_amass(motions: list[TrackMotion], body: Body, fps: float, folder: Path, stem: str) -> list[Path]:
     """One file `<stem>_person<id>.npz` each; written aside and renamed. Raises JobError("write")."""
-    floor = max(floor_offset(m.joints, level_rotation(m.up)) for m in motions)
+    shift = world_shift([m.joints for m in motions], level_rotation(motions[0].up))
     paths = []
     for motion in motions:
         path = folder / f"{stem}_person{motion.track}.npz"
@@ -67,7 +68,7 @@ def write_amass(motions: list[TrackMotion], body: Body, fps: float, folder: Path
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with part.open("wb") as out:
-                np.savez_compressed(out, **amass_arrays(motion, body, fps, floor))
+                np.savez_compressed(out, **amass_arrays(motion, body, fps, shift))
             part.replace(path)
         except OSError as error:
             with contextlib.suppress(OSError):

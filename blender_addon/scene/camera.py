@@ -8,7 +8,7 @@ import bpy
 import numpy as np
 from mathutils import Matrix
 
-from ..axes import SMPL_TO_BLENDER
+from ..axes import SMPL_TO_BLENDER, smpl_to_blender
 from ..job import CameraInfo
 from ..timing import FIRST_FRAME, blender_rate
 
@@ -32,15 +32,15 @@ def set_intrinsics(camera: bpy.types.Camera, info: CameraInfo) -> None:
     camera.clip_start, camera.clip_end = 0.01, 1000.0
 
 
-def place_camera(ob: bpy.types.Object, height: float, level: np.ndarray | None = None) -> None:
-    """Put the camera where camera space begins: at the origin, looking along +Y, raised by `height` metres, and
-    tilted as it was held (`level`, see `axes.level_rotation`)."""
+def place_camera(ob: bpy.types.Object, shift: np.ndarray, level: np.ndarray | None = None) -> None:
+    """Put the camera where camera space begins: at `shift` ((3,) metres, y-up axes, see `axes.world_shift`),
+    looking along +Y, tilted as it was held (`level`, see `axes.level_rotation`)."""
     turn = Matrix.Rotation(math.pi / 2, 3, "X")
     if level is not None:
         turn = Matrix((SMPL_TO_BLENDER @ level @ SMPL_TO_BLENDER.T).tolist()) @ turn
     ob.rotation_mode = "XYZ"
     ob.rotation_euler = turn.to_euler("XYZ")
-    ob.location = (0.0, 0.0, height)
+    ob.location = smpl_to_blender(shift)
 
 
 def set_picture(scene: bpy.types.Scene, info: CameraInfo) -> None:

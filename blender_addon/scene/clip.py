@@ -13,7 +13,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 
-from ..axes import floor_offset, level_rotation, root_in_smpl_axes, rotvec_to_quaternion
+from ..axes import level_rotation, root_in_smpl_axes, rotvec_to_quaternion, world_shift
 from ..frames import Clip
 from ..job import BodyMessage, CameraInfo, Result
 from ..timing import scene_frames
@@ -28,7 +28,7 @@ GROWTH = 1.2
 """Unfinished tracks are keyed again when they grew by this factor, so that long clips stay cheap."""
 
 _NAME_LENGTH = 40
-_SAME_HEIGHT = 1e-6
+_SAME_PLACE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class ClipScene:
         self._scene = scene
         self._body: BodyMessage | None = None
         self._people: dict[int, _Person] = {}
-        self._height, self._level = 0.0, np.eye(3)
+        self._shift, self._level = np.zeros(3), np.eye(3)
         self._stale = True
 
     # What comes from the job ---------------------------------------------------------------------------
@@ -142,9 +142,10 @@ class ClipScene:
         if not stale and not self._stale:
             return False
         level = self._level_of(ready.values())
-        height = max(floor_offset(result.joints, level) for result in ready.values())
-        if abs(height - self._height) > _SAME_HEIGHT or not np.allclose(level, self._level):
-            stale, self._height, self._level = set(ready), height, level
+        shift = world_shift([ready[track].joints for track in sorted(ready)], level)
+        moved = np.abs(shift - self._shift).max() > _SAME_PLACE or not np.allclose(level, self._level)
+        if moved:
+            stale, self._shift, self._level = set(ready), shift, level
         collection = self._collection()
         camera = next(iter(ready.values())).camera
         for track in sorted(stale):
@@ -217,7 +218,7 @@ class ClipScene:
 
     def _write_keys(self, armature: bpy.types.Object, rest: RestBody, result: Result) -> None:
         root, position = root_in_smpl_axes(result.pose[:, 0], result.trans, rest.joints[0], self._level)
-        position[:, 1] += self._height
+        position += self._shift
         rotations = rotvec_to_quaternion(result.pose)
         rotations[:, 0] = root
         frames = scene_frames(result.frames, result.times, self.footage.fps)
@@ -255,7 +256,7 @@ class ClipScene:
                 size = (info.width, info.height)
                 self.footage_shown = cameras.show_footage(camera.data, self.footage.file, size)
         cameras.set_intrinsics(camera.data, info)
-        cameras.place_camera(camera, self._height, self._level)
+        cameras.place_camera(camera, self._shift, self._level)
         if self.set_scene:
             scene = self._target_scene()
             scene.camera = camera

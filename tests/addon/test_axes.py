@@ -150,3 +150,15 @@ def test_root_and_floor_of_a_tilted_camera():
     joints = rng.normal(size=(6, 55, 3))
     lowest = (joints[:, list(axes.FOOT_JOINTS)] @ turn.T)[..., 1].min()
     assert axes.floor_offset(joints, level) == pytest.approx(-lowest)
+
+
+def test_the_first_person_starts_at_the_origin_and_the_lowest_foot_stands_on_the_floor():
+    rng = np.random.default_rng(1)
+    level = axes.level_rotation(np.array([0.1, -0.9, 0.3]))
+    people = [rng.normal(size=(5, 55, 3)), rng.normal(size=(3, 55, 3))]
+    shift = axes.world_shift(people, level)
+    placed = [p @ (level @ axes.CAMERA_TO_SMPL).T + shift for p in people]
+    np.testing.assert_allclose(placed[0][0, 0, [0, 2]], 0, atol=1e-12)
+    feet = np.concatenate([p[:, list(axes.FOOT_JOINTS), 1].ravel() for p in placed])
+    assert feet.min() == pytest.approx(0, abs=1e-12)
+    np.testing.assert_array_equal(axes.world_shift([]), 0)

@@ -14,8 +14,9 @@ Y_UP_TO_BLENDER = np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0.0]])
 
 
 def to_blender_world(joints: np.ndarray) -> np.ndarray:
-    """(n, 55, 3) camera space -> Blender's world, the lowest foot at height 0."""
-    return camera_to_blender(joints) + np.array([0, 0, joints[:, [7, 8, 10, 11], 1].max()])
+    """(n, 55, 3) camera space -> Blender's world: starting above the origin, the lowest foot at height 0."""
+    x, _, z = joints[0, 0]
+    return camera_to_blender(joints) + np.array([-x, -z, joints[:, [7, 8, 10, 11], 1].max()])
 
 
 def joints_by_blender(file: Path, fps: float) -> np.ndarray:

@@ -28,9 +28,11 @@ def built(*results, footage=FOOTAGE, job="job-1") -> ClipScene:
 
 
 def in_world(points: np.ndarray, *results) -> np.ndarray:
-    """Camera space -> Blender's world, with the lowest foot of all results at height 0."""
-    feet = np.concatenate([posed(r.betas, r.pose, r.trans)[0][:, [7, 8, 10, 11], 1].ravel() for r in results])
-    return camera_to_blender(points) + np.array([0, 0, feet.max()])
+    """Camera space -> Blender's world: the first result's pelvis starts above the origin, the lowest foot of all
+    results stands at height 0."""
+    joints = [posed(r.betas, r.pose, r.trans)[0] for r in results]
+    feet = max(j[:, [7, 8, 10, 11], 1].max() for j in joints)
+    return camera_to_blender(points) + np.array([-joints[0][0, 0, 0], -joints[0][0, 0, 2], feet])
 
 
 def mesh_of(clip: ClipScene, track: int = 1) -> bpy.types.Object:

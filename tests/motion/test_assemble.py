@@ -92,13 +92,13 @@ def motion(body):
 
 
 def test_amass_file_poses_the_same_body_in_a_world_with_z_up(body, motion):
-    data = amass_arrays(motion, body, 25.0, floor=0.5)
+    data = amass_arrays(motion, body, 25.0, np.array([0.1, 0.5, 0.2]))
     pose, trans = torch.from_numpy(data["poses"]).reshape(-1, 55, 3), torch.from_numpy(data["trans"])
     joints = forward(body.to("cpu"), pose, torch.from_numpy(data["betas"]), trans).joints.numpy()
     x, y, z = motion.joints[..., 0], motion.joints[..., 1], motion.joints[..., 2]
-    np.testing.assert_allclose(joints, np.stack([x, z, -y + 0.5], -1), atol=2e-5)
+    np.testing.assert_allclose(joints, np.stack([x + 0.1, z - 0.2, -y + 0.5], -1), atol=2e-5)
     motion = replace(motion, up=np.float32([0.0, -0.8, -0.6]))
-    data = amass_arrays(motion, body, 25.0, floor=0.0)
+    data = amass_arrays(motion, body, 25.0, np.zeros(3))
     pose, trans = torch.from_numpy(data["poses"]).reshape(-1, 55, 3), torch.from_numpy(data["trans"])
     joints = forward(body.to("cpu"), pose, torch.from_numpy(data["betas"]), trans).joints.numpy()
     np.testing.assert_allclose(joints[..., 2], motion.joints @ motion.up, atol=2e-5)
