@@ -81,12 +81,17 @@ class PersonDetector:
         self._anchors = torch.from_numpy(_anchors()).to(self.device)
 
     def detect(
-        self, images: Sequence[np.ndarray], far: bool | None = None, parts: Sequence[int] = (2, 4)
+        self,
+        images: Sequence[np.ndarray],
+        far: bool | None = None,
+        parts: Sequence[int] = (2, 4),
+        enough: int | None = None,
     ) -> list[list[Detection]]:
         """People in each of `images` ((H, W, 3) uint8 RGB, sizes may differ), best first.
 
         `far`: also search in tiles for small people; None: only in pictures where nobody else is found.
         `parts`: sizes of the tiles, as parts of the picture's larger side (6 and 28 windows for 16:9).
+        `enough`: no tiles for a picture in which the first look finds so many people.
         ValueError for a picture of another shape or type.
         """
         for image in images:
@@ -98,6 +103,8 @@ class PersonDetector:
         for i, checked in zip(seen, self._check([images[i] for i in seen], finds), strict=True):
             people[i] = checked
         for i in seen:
+            if enough is not None and len(people[i]) >= enough:
+                continue
             if far or (far is None and not people[i]):
                 tiled = self._search([(images[i], t) for t in tiles(images[i], parts)])
                 new = _one_each([f for finds in tiled for f in finds], known=people[i], size=1.5)

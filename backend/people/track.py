@@ -18,7 +18,10 @@ from backend.people.detect import Detection, PersonDetector
 SHOULDERS, HIPS = (11, 12), (23, 24)
 MIN_SCORE = 0.5  # landmark score from which a crop is believed to hold a person (MediaPipe's own)
 REDETECT = 10  # frames between looks for newcomers
-TILES_EVERY = {2: 2, 4: 6}  # part of the picture -> every how many of these looks such tiles are searched too
+TILES_EVERY = {
+    2: 2,
+    4: 12,
+}  # part of the picture -> every how many of these looks such tiles are searched too
 COAST = 5  # frames for which a lost person is still looked for at the expected place
 FORGET = 90  # frames after which a lost person is another person
 _SAME = 0.45  # of a person's size: mean distance of hips and shoulders of a find that belongs to a track
@@ -103,7 +106,8 @@ class PeopleTracker:
             parts = [part for part, every in TILES_EVERY.items() if self._looks % every == 0]
             self._looks += 1
             self._last_look = index
-            self._assign(self.detector.detect([image], far=bool(parts), parts=parts)[0])
+            finds = self.detector.detect([image], far=bool(parts), parts=parts, enough=self.max_people)
+            self._assign(finds[0])
         out = []
         for t in self._active():
             step = t.expected(index)
@@ -178,7 +182,7 @@ class PeopleTracker:
     def _accept(self, t: Track, seen: _Seen) -> None:
         roi = roi_from_points(seen.points, seen.aux)
         center = _anchors(seen.points).mean(0)
-        if t.points is not None:
+        if t.points is not None and not t.fresh:  # where the detector set it, a step is no motion
             v = (center - _anchors(t.points).mean(0)) / max(self._index - t.last, 1)
             limit = 0.2 * roi.size / 2.5
             v = v * min(1.0, limit / max(float(np.linalg.norm(v)), 1e-9))
@@ -228,7 +232,7 @@ class PeopleTracker:
         free = list(finds)
         pairs = []
         for t in self._tracks:
-            gate = _SAME if t.missed == 0 else min(_SAME + 0.05 * t.missed, 1.2)
+            gate = _SAME if t.missed == 0 else min(_SAME + 0.1 * t.missed, 1.5)
             for d in finds:
                 gap = np.linalg.norm(np.stack([d.hips, d.shoulders]) - t.anchors(self._index), axis=1).mean()
                 ratio = d.radius / t.radius

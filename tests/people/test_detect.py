@@ -61,6 +61,7 @@ def test_far_away(detector, man):
     assert len(found) == 1
     np.testing.assert_allclose(found[0].hips, np.array([447, 760]) / 12 + [1200, 600], atol=8)
     assert detector.detect([image], far=False) == [[]]
+    assert detector.detect([image], far=True, enough=0) == [[]]
 
 
 def test_nobody(detector):
