@@ -19,8 +19,10 @@ from installer.terminal import Line
 
 CLIP = ROOT / "tests" / "data" / "demo.mp4"
 STAGES = {
-    "localize": (0.0, 0.6, "Following people"),
-    "body": (0.6, 0.8, "Fitting the body"),
+    "opening": (0.0, 0.05, "Starting the backend"),
+    "localize": (0.05, 0.65, "Following people"),
+    "body": (0.65, 0.75, "Fitting the body"),
+    "scene": (0.75, 0.8, "Building the scene"),
     "write": (0.8, 0.85, "Writing the files"),
     "overlay": (0.85, 1.0, "Drawing the overlay"),
 }
@@ -66,7 +68,7 @@ def _mocap(
 ) -> dict:
     """Run the add-on in Blender's Python module or in an installed one; returns what it says at its end."""
     arguments = [str(video), "--out", str(work), "--name", "demo"]
-    line.show("Starting the backend", 0.0)
+    line.show(STAGES["opening"][2], 0.0)
     if blender is None and env.version("bpy"):
         command = [str(env.python), "-m", "blender_addon.headless", *arguments]
     else:
@@ -78,7 +80,7 @@ def _mocap(
     def hear(message: dict) -> None:
         kind = message.get("type")
         if kind == "progress":
-            begin, end, words = STAGES.get(str(message.get("stage")), (0.0, 0.0, "Starting the backend"))
+            begin, end, words = STAGES.get(str(message.get("stage")), STAGES["opening"])
             of, total = message.get("done") or 0, message.get("total")
             share = min(1.0, of / total) if total else 0.0
             line.show(words, begin + (end - begin) * share, f"{of}/{total}" if total else "")
