@@ -28,7 +28,7 @@ def show_panel() -> None:
     state["ticks"] += 1
     if state["ticks"] == 1:
         area().spaces.active.show_region_ui = True
-        # The clip's camera would stand inside the start-up scene's cube.
+        # The start-up scene's cube stands where the person will.
         bpy.data.objects.remove(bpy.data.objects["Cube"])
         bpy.context.scene.bodyfield.filepath = str(CLIP)
     if state["ticks"] == 3:
