@@ -86,15 +86,17 @@ class Clip:
         for t in chunk.tracks:
             if len(t.frames) < PREVIEW_FRAMES:
                 continue
-            fit = self.fit(t, self._betas.get(t.track))
+            # Without the time term: half the work, and the final fit replaces it anyway.
+            fit = self.fit(t, self._betas.get(t.track), smooth=0)
             self._betas.setdefault(t.track, fit.betas)
             out.append(_motion(t, fit, self.body, final=False))
         return out
 
-    def fit(self, track: TrackChunk, betas: np.ndarray | None = None) -> Fit:
-        """Fit the body to one track; NaN rows are bridged."""
+    def fit(self, track: TrackChunk, betas: np.ndarray | None = None, smooth: float | None = None) -> Fit:
+        """Fit the body to one track; NaN rows are bridged. `smooth`: in place of the job's own strength."""
+        strength = self.options.smooth if smooth is None else smooth
         return self.fitter.fit(track.points3d, track.points2d, track.uncertainty, track.times,
-                               betas=betas, smooth=self.options.smooth)  # fmt: skip
+                               betas=betas, smooth=strength)  # fmt: skip
 
 
 def person_tracks(chunks: Sequence[Chunk], ghosts: Collection[int] = ()) -> list[TrackChunk]:

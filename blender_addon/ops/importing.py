@@ -168,6 +168,7 @@ class VideoImport:
             if self._job.state == "done":
                 self.clip.drop_unfinished()
             self.clip.refresh(force=True)
+            self.clip.choose_main_person()
             if not self.clip.footage_shown:
                 self._warn([f"Blender cannot show {self.name} behind the body; the motion is complete."])
         if self._pictures is not None and self._pictures.damage:

@@ -2,6 +2,7 @@
 """A Blender camera with the clip's intrinsics, the footage behind it, and the scene's size, rate and range."""
 
 import math
+import re
 from pathlib import Path
 
 import bpy
@@ -57,26 +58,39 @@ def set_time(scene: bpy.types.Scene, fps: float, last_frame: int) -> None:
     scene.frame_start, scene.frame_end = FIRST_FRAME, max(FIRST_FRAME, last_frame)
 
 
-def show_footage(camera: bpy.types.Camera, file: Path, size: tuple[int, int]) -> bool:
+def show_footage(camera: bpy.types.Camera, file: Path, size: tuple[int, int], pictures: int | None) -> bool:
     """Show the clip behind everything in the camera's view; False when Blender cannot show it upright.
 
-    `file`: the movie, or the first picture of a sequence; `size`: (width, height) of the upright picture.
+    `file`: the movie, or the first picture of a sequence of `pictures`; `size`: (width, height), upright. An image
+    and no movie clip: Blender draws the colours of a movie clip in the background too bright (seen in 4.3).
     """
     try:
-        clip = bpy.data.movieclips.load(str(file), check_existing=True)
+        image = bpy.data.images.load(str(file), check_existing=True)
     except RuntimeError:
         return False
-    clip.frame_start = FIRST_FRAME
-    clip.frame_offset = 0
-    if size[0] != size[1] and tuple(clip.size) == size[::-1]:
+    if size[0] != size[1] and tuple(image.size) == size[::-1]:
         # Before 4.5 Blender did not obey the display matrix of phone videos.
         return False
-    background = next((b for b in camera.background_images if b.source == "MOVIE_CLIP"), None)
+    if pictures is not None and pictures > 1:
+        image.source = "SEQUENCE"
+    background = next((b for b in camera.background_images if b.source == "IMAGE"), None)
     background = background or camera.background_images.new()
-    background.source = "MOVIE_CLIP"
-    background.clip = clip
+    background.source = "IMAGE"
+    background.image = image
+    user = background.image_user
+    user.frame_start = FIRST_FRAME
+    user.frame_duration = pictures or max(image.frame_duration, 1)
+    # A sequence is shown by the numbers in its file names, a movie by its own count from 1.
+    user.frame_offset = _last_number(file.stem) - 1 if image.source == "SEQUENCE" else 0
+    user.use_auto_refresh = True
     background.display_depth = "BACK"
     background.frame_method = "STRETCH"
     background.alpha = 1.0
     camera.show_background_images = True
     return True
+
+
+def _last_number(stem: str) -> int:
+    """12 of "shot.0012", as Blender reads the number of a picture in a sequence; 1 without any digit."""
+    digits = re.findall(r"\d+", stem)
+    return int(digits[-1]) if digits else 1

@@ -34,20 +34,23 @@ _SAME_PLACE = 1e-6
 @dataclass(frozen=True)
 class Footage:
     """What the scene needs to know of a clip. `file`: the movie or the first picture, None when it is not
-    there; `fps`: average rate."""
+    there; `fps`: average rate; `pictures`: how many a sequence has, None for a movie."""
 
     name: str
     file: Path | None
     width: int
     height: int
     fps: float
+    pictures: int | None = None
 
     @classmethod
     def of(cls, clip: Clip) -> "Footage":
         """From an opened clip."""
         files = getattr(clip, "files", None)
         file = files[0][1] if files else clip.path
-        return cls(clip.path.stem or clip.name, Path(file).absolute(), clip.width, clip.height, clip.fps)
+        pictures = len(files) if files else None
+        name = clip.path.stem or clip.name
+        return cls(name, Path(file).absolute(), clip.width, clip.height, clip.fps, pictures)
 
 
 @dataclass(eq=False)
@@ -155,6 +158,19 @@ class ClipScene:
         self._stale = False
         return True
 
+    def choose_main_person(self) -> None:
+        """Select whoever is in the clip longest, as importers select what they made; not in a mode of its own."""
+        longest = max(self.people, key=lambda t: len(self._people[t].whole().frames), default=None)
+        main = self.armature(longest) if longest is not None else None
+        active = bpy.context.view_layer.objects.active
+        if main is None or (active is not None and active.mode != "OBJECT"):
+            return
+        for layer in self._target_scene().view_layers:
+            if main.name in layer.objects:
+                for ob in layer.objects:
+                    ob.select_set(ob == main, view_layer=layer)
+                layer.objects.active = main
+
     def armature(self, track: int) -> bpy.types.Object | None:
         """The armature object of a track, if the scene holds it."""
         found = (ob for ob in self._objects() if ob.type == "ARMATURE" and ob.get(TRACK_KEY) == track)
@@ -254,7 +270,9 @@ class ClipScene:
             self._own(camera, collection, 0)
             if self.footage.file is not None:
                 size = (info.width, info.height)
-                self.footage_shown = cameras.show_footage(camera.data, self.footage.file, size)
+                self.footage_shown = cameras.show_footage(
+                    camera.data, self.footage.file, size, self.footage.pictures
+                )
         cameras.set_intrinsics(camera.data, info)
         cameras.place_camera(camera, self._shift, self._level)
         if self.set_scene:

@@ -47,5 +47,5 @@ def curves_of(owner: bpy.types.ID) -> list:
 
 def names_of_everything() -> list[tuple[str, str]]:
     """All data-blocks by kind and name, to see that an operation left nothing behind."""
-    kinds = ("objects", "meshes", "armatures", "actions", "scenes", "collections", "cameras", "movieclips")
+    kinds = ("objects", "meshes", "armatures", "actions", "scenes", "collections", "cameras", "images")
     return sorted((kind, block.name) for kind in kinds for block in getattr(bpy.data, kind))

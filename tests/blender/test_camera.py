@@ -142,8 +142,10 @@ def test_footage_is_behind_the_body():
     camera = bpy.context.scene.camera.data
     assert scene.footage_shown and camera.show_background_images
     (background,) = camera.background_images
-    assert background.source == "MOVIE_CLIP" and background.clip.frame_start == 1
-    assert Path(bpy.path.abspath(background.clip.filepath)) == ROOT / "tests" / "data" / "demo.mp4"
+    assert background.source == "IMAGE" and background.image.source == "MOVIE"
+    user = background.image_user
+    assert (user.frame_start, user.frame_offset, user.frame_duration) == (1, 0, 100) and user.use_auto_refresh
+    assert Path(bpy.path.abspath(background.image.filepath)) == ROOT / "tests" / "data" / "demo.mp4"
     assert (background.frame_method, background.display_depth) == ("STRETCH", "BACK")
 
 
@@ -155,10 +157,11 @@ def test_image_sequence_is_shown_from_its_first_picture(tmp_path):
         packets = context.encode(av.VideoFrame.from_ndarray(image, format="rgb24"))
         (tmp_path / f"p{n:03d}.png").write_bytes(b"".join(map(bytes, packets)))
     scene = scene_of(tmp_path / "p###.png")
-    clip = bpy.context.scene.camera.data.background_images[0].clip
-    assert scene.footage_shown and clip.source == "SEQUENCE"
-    assert (clip.frame_duration, clip.frame_start, tuple(clip.size)) == (12, 1, (64, 32))
-    assert Path(clip.filepath).name == "p005.png"
+    (background,) = bpy.context.scene.camera.data.background_images
+    image, user = background.image, background.image_user
+    assert scene.footage_shown and image.source == "SEQUENCE"
+    assert (user.frame_duration, user.frame_start, user.frame_offset) == (12, 1, 4)
+    assert Path(image.filepath).name == "p005.png"
 
 
 def test_a_clip_that_blender_cannot_read_is_told(tmp_path):

@@ -206,3 +206,19 @@ def test_a_body_with_indices_out_of_range_is_refused(broken):
     with pytest.raises(BodyError, match="does not fit"):
         clip.refresh()
     assert not bpy.data.armatures and not bpy.data.meshes
+
+
+def test_whoever_is_seen_longest_is_selected_at_the_end():
+    clip = built(motion(4))
+    clip.add([motion(9, track=2, seed=4)])
+    clip.refresh()
+    other = bpy.data.objects.new("other", None)
+    bpy.context.scene.collection.objects.link(other)
+    other.select_set(True)
+    clip.choose_main_person()
+    assert bpy.context.view_layer.objects.active == clip.armature(2)
+    assert [ob for ob in bpy.context.view_layer.objects if ob.select_get()] == [clip.armature(2)]
+    bpy.context.view_layer.objects.active = clip.armature(1)
+    bpy.ops.object.mode_set(mode="POSE")
+    clip.choose_main_person()
+    assert bpy.context.view_layer.objects.active == clip.armature(1)
