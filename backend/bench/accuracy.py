@@ -25,10 +25,11 @@ from backend.commands.runner import open_video
 from backend.evaluate.metrics import acceleration_error, pa_mpjpe, root_mpjpe
 from backend.evaluate.multiview import CalibratedCamera, read_qualisys, smooth_reference, triangulate
 from backend.motion.assemble import Clip, person_tracks
+from backend.motion.level import CAMERA_UP
 from backend.nlf.landmarks import LANDMARKS
 from backend.options import MocapOptions
 from backend.pipeline import mocap
-from backend.records import Chunk, Summary
+from backend.records import Chunk, Summary, TrackMotion
 
 LIMBS = [11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28]
 HIPS = [6, 7]
@@ -70,11 +71,13 @@ def run_ours(video: Path, options: MocapOptions) -> dict[str, np.ndarray]:
     """Our road on `video`, the person seen longest: observed 2D landmarks, fitted landmark points and joints."""
     chunks: list[Chunk] = []
     start = time.perf_counter()
-    summary = None
+    summary = up = None
     with open_video(video) as clip:
         for event in mocap(clip, options, total=clip.frame_count):
             if isinstance(event, Chunk):
                 chunks.append(event)
+            elif isinstance(event, TrackMotion) and event.final:
+                up = event.up
             elif isinstance(event, Summary):
                 summary = event
     seconds = time.perf_counter() - start
@@ -95,7 +98,7 @@ def run_ours(video: Path, options: MocapOptions) -> dict[str, np.ndarray]:
 
     return {"image": spread(track.points2d), "raw": spread(track.points3d), "points": spread(where),
             "joints": spread(fit.joints), "projected": spread(known.camera.project(where)),
-            "seconds": seconds, "frames": summary.frames, "stages": summary.seconds}  # fmt: skip
+            "up": up, "seconds": seconds, "frames": summary.frames, "stages": summary.seconds}  # fmt: skip
 
 
 def score(points: np.ndarray, reference: np.ndarray) -> dict[str, float]:
@@ -148,10 +151,17 @@ def _row(index: int, camera: CalibratedCamera, reference: np.ndarray, ours: dict
            "fitted_joints": score(ours["joints"][:n, LIMB_JOINTS], truth),
            "unfitted": score(ours["raw"][:n, LIMBS], truth),
            "body_to_reference_px_median": float(np.nanmedian(pixels)),
-           "body_to_own_landmarks_px_median": float(np.nanmedian(own))}  # fmt: skip
+           "body_to_own_landmarks_px_median": float(np.nanmedian(own)),
+           "tilt_found_off_by_deg": _angle_deg(ours["up"], camera.R[:, 2]),
+           "tilt_if_taken_for_level_off_by_deg": _angle_deg(CAMERA_UP, camera.R[:, 2])}  # fmt: skip
     if rival:
         row["mediapipe"] = score(rival["world"][:n, LIMBS], truth)
     return row
+
+
+def _angle_deg(a: np.ndarray, b: np.ndarray) -> float:
+    """Angle between two unit vectors (3,); the calibration's world has z up."""
+    return float(np.rad2deg(np.arccos(np.clip(a @ b, -1, 1))))
 
 
 def _mean(rows: list[dict], key: str) -> object:
