@@ -53,7 +53,7 @@ def mocap(frames: Iterable[Frame], options: MocapOptions, *, total: int | None =
     clip = Clip(body, localizer.native, options)
     for chunk in resume:
         clip.add(chunk)
-    tracker.restore(clip.last_points(), clip.frames - 1, max(clip.track_ids(), default=0))
+    tracker.recall(clip.chunks[-1].memory if clip.chunks else {})
     pending = _Pending(clip.frames)
     source = iter(frames)
     while True:
@@ -79,7 +79,7 @@ def mocap(frames: Iterable[Frame], options: MocapOptions, *, total: int | None =
             pending.last = frame.index
             yield Progress("localize", frame.index + 1, total)
         if pending.size and (frame is None or pending.size >= options.chunk):
-            chunk = pending.take(clip.camera, tracker.ghosts)
+            chunk = pending.take(clip.camera, tracker)
             clip.add(chunk)
             yield chunk
             if frame is not None:
@@ -128,8 +128,8 @@ class _Pending:
         row = (frame.index, frame.time_s, box, seen.points3d[i], points2d, seen.uncertainty[i], seen.score[i])
         self._rows[track].append(row)
 
-    def take(self, camera: Camera, ghosts: set[int]) -> Chunk:
-        """All that was added since the last call, but for `ghosts`, who turned out to be nobody."""
+    def take(self, camera: Camera, tracker: PeopleTracker) -> Chunk:
+        """All that was added since the last call, but for ghosts, who turned out to be nobody."""
         kinds = (np.int32, np.float64, *[np.float32] * 5)
         tracks = [
             TrackChunk(
@@ -140,8 +140,8 @@ class _Pending:
                 ),
             )
             for track, rows in sorted(self._rows.items())
-            if track not in ghosts
+            if track not in tracker.ghosts
         ]
-        chunk = Chunk(self.first, self.last, camera.width, camera.height, tracks)
+        chunk = Chunk(self.first, self.last, camera.width, camera.height, tracks, tracker.memory())
         self.first, self._rows = self.last + 1, defaultdict(list)
         return chunk

@@ -92,16 +92,21 @@ class TrackChunk:
 
 @dataclass
 class Chunk:
-    """All that was seen in frames [first, last] of a clip of `width` x `height`; the unit of saving and resuming."""
+    """All that was seen in frames [first, last] of a clip of `width` x `height`; the unit of saving and resuming.
+
+    `memory`: what the tracker knew after the last frame, see `PeopleTracker.memory`.
+    """
 
     first: int
     last: int
     width: int
     height: int
     tracks: list[TrackChunk] = field(default_factory=list)
+    memory: dict[str, np.ndarray] = field(default_factory=dict)
 
     def to_arrays(self) -> dict[str, np.ndarray]:
-        """Flat arrays for an npz file: `first`, `last`, `size` (width, height), `track_ids`, `<id>/<field>`."""
+        """Flat arrays for an npz file: `first`, `last`, `size` (width, height), `track_ids`, `<id>/<field>`,
+        `memory/<name>`."""
         out = {
             "first": np.int64(self.first),
             "last": np.int64(self.last),
@@ -111,7 +116,7 @@ class Chunk:
         for t in self.tracks:
             for name in _TRACK_ARRAYS:
                 out[f"{t.track}/{name}"] = getattr(t, name)
-        return out
+        return out | {f"memory/{name}": array for name, array in self.memory.items()}
 
     @classmethod
     def from_arrays(cls, arrays) -> Chunk:
@@ -121,7 +126,8 @@ class Chunk:
             for i in arrays["track_ids"]
         ]
         width, height = (int(v) for v in arrays["size"])
-        return cls(int(arrays["first"]), int(arrays["last"]), width, height, tracks)
+        memory = {n.removeprefix("memory/"): np.asarray(arrays[n]) for n in arrays if n.startswith("memory/")}
+        return cls(int(arrays["first"]), int(arrays["last"]), width, height, tracks, memory)
 
 
 _TRACK_ARRAYS = ("frames", "times", "boxes", "points3d", "points2d", "uncertainty", "score")

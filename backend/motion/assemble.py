@@ -73,13 +73,6 @@ class Clip:
         """Every id that any chunk holds."""
         return {t.track for c in self.chunks for t in c.tracks}
 
-    def last_points(self) -> dict[int, np.ndarray]:
-        """Where each person was in the last frame seen: id -> (P, 2) pixels, for a tracker that resumes."""
-        if not self.chunks:
-            return {}
-        last = self.chunks[-1]
-        return {t.track: t.points2d[-1] for t in last.tracks if t.frames[-1] == last.last}
-
     def preview(self, chunk: Chunk) -> list[TrackMotion]:
         """A first motion of everyone in `chunk`, fitted to this chunk alone with the shape of their first chunk."""
         out = []

@@ -147,14 +147,40 @@ class PeopleTracker:
         self._seen, self._asked = {}, None
         return set(good)
 
-    def restore(self, last: Mapping[int, np.ndarray], index: int = -1, used: int = 0) -> None:
-        """Go on after an interruption: `last`: id -> points (33, 2) of frame `index`; `used`: highest id given."""
-        self._tracks = [
-            Track(i, roi_from_points(p), np.asarray(p, float), np.zeros(2), 2, 0, index, True)
-            for i, p in last.items()
-        ]
-        self._next_id = max([used, *last]) + 1
-        self._seen, self._asked, self._last_look = {}, None, None
+    def memory(self) -> dict[str, np.ndarray]:
+        """All that the tracker knows between two frames, as arrays for an npz file: one row per track, NaN where
+        nothing is known. With it `recall` goes on as if nothing had happened."""
+        nothing = np.full((33, 2), np.nan), np.full(2, np.nan)
+        rows = self._tracks
+        clock = [-1 if self._last_look is None else self._last_look, self._looks, self._next_id, self._index]
+        counts = [[t.id, t.hits, t.missed, t.last, t.confirmed, t.fresh] for t in rows]
+        points = [nothing[0] if t.points is None else t.points for t in rows]
+        velocity = [nothing[1] if t.velocity is None else t.velocity for t in rows]
+        return {
+            "clock": np.array(clock, np.int64),
+            "ghosts": np.array(sorted(self.ghosts), np.int64),
+            "counts": np.array(counts, np.int64).reshape(-1, 6),
+            "regions": np.array([[*t.roi.center, t.roi.size, t.roi.angle] for t in rows]).reshape(-1, 4),
+            "points": np.array(points, float).reshape(-1, 33, 2),
+            "velocity": np.array(velocity, float).reshape(-1, 2),
+        }
+
+    def recall(self, memory: Mapping[str, np.ndarray]) -> None:
+        """Go on where the tracker that gave `memory` stopped. An empty one leaves this tracker as it is."""
+        if not memory:
+            return
+        look, self._looks, self._next_id, self._index = (int(v) for v in memory["clock"])
+        self._last_look = None if look < 0 else look
+        self.ghosts = {int(i) for i in memory["ghosts"]}
+        self._seen, self._asked, self._tracks = {}, None, []
+        rows = zip(memory["counts"], memory["regions"], memory["points"], memory["velocity"], strict=True)
+        for (number, hits, missed, last, confirmed, fresh), region, points, velocity in rows:
+            track = Track(int(number), Roi(np.array(region[:2], float), float(region[2]), float(region[3])))
+            track.points = None if np.isnan(points).any() else np.array(points, float)
+            track.velocity = None if np.isnan(velocity).any() else np.array(velocity, float)
+            track.hits, track.missed, track.last = int(hits), int(missed), int(last)
+            track.confirmed, track.fresh = bool(confirmed), bool(fresh)
+            self._tracks.append(track)
 
     def _active(self) -> list[Track]:
         return [t for t in self._tracks if t.missed <= COAST]

@@ -68,12 +68,16 @@ def test_resume_goes_on_with_the_same_ids(detector, net):
     first = PeopleTracker(detector, 2)
     seen = follow(first, pictures[:4], net)
     second = PeopleTracker(detector, 2)
-    second.restore(seen[3], index=3, used=7)
-    on = follow(second, pictures[4:], net, start=4)
-    for i, points in seen[3].items():
-        assert np.linalg.norm(on[4][i] - points, axis=1).mean() < 15
-    second._tracks.clear()
-    assert all(i >= 8 for i, _ in second.rois(20, pictures[0]))
+    second.recall(first.memory())
+    whole, resumed = (follow(t, pictures[4:], net, start=4) for t in (first, second))
+    assert seen[3] and whole.keys() == resumed.keys()
+    for index, people in whole.items():
+        assert people.keys() == resumed[index].keys()
+        for i, points in people.items():
+            np.testing.assert_array_equal(resumed[index][i], points)
+    assert first.memory().keys() == second.memory().keys()
+    for name, array in first.memory().items():
+        np.testing.assert_array_equal(second.memory()[name], array)
 
 
 def test_nobody_is_nobody(detector, net):
