@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import asdict
@@ -45,7 +46,7 @@ def mocap(
     try:
         wanted = {"fbx": fbx, "bvh": bvh, "blend": blend}
         if any(wanted.values()) and find_spec("bpy") is None:
-            text = "FBX, BVH and .blend need Blender's Python module bpy: run 'python install.py setup'."
+            text = "FBX, BVH and .blend need Blender's module bpy: run 'python install.py setup'."
             raise records.JobError("no_bpy", text)
         options = MocapOptions(localizer, max_people, fov, focal, body, smooth, device=device)
         with _bar(console) as (show, _):
@@ -69,14 +70,19 @@ def _through_blender(outcome: Outcome, out: Path, stem: str, kinds: list[str]) -
     if not kinds:
         return []
     names = [part for kind in kinds for part in (f"--{kind}", f"{stem}.{kind}")]
-    command = [sys.executable, "-m", "blender_addon.headless", outcome.folder.record.clip["path"], "-o", str(out),
+    command = [sys.executable, "-m", "blender_addon.headless", outcome.folder.record.clip["path"], "-o", str(out.absolute()),
                "--job", outcome.folder.record.id, *names]  # fmt: skip
     root = Path(__file__).resolve().parents[2]
-    ran = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", cwd=root, check=False)
+    # The child talks to a backend of this very installation, whatever the add-on would find otherwise.
+    environ = {**os.environ, "BODYFIELD_PYTHON": sys.executable, "PYTHONUTF8": "1"}
+    ran = subprocess.run(
+        command, capture_output=True, text=True, encoding="utf-8", cwd=root, env=environ, check=False
+    )
     if ran.returncode:
         why = (ran.stderr.strip().splitlines() or ["it ended without a word"])[-1]
         raise records.JobError("blender", f"The .npz files are written, but Blender's part failed: {why}")
-    return [out / f"{stem}.{kind}" for kind in kinds]
+    said = json.loads(ran.stdout.strip().splitlines()[-1])
+    return [Path(file) for file in said["summary"]["files"]]
 
 
 class _bar:

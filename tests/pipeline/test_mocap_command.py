@@ -1,0 +1,72 @@
+"""`python -m backend mocap` as a user runs it: a child process, a clip, files at the end or one sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from fractions import Fraction
+from importlib.util import find_spec
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def clip(frames, tmp_path_factory) -> Path:
+    """The first ten frames of the shipped clip, in a folder whose name is not plain."""
+    path = tmp_path_factory.mktemp("my clips ü") / "short.mp4"
+    height, width = frames[0].image.shape[:2]
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=Fraction(60), options={"crf": "18"})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for frame in frames[:10]:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame.image, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def mocap(*arguments: str, home: Path, cwd: Path) -> subprocess.CompletedProcess:
+    environ = {**os.environ, "BODYFIELD_HOME": str(home), "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"}
+    environ.pop("BODYFIELD_PYTHON", None)
+    command = [sys.executable, "-m", "backend", "mocap", *arguments, "--localizer", "landmarks-lite"]
+    return subprocess.run(command, env=environ, cwd=cwd, capture_output=True, encoding="utf-8", timeout=300)
+
+
+def test_npz_and_overlay_in_a_folder_named_relative_to_here(clip, tmp_path):
+    ran = mocap(str(clip), "-o", "out", "--overlay", home=tmp_path / "home", cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    report = json.loads(ran.stdout)
+    assert report["frames"] == 10 and report["people"] >= 1
+    assert {Path(f).name for f in report["files"]} >= {"short_person1.npz", "short_overlay.mp4"}
+    with np.load(tmp_path / "out" / "short_person1.npz", allow_pickle=False) as data:
+        assert data["poses"].shape == (10, 165) and data["mocap_frame_rate"] == pytest.approx(60, rel=0.01)
+        # Whoever starts in the middle of the world stands on its floor; a body rests with its pelvis at -0.35 y.
+        pelvis = data["trans"][0] + [0, -0.35, 0]
+        assert np.abs(pelvis[:2]).max() < 0.05 and 0.6 < pelvis[2] < 1.2
+
+
+@pytest.mark.skipif(find_spec("bpy") is None, reason="FBX and BVH are written by Blender's module")
+def test_fbx_and_bvh_need_no_installed_add_on(clip, tmp_path):
+    ran = mocap(str(clip), "-o", "out", "--fbx", "--bvh", home=tmp_path / "home", cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    files = [Path(f) for f in json.loads(ran.stdout)["files"]]
+    assert {f.suffix for f in files} == {".npz", ".fbx", ".bvh"}
+    assert all((tmp_path / f).stat().st_size > 10_000 for f in files)
+
+
+@pytest.mark.parametrize("content", [None, b"hello", b""], ids=["missing", "text", "empty"])
+def test_bad_input_is_one_sentence_and_leaves_nothing(content, tmp_path):
+    bad = tmp_path / "bad.mp4"
+    if content is not None:
+        bad.write_bytes(content)
+    ran = mocap(str(bad), "-o", "out", home=tmp_path / "home", cwd=tmp_path)
+    said = [line for line in ran.stderr.splitlines() if line.strip() and "━" not in line]
+    assert ran.returncode == 1 and ran.stdout == ""
+    assert len(said) == 1 and "bad.mp4" in said[0] and said[0].endswith("."), ran.stderr
+    assert not (tmp_path / "out").exists()
