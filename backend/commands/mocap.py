@@ -70,8 +70,9 @@ def _through_blender(outcome: Outcome, out: Path, stem: str, kinds: list[str]) -
     if not kinds:
         return []
     names = [part for kind in kinds for part in (f"--{kind}", f"{stem}.{kind}")]
-    command = [sys.executable, "-m", "blender_addon.headless", outcome.folder.record.clip["path"], "-o", str(out.absolute()),
-               "--job", outcome.folder.record.id, *names]  # fmt: skip
+    job = outcome.folder.record
+    command = [sys.executable, "-m", "blender_addon.headless", job.clip["path"], "-o", str(out.absolute()),
+               "--job", job.id, *names]  # fmt: skip
     root = Path(__file__).resolve().parents[2]
     # The child talks to a backend of this very installation, whatever the add-on would find otherwise.
     environ = {**os.environ, "BODYFIELD_PYTHON": sys.executable, "PYTHONUTF8": "1"}
