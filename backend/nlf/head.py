@@ -1,0 +1,163 @@
+"""The heat-map head: features of a crop and weights of points -> 2D, relative 3D and uncertainty of every point.
+
+Ten maps a point: 0 uncertainty, 1 metric xy, 2-9 depth slices of one 2.5D heat-map (dossier 1.3). Points travel
+in chunks, so that the maps of thousands of points never exist at the same time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from backend.nlf.efficientnet import OUT_CHANNELS, STRIDE, norm
+from backend.nlf.field import CHANNELS, FEATURES, LocalizerField
+
+BOX_SIZE_M = 2.2
+"""Metres that the width of a crop and the range of depth slices stand for."""
+UNCERT_BIAS, UNCERT_BIAS2 = 0.0, 0.001
+# 512 points of 12 x 12 maps and 8 images are 24 MB of logits: small beside the backbone's maps, and large enough
+# for the matrix product to run at full speed.
+CHUNK = 512
+
+
+@dataclass(frozen=True)
+class HeadOutput:
+    """What the head says of P points on B crops.
+
+    `coords2d`: (B, P, 2) pixels of the crop; `coords3d_rel`: (B, P, 3) metres, right, down, away, up to a
+    translation common to the crop's points; `uncertainty`: (B, P) metres, raw (without the factor 3).
+    """
+
+    coords2d: Tensor
+    coords3d_rel: Tensor
+    uncertainty: Tensor
+
+
+@dataclass(frozen=True)
+class PreparedPoints:
+    """Canonical points pushed through the field: all that a frame needs of them.
+
+    `points`: (P, 3) metres; `weights`: (P, 10, 512), `biases`: (P, 10); `mirrored_*`: the same for the points
+    mirrored in x, by which a mirrored picture is read (dossier, trap 13); None if not asked for.
+    """
+
+    points: Tensor
+    weights: Tensor
+    biases: Tensor
+    mirrored_weights: Tensor | None = None
+    mirrored_biases: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def as_official(self) -> dict[str, Tensor]:
+        """With the keys of the official `get_weights_for_canonical_points`."""
+        out = {"w_tensor": self.weights, "b_tensor": self.biases}
+        if self.mirrored_weights is not None:
+            out |= {"w_tensor_flipped": self.mirrored_weights, "b_tensor_flipped": self.mirrored_biases}
+        return out
+
+
+def decode_heatmaps(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """`logits`: (…, 10, h, w) -> (…, 2) u, v; (…, 3) metric x, y and z, both in [0, 1]; (…) uncertainty in metres.
+
+    Soft-argmax over cells at linspace(0, 1, n), both ends included; the 2.5D map has one softmax over depth, height
+    and width. The uncertainty reads its map where the 2.5D map looks, without teaching it where to look.
+    """
+    h, w = logits.shape[-2:]
+    # Autocast would put the sums below into 16 bits, whose steps are tenths of a pixel.
+    with torch.autocast(logits.device.type, enabled=False):
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32)).flatten(-2)
+        grid = _grid(h, w, logits)
+        depth = torch.linspace(0, 1, CHANNELS - 2, dtype=logits.dtype, device=logits.device)
+        metric = logits[..., 1, :].softmax(-1)
+        volume = logits[..., 2:, :].flatten(-2).softmax(-1).unflatten(-1, (CHANNELS - 2, h * w))
+        flat = volume.sum(-2)
+        z = volume.sum(-1) @ depth
+        seen = (logits[..., 0, :] * flat.detach()).sum(-1)
+        uncertainty = F.softplus(seen + UNCERT_BIAS) + UNCERT_BIAS2
+        return flat @ grid, torch.cat([metric @ grid, z[..., None]], -1), uncertainty
+
+
+def _grid(h: int, w: int, like: Tensor) -> Tensor:
+    """(h*w, 2) x, y of the cells in [0, 1]."""
+    ys = torch.linspace(0, 1, h, dtype=like.dtype, device=like.device)
+    xs = torch.linspace(0, 1, w, dtype=like.dtype, device=like.device)
+    y, x = torch.meshgrid(ys, xs, indexing="ij")
+    return torch.stack([x, y], -1).flatten(0, 1)
+
+
+def to_pixels(unit: Tensor, side: int, stride: int = STRIDE) -> Tensor:
+    """Heat-map position in [0, 1] -> pixels of the crop: 224 u + 16 at side 256, 352 u + 16 at 384."""
+    last = side - 1
+    return unit * (last - last % stride) + stride // 2
+
+
+def to_metres(unit: Tensor, side: int, box_size: float = BOX_SIZE_M) -> Tensor:
+    """(…, 3) positions in [0, 1] -> metres; the origin is left to the absolute reconstruction."""
+    xy = to_pixels(unit[..., :2], side) * (box_size / side)
+    return torch.cat([xy, unit[..., 2:] * box_size], -1)
+
+
+class LocalizerHead(nn.Module):
+    """Linking layer and field. `side`: pixels of the crop. Names as in the official state dict."""
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.side = side
+        self.weight_field = LocalizerField()
+        self.layer = nn.Sequential(
+            nn.Conv2d(OUT_CHANNELS, FEATURES, 1, bias=False), norm(FEATURES), nn.SiLU(inplace=True)
+        )
+
+    def forward(
+        self, features: Tensor, weights: Tensor, biases: Tensor, chunk: int | None = CHUNK
+    ) -> HeadOutput:
+        """Points by their weights. `features`: (B, 1280, h, w).
+
+        `weights`, `biases`: (P, 10, 512), (P, 10) shared by all crops or (B, P, 10, 512), (B, P, 10), of any
+        floating type. `chunk`: points at a time; None: all at once.
+        """
+        return self.decode(self.layer(features), weights, biases, chunk)
+
+    def decode(
+        self, linked: Tensor, weights: Tensor, biases: Tensor, chunk: int | None = CHUNK
+    ) -> HeadOutput:
+        """As `forward`, of the linking layer's output (B, 512, h, w)."""
+        h, w = linked.shape[-2:]
+        flat = linked.flatten(2)
+        shared = weights.dim() == 3
+        lead = weights.shape[:-2] if shared else weights.shape[:2]
+
+        def maps(start: int, stop: int) -> HeadOutput:
+            matrix = weights[..., start:stop, :, :].flatten(-3, -2).to(flat.dtype)
+            offset = biases[..., start:stop, :].flatten(-2).to(flat.dtype)[..., None]
+            logits = torch.matmul(matrix, flat) + offset
+            return self._units(*decode_heatmaps(logits.unflatten(1, (-1, CHANNELS)).unflatten(-1, (h, w))))
+
+        return _in_chunks(maps, lead[-1], chunk)
+
+    def logits(self, linked: Tensor, weights: Tensor, biases: Tensor) -> Tensor:
+        """Maps of all points at once, (B, P, 10, h, w): for looking at, not for thousands of points."""
+        matrix, offset = weights.flatten(-3, -2).to(linked.dtype), biases.flatten(-2).to(linked.dtype)
+        out = torch.matmul(matrix, linked.flatten(2)) + offset[..., None]
+        return out.unflatten(1, (-1, CHANNELS)).unflatten(-1, linked.shape[-2:])
+
+    def _units(self, uv: Tensor, xyz: Tensor, uncertainty: Tensor) -> HeadOutput:
+        return HeadOutput(to_pixels(uv, self.side), to_metres(xyz, self.side), uncertainty)
+
+
+def _in_chunks(maps: Callable[[int, int], HeadOutput], points: int, chunk: int | None) -> HeadOutput:
+    step = max(points, 1) if chunk is None else chunk
+    parts = [maps(i, min(i + step, points)) for i in range(0, max(points, 1), step)]
+    if len(parts) == 1:
+        return parts[0]
+    return HeadOutput(
+        torch.cat([p.coords2d for p in parts], 1),
+        torch.cat([p.coords3d_rel for p in parts], 1),
+        torch.cat([p.uncertainty for p in parts], 1),
+    )
