@@ -178,7 +178,7 @@ def find_backend(python: str | Path | None = None) -> BackendCommand:
                     f"The backend's Python named in {source}, {path}, does not exist: correct it, "
                     f"or {SETUP_HINT}."
                 )
-            return BackendCommand(path, _source_root())
+            return BackendCommand(path, _source_root() or _root_around(path))
     try:
         located = json.loads(locator_path().read_text("utf-8"))
         path, root = Path(located["python"]), located.get("root")
@@ -196,6 +196,12 @@ def _source_root() -> Path | None:
     """The folder above the add-on when it is a source tree that holds the backend too."""
     root = Path(__file__).resolve().parent.parent
     return root if (root / "backend" / "__main__.py").is_file() else None
+
+
+def _root_around(python: Path) -> Path | None:
+    """The Bodyfield folder in which `python` lies as that of a virtual environment (`.venv/bin/python`)."""
+    above = python.absolute().parents[:4]
+    return next((folder for folder in above if (folder / "backend" / "__main__.py").is_file()), None)
 
 
 class BackendProcess:

@@ -69,6 +69,21 @@ def test_the_order_in_which_it_is_looked_for(home, monkeypatch):
     assert process.find_backend(preferred) == process.BackendCommand(named, ROOT)
 
 
+def test_an_installed_add_on_finds_the_folder_of_the_python_it_was_given(home, monkeypatch):
+    """In Blender the add-on lies in Blender's own folders; only the interpreter's place tells where Bodyfield is."""
+    monkeypatch.setattr(process, "_source_root", lambda: None)
+    monkeypatch.delenv("BODYFIELD_PYTHON", raising=False)
+    python = home / "clone" / ".venv" / "bin" / "python"
+    (home / "clone" / "backend").mkdir(parents=True)
+    (home / "clone" / "backend" / "__main__.py").touch()
+    python.parent.mkdir(parents=True)
+    python.touch()
+    assert process.find_backend(python) == process.BackendCommand(python, home / "clone")
+    elsewhere = home / "python"
+    elsewhere.touch()
+    assert process.find_backend(elsewhere) == process.BackendCommand(elsewhere, None)
+
+
 def test_the_child_gets_an_environment_of_its_own(monkeypatch):
     for name in ("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "VIRTUAL_ENV"):
         monkeypatch.setenv(name, "/nowhere")
