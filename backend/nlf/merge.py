@@ -55,5 +55,12 @@ def to_world(points: Tensor, extrinsics: Tensor | None) -> Tensor:
     if extrinsics is None:
         return points
     R, t = extrinsics[..., :3, :3], extrinsics[..., :3, 3]
-    # R's transpose, written out: a matrix product may lose half its digits on a GPU (TF32, autocast).
-    return ((points - t[..., None, :])[..., None] * R[..., None, :, :]).sum(-2)
+    return turned_back(points - t[..., None, :], R)
+
+
+def turned_back(points: Tensor, R: Tensor) -> Tensor:
+    """Undo `R` (..., 3, 3), a rotation or reflection, on points (..., P, 3): its transpose, written out.
+
+    A matrix product may lose half its digits on a GPU (TF32, autocast).
+    """
+    return (points[..., None] * R[..., None, :, :]).sum(-2)

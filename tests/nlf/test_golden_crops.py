@@ -71,10 +71,13 @@ def test_each_box_has_its_own_camera():
     ids, boxes = tensor("crops", "image_ids")[:2], tensor("crops", "boxes")[:2]
     Ks = torch.stack([K640, K640 * torch.tensor([1.3, 1.3, 1])[:, None]])
     lenses, ups = torch.stack([LENS, -LENS]), torch.tensor([[0, -1.0, 0], [0.6, -0.8, 0]]).double()
-    both = extract_crops(frames(), ids, boxes, Ks, 64, coeffs=lenses, up=ups)
+    two = augmentations(2)
+    both = extract_crops(frames(), ids, boxes, Ks, 64, coeffs=lenses, up=ups, views=two)
     for b in range(2):
         pick = slice(b, b + 1)
-        alone = extract_crops(frames(), ids[pick], boxes[pick], Ks[b], 64, coeffs=lenses[b], up=ups[b])
+        alone = extract_crops(
+            frames(), ids[pick], boxes[pick], Ks[b], 64, coeffs=lenses[b], up=ups[b], views=two
+        )
         np.testing.assert_allclose(alone.images[:, 0], both.images[:, b], rtol=0, atol=1e-6)
         np.testing.assert_allclose(alone.views.R[:, 0], both.views.R[:, b], rtol=0, atol=1e-12)
 
@@ -123,17 +126,21 @@ def test_outside_of_the_picture_is_plain(white, value):
 
 
 def test_what_lies_behind_the_camera_is_outside_too():
-    # A wide crop of a camera that looks sideways: some of its rays go backwards.
-    wide = torch.tensor([[100.0, 0, 0], [0, 100, 0], [0, 0, 1]])
-    box = torch.tensor([[600.0, -300, 800, 800]])
-    out = extract_crops(torch.full((1, 3, 50, 50), 255, dtype=torch.uint8), torch.zeros(1), box, wide, 64)
-    ahead = torch.linalg.inv(wide.double() @ out.views.R[0, 0].mT @ torch.linalg.inv(out.views.K[0, 0]))
-    assert ahead.isfinite().all()
+    # A tall box beyond the edge of a very wide picture: half of the crop's rays go backwards, and through the
+    # pinhole they would meet the picture again, upside down.
+    wide = torch.tensor([[10.0, 0, 100], [0, 10, 75], [0, 0, 1]]).double()
+    picture, box = (
+        torch.full((1, 3, 150, 200), 255, dtype=torch.uint8),
+        torch.tensor([[220.0, -125, 30, 400]]),
+    )
+    out = extract_crops(picture, torch.zeros(1), box, wide, 64)
     v, u = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
     rays = torch.stack([u, v, torch.ones_like(u)], -1).double() @ torch.linalg.inv(out.views.K[0, 0]).T
-    behind = (rays @ out.views.R[0, 0])[..., 2] < 0
-    assert behind.any()
+    rays = rays @ out.views.R[0, 0]
+    behind, pixels = rays[..., 2] < 0, (rays / rays[..., 2:]) @ wide.T
+    assert (behind & ((pixels[..., :2] > 0) & (pixels[..., :2] < 149)).all(-1)).any()
     assert (out.images[0, 0][:, behind] == 0).all()
+    assert (out.images[0, 0][:, ~behind] > 0).any()
 
 
 @pytest.mark.parametrize("box", [[10.0, 20, 0, 0], [0, 0, 1e-9, 1e-9], [0, 0, 1e6, 1e6]])
@@ -146,8 +153,9 @@ def test_odd_boxes_give_finite_crops(box):
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (3, 2)])
 def test_tiny_pictures(size):
     images = torch.full((1, 3, *size), 255, dtype=torch.uint8)
-    out = extract_crops(images, torch.zeros(1), torch.tensor([[-40.0, -40, 80, 80]]), torch.eye(3) + 0.0, 16)
-    assert out.images.isfinite().all()
+    out = extract_crops(images, torch.zeros(1), torch.tensor([[-40.0, -40, 80, 80]]), torch.eye(3), 16).images
+    assert out.isfinite().all()
+    assert (out[..., 8, 8] > 0.5).all()
 
 
 def test_no_boxes_no_crops():

@@ -48,8 +48,8 @@ def test_similarity_is_one_with_itself_and_looks_the_same_both_ways():
 
 
 def test_a_third_of_sure_points_is_not_enough():
-    uncertainty = torch.full((3, 6), 0.5)
-    uncertainty[1, :2] = uncertainty[2, :3] = 0.1
+    uncertainty = torch.full((3, 6), 0.26)
+    uncertainty[1, :2] = uncertainty[2, :3] = 0.24
     assert is_certain(uncertainty).tolist() == [False, False, True]
 
 
@@ -75,6 +75,7 @@ def test_nobody_and_few_points(points):
     assert none.tolist() == []
     one = torch.ones(1, points, 3)
     assert suppress_alike(one, torch.ones(1)).tolist() == [0]
+    assert suppress_alike(one.expand(2, points, 3), torch.ones(2)).tolist() == [0]
 
 
 def test_a_pose_that_is_no_number_is_left_out():
