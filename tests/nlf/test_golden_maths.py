@@ -136,6 +136,23 @@ def test_gradients_of_reconstruction(weak):
     assert torch.autograd.gradcheck(points, [x.clone().requires_grad_() for x in inputs])
 
 
+def test_points_behind_the_camera_keep_their_place():
+    """Behind the camera a point projects into the picture all the same; it must not be drawn to that ray."""
+    generator = torch.Generator().manual_seed(3)
+    K = torch.tensor([[[300.0, 0, 128], [0, 300, 128], [0, 0, 1]]])
+    rel = torch.rand(1, 30, 3, generator=generator)
+    place = rel + torch.tensor([-0.5, -0.5, 2.0])
+    coords2d = absolute.project(place, K)
+    seen = torch.ones(1, 30, dtype=torch.bool)
+    seen[0, 0] = False
+    rel[0, 0, 2] -= 5
+    out = absolute.reconstruct(coords2d, rel, K, 256, seen)
+    assert out.points3d[0, 0, 2] < -2
+    assert absolute.in_view(absolute.project(out.points3d, K), 256, 0.6)[0, 0]
+    assert not out.mixed[0, 0]
+    assert out.mixed[0, 1:].all()
+
+
 def test_thousands_of_points_on_one_ray_stay_finite():
     """An untrained model sees everything in one place: only the ridge is left, and rounding must not win."""
     coords2d = torch.full((1, 8192, 2), 140.0)
