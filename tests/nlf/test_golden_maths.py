@@ -11,6 +11,7 @@ from torch import Tensor
 
 from backend.nlf import absolute, losses
 from backend.nlf.efficientnet import SIZES
+from backend.nlf.field import eigenvalue_regularizer
 from backend.nlf.head import decode_heatmaps, to_metres, to_pixels
 
 from .golden_weights import golden, tensors
@@ -230,7 +231,7 @@ def test_loss_with_2d(q, f):
 def test_aggregation(q, f):
     t, key, norm = tensors("loss", torch.float64), f"agg_{q}_{f}_", norm_of(q, f)
     weight = t["field_first_layer_weight"]
-    regularizer = weight.square().sum(0).mean()
+    regularizer = eigenvalue_regularizer(weight)
     param, kp3d = (loss_3d(norm, 20000, slice(i, i + 1))[0].total for i in (0, 1))
     dense, kp2d = (loss_2d(norm, slice(i, i + 1))[0] for i in (2, 3))
     total = losses.aggregate(param, kp3d, dense, kp2d, regularizer)
