@@ -33,12 +33,9 @@ class LearnableFourier(nn.Module):
         # Phases reach tens of radians: in half precision they would be noise, autocast or not.
         with torch.autocast(x.device.type, enabled=False):
             weight = self.linear.weight
-            phase = F.linear(x.to(torch.promote_types(weight.dtype, torch.float32)), weight.to(_wide(weight)))
+            weight = weight.to(torch.promote_types(weight.dtype, torch.float32))
+            phase = F.linear(x.to(weight.dtype), weight)
             return torch.cat([phase.sin(), phase.cos()], -1) / math.sqrt(_FOURIER)
-
-
-def _wide(x: Tensor) -> torch.dtype:
-    return torch.promote_types(x.dtype, torch.float32)
 
 
 class GpsNet(nn.Module):
