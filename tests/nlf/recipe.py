@@ -3,21 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-from functools import lru_cache
-from pathlib import Path
 
-import numpy as np
 import torch
 
-GOLDEN = Path(os.environ.get("BODYFIELD_GOLDEN") or Path(__file__).resolve().parents[1] / "golden")
-
-
-@lru_cache
-def golden(name: str) -> dict[str, np.ndarray]:
-    """All arrays of one fixture file, read once."""
-    with np.load(GOLDEN / f"{name}.npz") as file:
-        return {key: file[key] for key in file.files}
+from .golden_weights import golden
 
 
 def tensor(name: str, key: str) -> torch.Tensor:

@@ -10,7 +10,8 @@ from backend.nlf.augment import augmentations
 from backend.nlf.crops import camera_up, crop_views, extract_crops
 from backend.nlf.lens import look_at, project
 
-from .recipe import configs, frames, golden, tensor
+from .golden_weights import golden
+from .recipe import configs, frames, tensor
 
 K640 = torch.tensor([[600, 0, 319.5], [0, 600, 239.5], [0, 0, 1]], dtype=torch.float64)
 LENS = torch.tensor([-0.2, 0.05, 0.001, -0.002, 0.01], dtype=torch.float64)

@@ -18,7 +18,8 @@ from backend.nlf.lens import (
     unproject,
 )
 
-from .recipe import golden, tensor
+from .golden_weights import golden
+from .recipe import tensor
 
 LENSES = ("k5", "k8", "k12", "fisheye4")
 

@@ -9,7 +9,8 @@ import torch
 from backend.nlf.lens import project
 from backend.nlf.merge import EPSILON, merge_views, scale_aligned, to_world, weighted_geometric_median
 
-from .recipe import golden, tensor
+from .golden_weights import golden
+from .recipe import tensor
 
 COUNTS = (1, 2, 5)
 

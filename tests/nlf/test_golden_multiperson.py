@@ -20,8 +20,8 @@ from backend.nlf.lens import default_intrinsics
 from backend.nlf.merge import merge_views
 from backend.nlf.multiperson import Poses, Recipe, estimate_poses
 
-from .golden_weights import golden_model
-from .recipe import configs, frames, golden, tensor
+from .golden_weights import golden, golden_model
+from .recipe import configs, frames, tensor
 
 CONFIGS = {c["name"]: c for c in configs("multiperson_s")}
 BOXES = [tensor("multiperson_s", f"boxes{i}") for i in range(2)]
@@ -107,6 +107,21 @@ def test_world_space_is_camera_space_moved():
         np.testing.assert_allclose(p.points3d @ E[:3, :3].T + E[:3, 3], p.camera3d, atol=1e-5)
     for p in known("aug1"):
         assert p.points3d.equal(p.camera3d)
+
+
+def test_each_picture_has_its_own_camera():
+    worlds = torch.stack([extrinsics(), torch.eye(4).double()])
+    lenses = tensor("multiperson_s", "dist_k5") * torch.tensor([[1.0], [-0.5]])
+    config, boxes = CONFIGS["aug1"], [BOXES[0], BOXES[1][:1]]
+    both = estimate(config, boxes, extrinsics=worlds, coeffs=lenses)
+    for i in range(2):
+        K, none = (
+            tensor("multiperson_s", "intrinsics")[i],
+            [b if i == j else b[:0] for j, b in enumerate(boxes)],
+        )
+        alone = estimate(config, none, K=K, extrinsics=worlds[i], coeffs=lenses[i])[i]
+        assert (alone.points3d - both[i].points3d).norm(dim=-1).median() < 3e-4
+        assert (alone.points2d - both[i].points2d).norm(dim=-1).median() < 1e-2
 
 
 def test_the_lens_to_expect_is_the_default_one():

@@ -15,7 +15,8 @@ from backend.nlf.suppress import (
     suppress_alike,
 )
 
-from .recipe import golden, tensor
+from .golden_weights import golden
+from .recipe import tensor
 
 
 def people():
