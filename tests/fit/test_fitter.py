@@ -84,11 +84,11 @@ def test_nothing_seen_at_all_gives_the_mean_pose(fitter):
 
 def test_limbs_that_nobody_sees_stay_within_their_range(fitter, truth):
     """Shins pointed the wrong way by the localizer do not break the knees; wrists without hands do not spin."""
-    p3, sigma = truth.points3d.copy(), np.full(truth.points3d.shape[:2], 0.05)
-    for hip, knee, ankle in ((23, 25, 27), (24, 26, 28)):
-        thigh = p3[:, knee] - p3[:, hip]
-        shin = p3[:, ankle] - p3[:, knee]
-        p3[:, ankle] = p3[:, knee] + shin - 2.2 * np.cross(thigh, [1.0, 0, 0]) * 0.4
+    p3, sigma = truth.points3d.copy(), np.full(truth.points3d.shape[:2], 0.03)
+    forward = np.array([0, np.cos(1.1), -np.sin(1.1)])  # towards the camera, which the person faces
+    for knee, *below in ((25, 27, 29, 31), (26, 28, 30, 32)):
+        shin = np.linalg.norm(p3[:, below[0]] - p3[:, knee], axis=1, keepdims=True)
+        p3[:, below] += (p3[:, knee] + shin * forward - p3[:, below[0]])[:, None]
     p3[:, 17:23], sigma[:, 17:23] = np.nan, np.nan
     flat = np.full_like(truth.points2d, np.nan)
     fit = fitter.fit(p3, flat, sigma, truth.times)
