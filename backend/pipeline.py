@@ -16,10 +16,9 @@ import numpy as np
 from backend.motion.assemble import Clip, assemble, mean_uncertainty, person_tracks, stand_upright
 from backend.nlf.localizer import create_localizer
 from backend.options import MocapOptions, choose_device
-from backend.people.crop import extract
 from backend.people.detect import PersonDetector
 from backend.people.track import PeopleTracker
-from backend.records import Camera, Chunk, Event, JobError, Notice, Progress, Summary, TrackChunk
+from backend.records import Camera, Chunk, Event, JobError, Notice, Progress, Subject, Summary, TrackChunk
 from blender_addon.frames import Frame
 
 
@@ -65,13 +64,14 @@ def mocap(frames: Iterable[Frame], options: MocapOptions, *, total: int | None =
             clip.see(frame)
             with watch("people"):
                 rois = tracker.rois(frame.index, frame.image)
-                crops = [extract(frame.image, clip.camera, roi, localizer.side) for _, roi in rois]
             with watch("points"):
-                seen = localizer.localize(crops, clip.camera)
+                people = [Subject(frame.image, clip.camera, roi.person, roi) for _, roi in rois]
+                seen = localizer.localize(people)
+                landmarks = seen.points2d[:, localizer.landmarks]
             with watch("people"):
                 for i, (track, _) in enumerate(rois):
                     anchors = None if seen.anchors2d is None else seen.anchors2d[i]
-                    tracker.update(track, seen.points2d[i], float(seen.score[i]), anchors)
+                    tracker.update(track, landmarks[i], float(seen.score[i]), anchors)
                 counted = tracker.settle()
             for i, (track, _) in enumerate(rois):
                 if track in counted:

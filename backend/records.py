@@ -1,4 +1,4 @@
-"""The records that travel down the road: camera, frame crops, localizations, chunks, tracks, events.
+"""The records that travel down the road: camera, regions, subjects, crops, localizations, chunks, tracks, events.
 
 Camera space everywhere in the backend: metres, x right, y down, z forward (OpenCV). Pixel (0, 0) is the
 centre of the top left pixel. Frame indices count from 0 and are those of the clip.
@@ -12,6 +12,8 @@ import numpy as np
 
 DEFAULT_FOV_DEG = 55.0
 """Field of view assumed on the larger side when nothing is known of the lens (NLF's own default)."""
+_BOX_TO_REGION = 1.25
+"""MediaPipe's regions are this much larger than the circle about the hips that holds the person."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,62 @@ class Camera:
         """`points`: (..., 3) camera space, metres -> (..., 2) pixels. NaN behind the camera."""
         z = np.where(points[..., 2:] > 1e-6, points[..., 2:], np.nan)
         return (points[..., :2] / z) @ self.K[:2, :2].T + self.K[:2, 2]
+
+
+@dataclass(frozen=True)
+class Roi:
+    """A square region of a picture around one person.
+
+    `center`: (2,) pixels; `size`: side in pixels; `angle`: radians, clockwise on the screen: the person's own
+    upright points along (sin angle, -cos angle) in the picture and becomes upright in the crop.
+    """
+
+    center: np.ndarray
+    size: float
+    angle: float = 0.0
+
+    @classmethod
+    def from_axis(cls, hips: np.ndarray, top: np.ndarray, expand: float = 1.25) -> Roi:
+        """Region from BlazePose's alignment points: (2,) middle of the hips, (2,) top of the circle.
+
+        The half side is `expand` times their distance, as MediaPipe takes it.
+        """
+        hips, top = np.asarray(hips, float), np.asarray(top, float)
+        dx, dy = top - hips
+        return cls(hips, max(2 * expand * float(np.hypot(dx, dy)), 2.0), float(np.arctan2(dx, -dy)))
+
+    @property
+    def box(self) -> np.ndarray:
+        """(4,) x, y, w, h: the upright rectangle around the turned square."""
+        side = self.size * (abs(np.cos(self.angle)) + abs(np.sin(self.angle)))
+        return np.array([*(self.center - side / 2), side, side])
+
+    @classmethod
+    def around(cls, box: np.ndarray) -> Roi:
+        """Upright region about a person whose tight box (x, y, w, h) is all that is known."""
+        x, y, w, h = (float(v) for v in box)
+        return cls(np.array([x + w / 2, y + h / 2]), max(_BOX_TO_REGION * max(w, h), 2.0))
+
+    @property
+    def person(self) -> np.ndarray:
+        """(4,) x, y, w, h: the square that a person in this region fills, in height or in width."""
+        side = self.size / _BOX_TO_REGION
+        return np.array([*(self.center - side / 2), side, side])
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Someone to be localized in a picture.
+
+    `image`: (H, W, 3) uint8 RGB, the whole picture, which several subjects may share; `camera`: the picture's;
+    `box`: (4,) x, y, w, h pixels, tight around the whole person; `roi`: the turned square that the tracker or the
+    detector has laid around the person, where known.
+    """
+
+    image: np.ndarray
+    camera: Camera
+    box: np.ndarray
+    roi: Roi | None = None
 
 
 @dataclass(frozen=True)

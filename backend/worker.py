@@ -34,7 +34,7 @@ class Road:
 
 def load_road(device: str = "auto") -> Road:
     """The real road. Imports torch, which takes seconds. Raises JobError("no_device") or ImportError."""
-    from backend.nlf.localizer import LOCALIZERS
+    from backend.nlf.localizer import localizer_names
     from backend.options import MocapOptions, choose_device
     from backend.pipeline import mocap
 
@@ -46,7 +46,7 @@ def load_road(device: str = "auto") -> Road:
             wanted["device"] = chosen
         return MocapOptions.from_dict(wanted)
 
-    return Road(options, mocap, chosen, tuple(LOCALIZERS))
+    return Road(options, mocap, chosen, tuple(localizer_names()))
 
 
 class Stopped(Exception):  # noqa: N818 - not an error

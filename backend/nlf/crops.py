@@ -2,7 +2,7 @@
 
 The geometry of a crop is a few numbers, worked out in float64 on the CPU; pixels are sampled in float32 on the
 device where the pictures lie (half precision is wrong there: dossier 9.2 and 9.3). The pictures of the caller
-are never written to. `backend.people.crop` cuts the simpler crops of the tracker.
+are never written to. `backend.roi` cuts the simpler crops of the tracker.
 """
 
 from __future__ import annotations

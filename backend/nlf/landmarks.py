@@ -6,8 +6,9 @@ landmarks; every other canonical point is answered from the body fitted to them,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,9 +16,14 @@ from backend.body.landmarks import body_landmarks
 from backend.body.model import Body, CanonicalPoints
 from backend.fit.fitter import Fitter
 from backend.nlf.blazepose import BlazePose
-from backend.records import Camera, Crop, Localization
+from backend.records import Camera, Localization, Roi, Subject
+from backend.roi import extract
+
+if TYPE_CHECKING:
+    from backend.body.pointsets import PointSet
 
 LANDMARKS = 33
+SIDE = 256
 
 # One sigma in metres of a clearly visible landmark, by MediaPipe's number. Face landmarks sit on a rigid head and
 # are steady; hips and shoulders are judged through cloth; hands and feet are far out and small.
@@ -29,39 +35,54 @@ _HIDDEN = 4.0  # an occluded landmark is a guess: its sigma grows by up to this 
 class LandmarksLocalizer:
     """BlazePose `variant` (heavy, full, lite) on `device`, seen through the landmarks of `body`."""
 
-    side = 256
-
     def __init__(self, variant: str, body: Body, device: str) -> None:
         self.name = f"landmarks-{variant}"
         self.body = body
         self.native, self.names = body_landmarks(body)
+        self.landmarks = np.arange(LANDMARKS)
+        self.skeletons: Mapping[str, PointSet] = {}
         self._net = BlazePose(variant, device)
 
-    def prepare(self, points: CanonicalPoints) -> CanonicalPoints:
-        """Nothing needs doing ahead of time: points are answered from the fitted body."""
-        return points
+    def prepare(self, points: CanonicalPoints | PointSet) -> CanonicalPoints:
+        """Nothing needs doing ahead of time: points are answered from the fitted body, whose rest pose is the
+        canonical space."""
+        return points if isinstance(points, CanonicalPoints) else points.points
 
-    def localize(
-        self, crops: Sequence[Crop], camera: Camera, prepared: CanonicalPoints | None = None
-    ) -> Localization:
-        """See `Localizer.localize`. With `prepared` points, each crop is fitted on its own (no time, mean shape)."""
-        seen = self._observe(crops, camera)
-        return seen if prepared is None else self._from_body(seen, camera, prepared)
+    def localize(self, subjects: Sequence[Subject], prepared: CanonicalPoints | None = None) -> Localization:
+        """See `Localizer.localize`. With `prepared` points, everyone is fitted on their own (no time, mean shape)."""
+        seen = self._observe(subjects)
+        return seen if prepared is None else self._from_body(seen, subjects, prepared)
 
-    def _observe(self, crops: Sequence[Crop], camera: Camera) -> Localization:
-        if not crops:
+    def _observe(self, subjects: Sequence[Subject]) -> Localization:
+        """The landmarks. A region made of a box alone is laid again by what a first look finds: BlazePose wants
+        people upright and centred on their hips."""
+        regions = [s.roi or Roi.around(s.box) for s in subjects]
+        first = self._look(subjects, regions)
+        again = [i for i, s in enumerate(subjects) if s.roi is None and first.score[i] > 0]
+        if not again:
+            return first
+        second = [Roi.from_axis(*first.anchors2d[i]) for i in again]
+        better = self._look([subjects[i] for i in again], second)
+        for old, new in zip(_arrays(first), _arrays(better), strict=True):
+            old[again] = new
+        return first
+
+    def _look(self, subjects: Sequence[Subject], regions: Sequence[Roi]) -> Localization:
+        if not subjects:
             empty = np.zeros((0, LANDMARKS, 3), np.float32)
             return Localization(
                 empty, empty[..., :2], empty[..., 0], np.zeros(0, np.float32), np.zeros((0, 2, 2))
             )
+        crops = [extract(s.image, s.camera, roi, SIDE) for s, roi in zip(subjects, regions, strict=True)]
         out = self._net.run(np.stack([c.image for c in crops]))
         R = np.stack([c.R for c in crops])
         K_inv = np.stack([np.linalg.inv(c.K) for c in crops])
+        K = np.stack([s.camera.K for s in subjects])
         pixels = out.points_crop[..., :2]
         homogeneous = np.concatenate([pixels, np.ones_like(pixels[..., :1])], -1)
         rays = np.einsum("bji,bjk,bpk->bpi", R, K_inv, homogeneous)
         rays = rays[..., :2] / np.maximum(rays[..., 2:], 1e-6)
-        points2d = rays @ camera.K[:2, :2].T + camera.K[:2, 2]
+        points2d = np.einsum("bij,bpj->bpi", K[:, :2, :2], rays) + K[:, None, :2, 2]
         relative = np.einsum("bji,bpj->bpi", R, out.world[:, :LANDMARKS])
         visibility = out.visibility[:, :LANDMARKS]
         sigma = _SIGMA * (1 + (_HIDDEN - 1) * (1 - visibility))
@@ -71,18 +92,28 @@ class LandmarksLocalizer:
             sigma.astype(np.float32), out.score, points2d[:, LANDMARKS : LANDMARKS + 2],
         )  # fmt: skip
 
-    def _from_body(self, seen: Localization, camera: Camera, points: CanonicalPoints) -> Localization:
+    def _from_body(
+        self, seen: Localization, subjects: Sequence[Subject], points: CanonicalPoints
+    ) -> Localization:
         n = len(seen.score)
-        if n == 0:
-            none = np.zeros((0, len(points), 3), np.float32)
-            return Localization(none, none[..., :2], none[..., 0], seen.score)
-        fitter = _fitter(self.body, self.native, camera.K.tobytes(), camera.width, camera.height)
-        times = np.arange(n, dtype=np.float64)
-        flat = np.zeros(self.body.n_betas, np.float32)
-        data = (seen.points3d, seen.points2d, seen.uncertainty, times)
-        fit = fitter.fit(*data, betas=flat, smooth=0)
-        where, sigma = fitter.points(points, fit.state, fitter.observations(*data))
-        return Localization(where, camera.project(where).astype(np.float32), sigma, seen.score)
+        where, flat = np.zeros((n, len(points), 3), np.float32), np.zeros((n, len(points), 2), np.float32)
+        sigma = np.zeros((n, len(points)), np.float32)
+        cameras = [s.camera for s in subjects]
+        keys = [(c.K.tobytes(), c.width, c.height) for c in cameras]
+        for key in dict.fromkeys(keys):
+            rows = [i for i, k in enumerate(keys) if k == key]
+            fitter = _fitter(self.body, self.native, *key)
+            times = np.arange(len(rows), dtype=np.float64)
+            data = (seen.points3d[rows], seen.points2d[rows], seen.uncertainty[rows], times)
+            fit = fitter.fit(*data, betas=np.zeros(self.body.n_betas, np.float32), smooth=0)
+            where[rows], sigma[rows] = fitter.points(points, fit.state, fitter.observations(*data))
+            flat[rows] = cameras[rows[0]].project(where[rows])
+        return Localization(where, flat, sigma, seen.score)
+
+
+def _arrays(seen: Localization) -> tuple[np.ndarray, ...]:
+    assert seen.anchors2d is not None
+    return seen.points3d, seen.points2d, seen.uncertainty, seen.score, seen.anchors2d
 
 
 @lru_cache(maxsize=4)

@@ -1,47 +1,94 @@
-"""The one public interface of every localizer: crops and canonical points in, 3D points with uncertainty out.
+"""The one public interface of every localizer: people in pictures and canonical points in, 3D points out.
 
 Nothing above this room knows which weights run. `create_localizer` is the only place that lists them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
 
 from backend.body.model import Body, CanonicalPoints
-from backend.records import Camera, Crop, JobError, Localization
+from backend.records import JobError, Localization, Subject
+
+if TYPE_CHECKING:
+    from backend.body.pointsets import PointSet
+
+LANDMARK_LOCALIZERS = ("landmarks-heavy", "landmarks-full", "landmarks-lite")
+"""Names of the localizers that are shipped, best first."""
 
 
 class Localizer(Protocol):
     """Localizes canonical points of the body.
 
-    `name`: what `create_localizer` was asked for; `side`: pixels of the square crops it wants; `native`: the
-    canonical points that it answers best and that the fit uses (P of them).
+    `name`: what `create_localizer` was asked for; `native`: the canonical points that it answers best and that the
+    fit uses (P of them); `landmarks`: (33,) rows of `native` that are the landmarks by which people are followed;
+    `skeletons`: named point sets of its own, beside those of every body.
     """
 
     name: str
-    side: int
     native: CanonicalPoints
+    landmarks: np.ndarray
+    skeletons: Mapping[str, PointSet]
 
-    def prepare(self, points: CanonicalPoints) -> object:
-        """Do once what a point set needs (push it through the field, say). The result goes into `localize`."""
+    def prepare(self, points: CanonicalPoints | PointSet) -> object:
+        """Do once what a point set needs (push it through the field, say). The result goes into `localize`.
+
+        Points of the body are found at their place in the localizer's canonical space; `raw` ones of a set are
+        taken for positions in that space.
+        """
         ...
 
-    def localize(self, crops: Sequence[Crop], camera: Camera, prepared: object | None = None) -> Localization:
-        """Localize the prepared points (None: the native ones) on crops cut from pictures of `camera`."""
+    def localize(self, subjects: Sequence[Subject], prepared: object | None = None) -> Localization:
+        """Localize the prepared points (None: the native ones) of everyone in `subjects`, B of them. Their
+        pictures may differ in size and camera."""
         ...
 
 
-LOCALIZERS = ("landmarks-heavy", "landmarks-full", "landmarks-lite")
-"""Names that `create_localizer` knows, best first."""
+@dataclass(frozen=True)
+class LocalizerOptions:
+    """What can be asked of a localizer. The landmarks take only the device.
+
+    `device`: a torch device; `num_aug`: views of each person that are merged into one answer; `precision`: of the
+    network, auto, fp32, bf16 or fp16; `compiled`: let PyTorch compile the network first; `lens`: 5, 8 or 12
+    distortion coefficients in OpenCV's order, or 4 of a fisheye.
+    """
+
+    device: str = "cpu"
+    num_aug: int = 1
+    precision: str = "auto"
+    compiled: bool = False
+    lens: tuple[float, ...] = ()
 
 
-def create_localizer(name: str, body: Body, device: str) -> Localizer:
-    """`name` from LOCALIZERS; `device` a torch device. Raises JobError("bad_options") for an unknown name."""
-    if name not in LOCALIZERS:
-        raise JobError(
-            "bad_options", f"There is no localizer called '{name}': choose one of {', '.join(LOCALIZERS)}."
-        )
-    from backend.nlf.landmarks import LandmarksLocalizer
+def localizer_names() -> list[str]:
+    """All names that `create_localizer` takes here: the shipped localizers, then the user's installed weights."""
+    return [*LANDMARK_LOCALIZERS]
 
-    return LandmarksLocalizer(name.removeprefix("landmarks-"), body, device)
+
+def create_localizer(
+    name: str, body: Body, device: str = "cpu", options: LocalizerOptions | None = None
+) -> Localizer:
+    """`name` from `localizer_names()`. `options` go before `device`.
+
+    Raises JobError: "bad_options" for an unknown name or options that this localizer does not have,
+    "bad_weights" for damaged files.
+    """
+    options = options or LocalizerOptions(device)
+    if name in LANDMARK_LOCALIZERS:
+        if options.num_aug > 1 or options.lens:
+            asked = "several views of a person" if options.num_aug > 1 else "lens distortion"
+            text = (
+                f"The landmarks do not know {asked}: leave it out, or install NLF weights with 'weights add'."
+            )
+            raise JobError("bad_options", text)
+        from backend.nlf.landmarks import LandmarksLocalizer
+
+        return LandmarksLocalizer(name.removeprefix("landmarks-"), body, options.device)
+    if name not in localizer_names():
+        text = f"There is no localizer called '{name}': choose one of {', '.join(localizer_names())}."
+        raise JobError("bad_options", text)
+    raise AssertionError(name)

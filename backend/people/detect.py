@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from backend.nlf.graph import load_graph
-from backend.people.crop import Roi
+from backend.roi import Roi
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 SIDE = 224

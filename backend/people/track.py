@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from backend.people.crop import Roi
 from backend.people.detect import Detection, PersonDetector
+from backend.roi import Roi
 
 SHOULDERS, HIPS = (11, 12), (23, 24)
 MIN_SCORE = 0.5  # landmark score from which a crop is believed to hold a person (MediaPipe's own)

@@ -15,7 +15,7 @@ import numpy as np
 import platformdirs
 
 from backend.assets.make_blazepose import OUTPUTS, fetch_sources
-from backend.people.crop import Roi, extract
+from backend.roi import Roi, extract
 from backend.records import Camera
 from blender_addon.frames import open_clip
 

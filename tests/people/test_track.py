@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from backend.nlf.blazepose import BlazePose
-from backend.people.crop import Roi, crop_to_image, extract
 from backend.people.detect import Detection, PersonDetector
 from backend.people.track import COAST, FORGET, PeopleTracker, roi_from_points
 from backend.records import Camera
+from backend.roi import Roi, crop_to_image, extract
 
 from .pictures import frames
 

@@ -6,41 +6,10 @@ a wide picture look as if in the middle, so that a network's 3D axes are those o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 
-from backend.records import Camera, Crop
-
-
-@dataclass(frozen=True)
-class Roi:
-    """A square region of a picture around one person.
-
-    `center`: (2,) pixels; `size`: side in pixels; `angle`: radians, clockwise on the screen: the person's own
-    upright points along (sin angle, -cos angle) in the picture and becomes upright in the crop.
-    """
-
-    center: np.ndarray
-    size: float
-    angle: float = 0.0
-
-    @classmethod
-    def from_axis(cls, hips: np.ndarray, top: np.ndarray, expand: float = 1.25) -> Roi:
-        """Region from BlazePose's alignment points: (2,) middle of the hips, (2,) top of the circle.
-
-        The half side is `expand` times their distance, as MediaPipe takes it.
-        """
-        hips, top = np.asarray(hips, float), np.asarray(top, float)
-        dx, dy = top - hips
-        return cls(hips, max(2 * expand * float(np.hypot(dx, dy)), 2.0), float(np.arctan2(dx, -dy)))
-
-    @property
-    def box(self) -> np.ndarray:
-        """(4,) x, y, w, h: the upright rectangle around the turned square."""
-        side = self.size * (abs(np.cos(self.angle)) + abs(np.sin(self.angle)))
-        return np.array([*(self.center - side / 2), side, side])
+from backend.records import Camera, Crop, Roi
 
 
 def turned_camera(camera: Camera, roi: Roi, side: int = 256) -> tuple[np.ndarray, np.ndarray]:

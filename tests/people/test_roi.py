@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.people.crop import Roi, crop_to_image, extract, image_to_crop, turned_camera
 from backend.records import Camera, Crop
+from backend.roi import Roi, crop_to_image, extract, image_to_crop, turned_camera
 
 unit = st.floats(0, 1, allow_nan=False)
 
