@@ -8,21 +8,26 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
 from bpy_extras.io_utils import ImportHelper
 
+from .. import localizers
 from ..frames import MOVIE_SUFFIXES, PICTURE_SUFFIXES, ClipError
 from . import running
 from .importing import VideoImport
 
-QUALITIES = (
-    ("heavy", "Best", "The most accurate landmarks"),
-    ("full", "Medium", "About twice as fast"),
-    ("lite", "Draft", "The fastest, for a first look"),
-)
 LENSES = (
     ("unknown", "Unknown", "Take 55 degrees over the larger side"),
     ("fov", "Field of View", "You know the angle over the larger side"),
     ("focal", "Focal Length", "You know the focal length in pixels"),
 )
 PUMP_S = 0.2
+_shown: list[tuple[str, str, str, int]] = []
+"""The items last given to Blender, which keeps no reference of its own to their texts."""
+
+
+def _qualities(_self: object, _context: bpy.types.Context | None) -> list[tuple[str, str, str, int]]:
+    found = localizers.choices()
+    if found != _shown:
+        _shown[:] = found
+    return _shown
 
 
 class MocapChoices:
@@ -31,7 +36,9 @@ class MocapChoices:
     people: IntProperty(
         name="People", description="How many people to follow at a time", default=4, min=1, max=32
     )
-    quality: EnumProperty(name="Quality", items=QUALITIES, default="heavy")
+    quality: EnumProperty(
+        name="Quality", description="What finds the points of the body", items=_qualities, default=0
+    )
     lens: EnumProperty(name="Lens", description="What is known of the camera", items=LENSES)
     fov: FloatProperty(
         name="Angle",
@@ -61,7 +68,7 @@ class MocapChoices:
 def choices_to_options(choices: object, preferences: object | None) -> dict[str, object]:
     """The backend's options from a MocapChoices and the add-on's preferences."""
     options: dict[str, object] = {
-        "localizer": f"landmarks-{choices.quality}",
+        "localizer": localizers.localizer(choices.quality),
         "max_people": choices.people,
     }
     if choices.lens == "fov":

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ bpy = pytest.importorskip("bpy", reason="needs Blender")
 import blender_addon  # noqa: E402
 from blender_addon import process, wire  # noqa: E402
 from blender_addon.ops import running  # noqa: E402
+from blender_addon.ops.import_video import choices_to_options  # noqa: E402
 from blender_addon.ops.importing import VideoImport  # noqa: E402
 from blender_addon.ui.panel import time_left  # noqa: E402
 
@@ -94,6 +96,20 @@ def test_operator_brings_a_person_into_the_scene(addon, walk):
     for i in (0, 20, 39):
         go_to(i + 1)
         assert np.abs(bone_heads(armature) - from_camera(motion.joints[i])).max() < 1e-4
+
+
+def test_weights_of_the_user_can_be_chosen(addon):
+    settings = bpy.context.scene.bodyfield
+    assert choices_to_options(settings, None)["localizer"] == "landmarks-heavy"
+    info = addon / "home" / "weights" / "nlf-l-0.3.2" / "info.json"
+    info.parent.mkdir(parents=True)
+    info.write_text("{}", encoding="utf-8")
+    try:
+        settings.quality = "nlf-l-0.3.2"
+        assert choices_to_options(settings, None)["localizer"] == "nlf-l-0.3.2"
+    finally:
+        shutil.rmtree(addon / "home" / "weights")
+    settings.property_unset("quality")
 
 
 def test_motion_is_there_before_the_job_is_done(addon, walk):

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which localizers can be chosen: the shipped landmarks, and the weights that the user has added to the backend.
+
+`python -m backend weights add FILE` keeps every set of weights in a folder of its own below `home()/weights`, with an
+`info.json` in it. Only their names are read here. Standard library only.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+from .process import home
+
+LANDMARKS = (
+    ("heavy", "Best", "The most accurate landmarks"),
+    ("full", "Medium", "About twice as fast"),
+    ("lite", "Draft", "The fastest, for a first look"),
+)
+"""Identifier, label and tooltip of the shipped ones, best first."""
+
+
+def installed_weights() -> list[str]:
+    """Names of the user's weights, sorted."""
+    folder = home() / "weights"
+    try:
+        return sorted(p.name for p in folder.iterdir() if (p / "info.json").is_file())
+    except OSError:
+        return []
+
+
+def choices() -> list[tuple[str, str, str, int]]:
+    """Identifier, label, tooltip and lasting number of everything that can be chosen, the default first.
+
+    The number is what a .blend file keeps: it must not change when other weights are added.
+    """
+    shipped = [(*row, number) for number, row in enumerate(LANDMARKS)]
+    added = [
+        (name, name, "Weights that you have added to the backend", zlib.crc32(name.encode()) & 0x3FFFFFFF)
+        for name in installed_weights()
+    ]
+    return shipped + added
+
+
+def localizer(choice: str) -> str:
+    """What the backend calls the choice `choice`."""
+    return f"landmarks-{choice}" if choice in {row[0] for row in LANDMARKS} else choice
