@@ -24,6 +24,9 @@ IMAGE_FACTOR = (
     0.35  # … and where a point is in the picture this much better than its place relative to the others
 )
 UNSEEN_M = 1.0  # metres by which someone may be elsewhere than where the neighbouring frames put him
+INDEPENDENT = (
+    33  # points that bring news each: errors of many points on one body are alike, and more weigh as these
+)
 CORRELATION_S = 0.12  # errors of neighbouring frames are alike for about this long
 
 
@@ -68,8 +71,9 @@ class Fitter:
         rows = known3.any(1)
         z = np.where(known3, points3d[..., 2], np.nan)
         depth[rows] = np.maximum(np.nanmedian(z[rows], axis=1, keepdims=True), 0.2)
-        w3 = np.where(known3, sigma**-2, 0.0)[..., None] * np.array([1, 1, DEPTH_FACTOR**-2])
-        w2 = np.where(known2, (IMAGE_FACTOR * sigma / depth) ** -2, 0.0)
+        news = min(1.0, INDEPENDENT / max(sigma.shape[1], 1))
+        w3 = news * np.where(known3, sigma**-2, 0.0)[..., None] * np.array([1, 1, DEPTH_FACTOR**-2])
+        w2 = news * np.where(known2, (IMAGE_FACTOR * sigma / depth) ** -2, 0.0)
         return Observations(
             *(torch.as_tensor(np.ascontiguousarray(a), dtype=torch.float64) for a in (
                 np.where(known2[..., None], rays, 0.0), np.where(known3[..., None], points3d, 0.0), w2, w3, times))

@@ -7,6 +7,7 @@ import pytest
 
 from backend.body.landmarks import body_landmarks
 from backend.fit import solver
+from backend.fit.fitter import Fitter
 from backend.fit.prior import BODY_JOINTS, range_of_motion_prior
 
 SIGMA = 0.03
@@ -48,6 +49,19 @@ def test_outliers_lose_their_say(fitter, truth):
     sigma = np.full(truth.points3d.shape[:2], 0.02)
     fit = fitter.fit(spoilt, flat, sigma, truth.times)
     assert error_mm(fit.joints[:, 20], truth.joints[:, 20]) < 40
+
+
+def test_many_points_on_one_body_do_not_make_it_surer(fitter, truth):
+    """A field gives hundreds of points whose errors are alike: the same landmark ten times is no news."""
+    few = body_landmarks(fitter.body)[0]
+    rows = np.repeat(np.arange(33), 10)
+    many = Fitter(fitter.body, few.take(rows), fitter.camera)
+    rng = np.random.default_rng(1)
+    noisy = truth.points3d[:4] + rng.normal(0, SIGMA, truth.points3d[:4].shape)
+    sigma = np.full(noisy.shape[:2], SIGMA)
+    one = fitter.fit(noisy, truth.points2d[:4], sigma, truth.times[:4])
+    ten = many.fit(noisy[:, rows], truth.points2d[:4, rows], sigma[:, rows], truth.times[:4])
+    np.testing.assert_allclose(ten.joint_uncertainty[:, :22], one.joint_uncertainty[:, :22], rtol=0.1)
 
 
 def test_missing_points_and_frames_are_bridged_and_said_to_be_uncertain(fitter, truth):
