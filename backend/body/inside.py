@@ -13,6 +13,8 @@ _OPEN_SHARE = 0.02
 """Share of edges without a neighbour from which on a surface counts as open. SMPL-X itself has a few holes."""
 _CELL = 0.003
 """Metres; the grid in which the inside of the mouth is found. Gaps up to twice as wide are taken for closed lips."""
+_HOLLOW = 1e-6
+"""Cubic metres; less than this is a fold of an ear."""
 _MAX_CELLS = 1_000_000
 
 
@@ -102,7 +104,8 @@ def hidden_faces(body: Body, surface: Surface) -> np.ndarray:
     full = layers(surface, *axes) > 0
     # The corner in front of the head's top is outside; what is not joined to it, once gaps are closed, is a hollow.
     free, _ = ndimage.label(~ndimage.binary_dilation(full))
-    hollow = (free > 0) & (free != free[0, -1, -1])
+    small = np.bincount(free.ravel()) < _HOLLOW / h**3
+    hollow = (free > 0) & (free != free[0, -1, -1]) & ~small[free]
     hollow = ndimage.binary_dilation(hollow, iterations=2) & ~full
     unit = surface.face_normals / np.maximum(np.linalg.norm(surface.face_normals, axis=1), 1e-30)[:, None]
     ahead = surface.corners.mean(1) + h * unit
