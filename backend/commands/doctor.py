@@ -52,8 +52,22 @@ class Asset:
 
 
 @dataclass
+class Weights:
+    """One set of official weights that the user installed; all its files were read through and are whole."""
+
+    name: str
+    model: str
+    bytes: int
+    source: str
+    licence: str
+    skeletons: int
+    bodies: list[str]
+
+
+@dataclass
 class Report:
-    """`missing`: one sentence each, with what to do; empty when everything that is needed is there."""
+    """`missing`: one sentence each, with what to do; empty when everything that is needed is there. Weights that
+    are installed and damaged are among these sentences."""
 
     version: str
     python: str
@@ -62,6 +76,7 @@ class Report:
     device_name: str
     packages: dict[str, str | None]
     assets: list[Asset]
+    weights: list[Weights]
     home: str
     free_bytes: int
     endpoint: str | None
@@ -90,6 +105,7 @@ def examine(assets: Path = ASSETS) -> Report:
     ]
     device, name = _device() if packages["torch"] else (None, "no torch")
     home = home_folder()
+    weights, damaged = _weights() if packages["torch"] and packages["safetensors"] else ([], [])
     return Report(
         version=_own_version(),
         python=platform.python_version(),
@@ -98,10 +114,11 @@ def examine(assets: Path = ASSETS) -> Report:
         device_name=name,
         packages=packages,
         assets=found,
+        weights=weights,
         home=str(home),
         free_bytes=shutil.disk_usage(next(p for p in [home, *home.parents] if p.exists())).free,
         endpoint=running_endpoint(),
-        missing=missing,
+        missing=missing + damaged,
     )
 
 
@@ -113,6 +130,11 @@ def in_words(report: Report) -> str:
     for asset in report.assets:
         state = f"{asset.bytes / 1e6:.1f} MB, sha256 {asset.sha256[:12]}" if asset.sha256 else "missing"
         lines.append(f"Asset {asset.name}: {state} ({asset.licence})")
+    for w in report.weights:
+        parts = f"{w.model}, {w.bytes / 1e6:.0f} MB from {w.source}, {w.skeletons} skeletons"
+        lines.append(f"Weights {w.name}: {parts} ({w.licence})")
+    if not report.weights:
+        lines.append("Weights: no official NLF weights are installed ('python -m backend weights add FILE')")
     lines.append(f"Jobs and logs: {report.home} ({report.free_bytes / 1e9:.0f} GB free)")
     lines.append(f"Backend: {'listens on ' + report.endpoint if report.endpoint else 'not running'}")
     return "\n".join([*lines, *report.missing])
@@ -139,6 +161,19 @@ def _asset(path: Path, licence: str) -> Asset:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return Asset(path.name, licence, path.stat().st_size, digest)
+
+
+def _weights() -> tuple[list[Weights], list[str]]:
+    """The installed weights that are whole, and a sentence for each that is not."""
+    from backend.nlf.weights import survey
+
+    whole, damaged = survey(thorough=True)
+    return [
+        Weights(
+            i.name, f"NLF-{i.size.upper()}", i.bytes, i.source, i.licence, len(i.skeletons), list(i.bodies)
+        )
+        for i in whole
+    ], damaged
 
 
 def _device() -> tuple[str, str]:

@@ -1,0 +1,115 @@
+"""`python -m backend weights add FILE… | list | remove NAME`: the official NLF weights of this user."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column, Table
+
+from backend.nlf import weights as store
+from backend.nlf.weights import Installed
+from backend.records import JobError
+
+
+class Action(StrEnum):
+    """What to do."""
+
+    add = "add"
+    list = "list"
+    remove = "remove"
+
+
+def weights(
+    action: Action = typer.Argument(..., help="add FILE…, list, or remove NAME…"),
+    items: list[str] = typer.Argument(
+        None,
+        metavar="[FILE|NAME]...",
+        help="add: a TorchScript of the official release (nlf_l_multi_0.3.2.torchscript), or nlf_l_crop_0.3.2.pt "
+        "and nlf_data_files.zip together. remove: names, see list.",
+        show_default=False,
+    ),
+    name: str = typer.Option(
+        None, "--name", help="add: what to call the weights; default from size and version."
+    ),
+) -> None:
+    """Install official NLF weights, list what is installed, or remove it. Nothing in a file is ever run."""
+    items = items or []
+    console = Console(stderr=True)
+    try:
+        if name is not None and action is not Action.add:
+            raise JobError(
+                "bad_options", f"--name belongs to 'weights add': leave it out of '{action.value}'."
+            )
+        if action is Action.add:
+            info = _add([Path(i) for i in items], name, console)
+            print(f"{info.name}: NLF-{info.size.upper()} from {info.source}, {info.bytes / 1e6:.0f} MB.")
+            print(info.licence)
+            print(f"Use it with --localizer {info.name}.")
+        elif action is Action.list:
+            if items:
+                raise JobError("bad_options", "'weights list' takes no names: it lists all.")
+            _list(console)
+        else:
+            if not items:
+                raise JobError(
+                    "bad_options", "Say which weights to remove: 'weights list' shows their names."
+                )
+            for item in items:
+                store.remove(item)
+                print(f"{item} is removed.")
+    except JobError as error:
+        console.print(f"[red]{_plain(error)}", soft_wrap=True, highlight=False)
+        raise typer.Exit(1) from None
+
+
+def _add(files: list[Path], name: str | None, console: Console) -> Installed:
+    if not files:
+        text = "Say which file to add, such as nlf_l_multi_0.3.2.torchscript of the official NLF release."
+        raise JobError("bad_options", text)
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("Reading", total=None)
+
+        def show(done: int, total: int) -> None:
+            bar.update(task, description="Converting", completed=done, total=total)
+
+        def note(text: str) -> None:
+            bar.console.print(_plain(text), soft_wrap=True, highlight=False)
+
+        return store.add(files, name=name, note=note, progress=show)
+
+
+def _list(console: Console) -> None:
+    whole, broken = store.survey()
+    if not whole and not broken:
+        print(
+            "No weights are installed: 'python -m backend weights add FILE' installs a file of the NLF release."
+        )
+        return
+    whole_name, whole_source = Column("Name", no_wrap=True), Column("Source", overflow="fold")
+    table = Table(whole_name, "Model", "Size", whole_source, "Added", "Skeletons", "Bodies")
+    for info in whole:
+        table.add_row(
+            info.name,
+            f"NLF-{info.size.upper()}",
+            f"{info.bytes / 1e6:.0f} MB",
+            _plain(info.source),
+            info.added,
+            str(len(info.skeletons)),
+            ", ".join(info.bodies) or "none",
+        )
+    if whole:
+        Console().print(table)
+        for licence in sorted({info.licence for info in whole}):
+            print(licence)
+    for sentence in broken:
+        console.print(f"[red]{_plain(sentence)}", soft_wrap=True, highlight=False)
+
+
+def _plain(text: object) -> str:
+    """Text whose brackets rich does not take for markup."""
+    return str(text).replace("[", "\\[")
