@@ -23,7 +23,8 @@ def installed_weights() -> list[str]:
     """Names of the user's weights, sorted."""
     folder = home() / "weights"
     try:
-        return sorted(p.name for p in folder.iterdir() if (p / "info.json").is_file())
+        # Hidden folders are weights that are being added or removed.
+        return sorted(p.name for p in folder.iterdir() if p.name[0] != "." and (p / "info.json").is_file())
     except OSError:
         return []
 

@@ -16,7 +16,8 @@ def test_weights_of_the_user_stand_after_the_landmarks(tmp_path, monkeypatch):
     add(tmp_path, "nlf-l-0.3.2")
     before = {c[0]: c[3] for c in choices()}
     add(tmp_path, "nlf-a")
-    add(tmp_path, ".half-written", whole=False)
+    add(tmp_path, ".adding-nlf-b")
+    add(tmp_path, "half-written", whole=False)
     assert installed_weights() == ["nlf-a", "nlf-l-0.3.2"]
     now = {c[0]: c[3] for c in choices()}
     # The number that a .blend keeps still means the same weights.
