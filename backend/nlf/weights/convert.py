@@ -6,8 +6,10 @@ import contextlib
 import datetime
 import errno
 import json
+import os
 import re
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -194,7 +196,7 @@ def _convert(
     if release.places:
         write_tensors(folder / CANONICAL, [_array_entry(n, a) for n, a in release.places.items()])
     text = json.dumps({n: s.to_json() for n, s in release.skeletons.items()}, separators=(",", ":"))
-    (folder / SKELETONS).write_text(text, "utf-8")
+    _write_text(folder / SKELETONS, text)
     made = {
         p.name: (p.stat().st_size, digest if p.name == MODEL else file_digest(p)) for p in folder.iterdir()
     }
@@ -269,18 +271,18 @@ def _settle(info: Installed, place: Path, wanted: str, note: Callable[[str], Non
     for other in store.installed(place.parent):
         same = (other.sha256, other.white, other.fix_uncert_factor)
         if same == (info.sha256, info.white, info.fix_uncert_factor):
-            if _extras(info) <= _extras(other):
+            if not _whole(other.folder, thorough=True):
+                return _replace_damaged(info, place, other.name, note)
+            if info.files == other.files or _extras(info) < _extras(other):
                 note(f"These weights are installed already, as {other.name}.")
                 return other
             if _extras(other) <= _extras(info):
-                note(
-                    f"These weights were installed as {other.name}; now they have more: {_more(info, other)}."
-                )
+                new = ", ".join(sorted(_extras(info) - _extras(other))[:3]) or "other canonical points"
+                note(f"These weights were installed already, as {other.name}; they got {new}.")
                 return _rename(info, place, other.name, replaces=True)
     taken = {p.name.lower() for p in place.iterdir()}
     if wanted.lower() in taken and not _whole(place / wanted):
-        note(f"The damaged weights {wanted} were replaced.")
-        return _rename(info, place, wanted, replaces=True)
+        return _replace_damaged(info, place, wanted, note)
     chosen = wanted
     for length in range(6, 64, 2):
         if chosen.lower() not in taken:
@@ -291,18 +293,46 @@ def _settle(info: Installed, place: Path, wanted: str, note: Callable[[str], Non
     return _rename(info, place, chosen, replaces=False)
 
 
+def _replace_damaged(info: Installed, place: Path, name: str, note: Callable[[str], None]) -> Installed:
+    note(f"The damaged weights {name} were replaced.")
+    return _rename(info, place, name, replaces=True)
+
+
 def _rename(info: Installed, place: Path, name: str, replaces: bool) -> Installed:
     target = place / name
-    (info.folder / INFO).write_text(json.dumps(replace(info, name=name).to_json(), indent=1), "utf-8")
+    _write_text(info.folder / INFO, json.dumps(replace(info, name=name).to_json(), indent=1))
+    _sync(info.folder)
     if replaces and target.is_dir():
         store.discard(target)
     info.folder.rename(target)
+    _sync(place)
     return store.read_info(target)
 
 
-def _whole(folder: Path) -> bool:
+def _write_text(path: Path, text: str) -> None:
+    with path.open("x", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    """Make the names in a folder outlive a power cut. Windows has no such call and cannot open folders."""
+    if sys.platform != "win32":
+        with contextlib.suppress(OSError):
+            handle = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+
+
+def _whole(folder: Path, thorough: bool = False) -> bool:
+    """False for a folder of weights that cannot be used."""
     try:
-        store.read_info(folder)
+        info = store.read_info(folder)
+        for name in info.files if thorough else ():
+            store.check_file(info, name)
     except JobError:
         return not folder.is_dir()
     return True
@@ -310,11 +340,6 @@ def _whole(folder: Path) -> bool:
 
 def _extras(info: Installed) -> set[str]:
     return {*(f"skeleton {s}" for s in info.skeletons), *(f"body {b}" for b in info.bodies), *info.canonical}
-
-
-def _more(info: Installed, other: Installed) -> str:
-    new = sorted(_extras(info) - _extras(other))
-    return ", ".join(new[:3]) + (f" and {len(new) - 3} others" if len(new) > 3 else "")
 
 
 def _default_name(release: _Release) -> str:
