@@ -14,6 +14,7 @@ COMMANDS = {
     "serve": "Serve the Blender add-on until told to end.",
     "mocap": "Turn a video into motion files, without Blender.",
     "overlay": "Draw the body of a finished job over its footage.",
+    "localize": "Localize any points of everyone in pictures, with their uncertainty.",
     "weights": "Install, list and remove official NLF weights.",
     "doctor": "Say what is installed, which device will be used, and what is missing.",
 }

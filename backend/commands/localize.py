@@ -1,0 +1,197 @@
+"""`python -m backend localize IMAGE|FOLDER|VIDEO -o OUT`: any points of everyone in a heap of pictures, in 3D."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from backend import localize as road
+from backend.body.pointfile import parse_points
+from backend.boxes import read_boxes
+from backend.commands.doctor import _own_version as own_version
+from backend.nlf.localizer import LocalizerOptions, create_localizer
+from backend.options import MocapOptions, choose_device
+from backend.overlay import write_overlay
+from backend.people.detect import PersonDetector
+from backend.pictures import Pictures, open_pictures
+from backend.records import JobError
+from backend.sheet import MOVIE_SUFFIX, STILL_SUFFIXES, SheetPainter, chosen, draw_sheet, save_picture
+
+SUFFIXES = (".npz", *STILL_SUFFIXES, MOVIE_SUFFIX)
+INTERRUPTED = 130  # exit code of a program that Ctrl-C ended
+
+
+def localize(
+    source: Path = typer.Argument(
+        ...,
+        metavar="IMAGE|FOLDER|VIDEO",
+        help="A picture, a folder of pictures and all below it, or a movie.",
+    ),
+    out: list[Path] = typer.Option(
+        ...,
+        "-o",
+        "--out",
+        help=".npz for numbers, .png or .jpg for a sheet, .mp4 for a movie; may be repeated.",
+    ),
+    points: str = typer.Option(
+        "coco_17", help='Name of a set, names of joints and landmarks, "x,y,z;x,y,z;…", or a file of points.'
+    ),
+    boxes: Path | None = typer.Option(
+        None, help="CSV with columns file, x, y, width, height: people are where it says, not searched for."
+    ),
+    localizer: str = typer.Option(
+        "landmarks-heavy", help="As listed by doctor: landmarks or installed weights."
+    ),
+    num_aug: int = typer.Option(1, help="Views of each person that are merged; not for the landmarks."),
+    fov: float | None = typer.Option(
+        None, help="Field of view on the larger side, degrees, if you know the lens."
+    ),
+    focal: float | None = typer.Option(None, help="Focal length in pixels, if you know it; beats --fov."),
+    device: str = typer.Option("auto", help="auto, cpu, cuda, mps."),
+    body: str | None = typer.Option(None, help="Your licensed SMPLX_*.npz, in place of the open body."),
+    batch: int | None = typer.Option(None, help="People and pictures at a time; 8 on a CPU, else 64."),
+    max_people: int = typer.Option(4, help="How many people to search for in a picture, the surest first."),
+    far: bool = typer.Option(False, help="Search everywhere for people far away too; slower."),
+) -> None:
+    """Localize points of everyone in pictures: 3D positions with their uncertainty, and drawings of them."""
+    console = Console(stderr=True)
+    try:
+        options = MocapOptions(localizer, max_people, fov, focal, body, device=device)
+        _in_range("batch", batch or 1, 1, 4096)
+        _in_range("num-aug", num_aug, 1, 64)
+        pictures = open_pictures(source)
+        _check_outputs(out, source, pictures)
+        table = read_boxes(boxes, pictures.names) if boxes else None
+        device = choose_device(device)
+        figure = options.load_body()
+        model = create_localizer(localizer, figure, device, LocalizerOptions(device, num_aug))
+        results = road.Results(parse_points(points, figure, model.skeletons), localizer, own_version())
+        for path in out:
+            road.check_writable(path)
+        find = road.given(table) if table else road.detected(PersonDetector(device), max_people, far)
+        size = batch or (road.BATCH_CPU if device == "cpu" else road.BATCH_GPU)
+        rows = road.localize(pictures, model, results.points, find, options.camera, size)
+        seconds = _run(rows, results, pictures, out, console)
+        files = _write(results, pictures, out, console)
+    except JobError as error:
+        _say(console, "red", str(error))
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        _say(console, "yellow", "Stopped.")
+        raise typer.Exit(INTERRUPTED) from None
+    for text in [*pictures.notices, *(table.notices if table else ()), *results.notices]:
+        _say(console, "yellow", text)
+    print(json.dumps(_summary(results, seconds, files), indent=1))
+
+
+def _in_range(name: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise JobError("bad_options", f"--{name} must lie between {low} and {high}, not {value}.")
+
+
+def _check_outputs(out: Sequence[Path], source: Path, pictures: Pictures) -> None:
+    """Refuse what cannot be written, and what would overwrite what is read. Raises JobError("bad_output")."""
+    for path in out:
+        suffix = path.suffix.lower()
+        if suffix not in SUFFIXES:
+            text = f"{path} ends in none of {', '.join(SUFFIXES)}: the ending says what is to be written."
+        elif suffix == MOVIE_SUFFIX and pictures.clip is None:
+            text = f"{path.name} is a movie, but {source.name} is none: ask for .png."
+        elif path.is_dir():
+            text = f"{path} is a folder: name a file in it."
+        elif path.resolve() == source.resolve():
+            text = f"{path} is what is to be read: choose another name for the result."
+        elif suffix in STILL_SUFFIXES and source.is_dir() and path.resolve().is_relative_to(source.resolve()):
+            text = f"{path} would lie among the pictures of {source}: choose another place for it."
+        else:
+            continue
+        raise JobError("bad_output", text)
+
+
+def _run(rows, results: road.Results, pictures: Pictures, out: Sequence[Path], console: Console) -> float:
+    """Fill `results`; -> seconds. What was finished is kept when it is stopped or fails on its way."""
+    began = time.perf_counter()
+    try:
+        with _bar(console) as bar:
+            task = bar.add_task("Localizing", total=pictures.total)
+            for found in rows:
+                results.found.append(found)
+                done = len(results.found)
+                bar.update(task, completed=done, total=pictures.total and max(done, pictures.total))
+    except (JobError, KeyboardInterrupt) as error:
+        if results.found:
+            kept = _write(results, pictures, [p for p in out if p.suffix.lower() != MOVIE_SUFFIX], console)
+            text = f"Stopped after {len(results.found)} of {pictures.total or '?'} pictures"
+            where = ", ".join(str(p) for p in kept)
+            _say(console, "yellow", f"{text}: {where} holds these." if kept else f"{text}.")
+        raise error
+    return time.perf_counter() - began
+
+
+def _write(results: road.Results, pictures: Pictures, out: Sequence[Path], console: Console) -> list[Path]:
+    """The files asked for, numbers first; -> those that were written."""
+    written = []
+    for path in sorted(out, key=lambda p: p.suffix.lower() != ".npz"):
+        suffix = path.suffix.lower()
+        if suffix == ".npz":
+            results.save(path)
+        elif suffix == MOVIE_SUFFIX:
+            _write_movie(results, pictures, path, console)
+        elif not _write_sheet(results, pictures, path, console):
+            continue
+        written.append(path)
+    return written
+
+
+def _write_sheet(results: road.Results, pictures: Pictures, path: Path, console: Console) -> bool:
+    picked = {f.name: f for f in chosen(results.found)}
+    # A file may have gone since.
+    cards = [(p.image, picked[p.name]) for p in pictures.only(picked) if p.image is not None]
+    if not cards:
+        _say(
+            console, "yellow", f"No picture could be read, so that there is nothing to draw for {path.name}."
+        )
+        return False
+    if len(cards) < len(results.found):
+        text = f"{path.name} shows {len(cards)} of the {len(results.found)} pictures, evenly chosen."
+        _say(console, "yellow", text)
+    save_picture(path, draw_sheet(cards, results.points, f"{results.points.name}, {results.localizer}"))
+    return True
+
+
+def _write_movie(results: road.Results, pictures: Pictures, path: Path, console: Console) -> None:
+    clip = pictures.clip
+    assert clip is not None
+    painter = SheetPainter(dict(enumerate(results.found)), results.points, clip.width, clip.height)
+    with _bar(console) as bar:
+        task = bar.add_task("Drawing", total=len(results.found))
+        for count in write_overlay(clip, painter, path, clip.fps):
+            bar.update(task, completed=count)
+
+
+def _summary(results: road.Results, seconds: float, files: Sequence[Path]) -> dict[str, object]:
+    count = len(results.found)
+    return {
+        "files": [str(p) for p in files],
+        "pictures": count,
+        "without_people": sum(not len(f) for f in results.found),
+        "people": results.people,
+        "seconds": round(seconds, 3),
+        "pictures_per_second": round(count / max(seconds, 1e-9), 3),
+        "mean_uncertainty": results.mean_uncertainty,
+    }
+
+
+def _bar(console: Console) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console)
+
+
+def _say(console: Console, colour: str, text: str) -> None:
+    console.print(text, style=colour, markup=False, soft_wrap=True, highlight=False)
