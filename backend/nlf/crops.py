@@ -1,8 +1,8 @@
 """Network crops as the official recipe cuts them: the camera turned to the box, light averaged linearly.
 
-The geometry of a crop is a few numbers, worked out in float64 on the CPU; pixels are sampled in float32 on the
-device where the pictures lie (half precision is wrong there: dossier 9.2 and 9.3). The pictures of the caller
-are never written to. `backend.roi` cuts the simpler crops of the tracker.
+All in float32 in the reference's own order of operations, so that crops are equal to the reference's but for a few
+last bits; in a picture 4000 pixels wide positions are good to 0.001 pixels. The pictures of the caller are never
+written to. `backend.roi` cuts the simpler crops of the tracker.
 """
 
 from __future__ import annotations
@@ -15,21 +15,23 @@ from torch import Tensor
 from torch.nn import functional
 
 from backend.nlf.augment import Augmentations, augmentations
-from backend.nlf.lens import GAMMA, distort, lens_coefficients, linear_light, look_at, to_pixels, unproject
+from backend.nlf.lens import GAMMA, lens_coefficients, look_at, unproject
+from backend.nlf.matrices import applied, inverse, product
+from backend.nlf.sampling import Picture, cut, picture_size, positions, sample, seen_parts
 
 LEVELS = 3
 """Levels of the pyramid of pictures, each half the size of the one before."""
 WORLD_UP = (0.0, -1.0, 0.0)
-_SAMPLES = 1 << 24
-"""Samples taken at once, which bounds the memory of the sampling positions (about 0.5 GB)."""
+_SAMPLES = 1 << 22
+"""Samples taken at once, which bounds the memory of the sampling positions (about 0.2 GB)."""
 
 
 @dataclass(frozen=True)
 class CropViews:
     """Cameras of A views of each of B boxes; same optical centre as the picture's camera, no distortion.
 
-    `K`: (A, B, 3, 3) float64, pixels of the crop, principal point at side / 2; `R`: (A, B, 3, 3) float64,
-    x_crop = R @ x_camera, a reflection where the view is mirrored; `zoom`: (A, B) crop pixels per picture pixel.
+    `K`: (A, B, 3, 3) pixels of the crop, principal point at side / 2; `R`: (A, B, 3, 3), x_crop = R @ x_camera, a
+    reflection where the view is mirrored; `zoom`: (A, B) crop pixels per picture pixel. All float32, on the CPU.
     """
 
     K: Tensor
@@ -65,28 +67,27 @@ def crop_views(
     camera space. The box counts by its centre and the middles of its sides: the longer of the two distances
     between opposite sides, as the turned camera sees them, becomes `side` pixels.
     """
-    boxes, K = boxes.cpu().double()[:, :4], K.cpu().double()
-    coeffs = None if coeffs is None else coeffs.cpu().double()
-    up = camera_up() if up is None else up.cpu().double()
+    boxes, K = _float(boxes)[:, :4], _float(K).expand(len(boxes), 3, 3)
+    coeffs = None if coeffs is None else _float(coeffs)
+    up = camera_up() if up is None else up
     views = augmentations() if views is None else views
-    K = K.expand(len(boxes), 3, 3)
-    steps = torch.tensor([[0.5, 0.5], [0.5, 0], [1, 0.5], [0.5, 1], [0, 0.5]], dtype=torch.float64)
+    steps = torch.tensor([[0.5, 0.5], [0.5, 0], [1, 0.5], [0.5, 1], [0, 0.5]])
     rays = unproject(boxes[:, None, :2] + steps * boxes[:, None, 2:], K, coeffs)
-    turn = look_at(rays[:, 0], up.expand(len(boxes), 3))
-    seen = rays[:, 1:] @ (K @ turn).mT
+    turn = look_at(rays[:, 0], _float(up).expand(len(boxes), 3))
+    seen = applied(product(K, turn), rays[:, 1:])
     seen = seen[..., :2] / seen[..., 2:]
     height = torch.linalg.vector_norm(seen[:, 0] - seen[:, 2], dim=-1)
     width = torch.linalg.vector_norm(seen[:, 1] - seen[:, 3], dim=-1)
     # A box without an area would zoom for ever.
-    zoom = views.scales[:, None] * side / torch.maximum(height, width).clamp_min(1e-3)
+    zoom = _float(views.scales)[:, None] * (side / torch.maximum(height, width).clamp_min(1e-3))
     new_K = zoom[..., None, None] * K
     new_K[..., :2, 2] = side / 2
-    new_K[..., 2, :] = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)
-    return CropViews(new_K, views.rotflip[:, None] @ turn, zoom)
+    new_K[..., 2, :] = torch.tensor([0.0, 0.0, 1.0])
+    return CropViews(new_K, product(_float(views.rotflip)[:, None], turn), zoom)
 
 
 def extract_crops(
-    images: Tensor,
+    images: Tensor | Sequence[Picture],
     image_ids: Tensor,
     boxes: Tensor,
     K: Tensor,
@@ -97,89 +98,59 @@ def extract_crops(
     views: Augmentations | None = None,
     antialias: int = 1,
     white: bool = False,
+    device: torch.device | str | None = None,
 ) -> CropImages:
-    """Cut every view of every box out of `images` (N, 3, H, W), RGB, uint8, uint16 or floats 0..1.
+    """Cut every view of every box out of `images`, (N, 3, H, W) or N pictures of any sizes (see `Picture`).
 
     `image_ids`: (B,) picture of each box; for the rest see `crop_views`. `antialias`: 1, 2 or 4, crops are
-    sampled that many times finer and averaged; `white`: outside of the picture is white instead of black.
+    sampled that many times finer and averaged; `white`: outside of the picture is white instead of black;
+    `device`: where to sample, None: where the pictures are. Of a picture only what a crop sees is touched.
     """
     if antialias not in (1, 2, 4):
         raise ValueError(f"The antialias factor must be 1, 2 or 4, not {antialias}.")
     views = augmentations() if views is None else views
     cameras = crop_views(boxes, K, side, coeffs, up, views)
     A, B = cameras.zoom.shape
-    coeffs = None if coeffs is None else coeffs.cpu().double()
-    coeffs = lens_coefficients(coeffs)
-    # Level l averages 2^l x 2^l pixels; the coarsest one that still has a pixel for every sample.
-    levels = min(LEVELS, min(images.shape[-2:]).bit_length())
-    level = torch.floor(-torch.log2(cameras.zoom * antialias)).clamp(0, levels - 1).long()
-    full_K = K.cpu().double().expand(B, 3, 3)
     ids = image_ids.cpu().long()
-    out = torch.zeros(A, B, 3, side, side, dtype=torch.float32, device=images.device)
-    flat = out.view(A * B, 3, side, side)
-    for picture in ids.unique().tolist():
-        layer = linear_light(images[picture])[None]
-        for lvl in range(levels):
-            if lvl:
-                layer = functional.avg_pool2d(layer, 2)
-            chosen = ((ids == picture) & (level == lvl)).flatten().nonzero()[:, 0]
-            if not len(chosen):
-                continue
-            for part in chosen.split(max(1, _SAMPLES // (side * antialias) ** 2)):
-                b = part % B
-                to_level = _resized(2.0**-lvl) @ full_K[b]
-                from_crop = torch.linalg.inv(cameras.K.view(-1, 3, 3)[part]) @ _resized(1 / antialias)
-                rays = cameras.R.view(-1, 3, 3)[part].mT @ from_crop
-                lens = None if coeffs is None else coeffs.expand(B, coeffs.shape[-1])[b]
-                flat[part.to(flat.device)] = _warp(
-                    layer, rays, to_level, lens, side * antialias, white, antialias
-                )
-    power = (views.gammas / GAMMA).float().to(out.device)[:, None, None, None, None]
+    device = torch.device(device or next((p.device for p in images if isinstance(p, Tensor)), "cpu"))
+    sizes = torch.tensor([picture_size(p)[::-1] for p in images]).view(-1, 2)[ids]
+    # Level l averages 2^l x 2^l pixels; the coarsest one that still has a pixel for every sample.
+    levels = torch.tensor([min(LEVELS, int(s).bit_length()) - 1 for s in sizes.amin(-1)], dtype=torch.long)
+    level = torch.floor(-torch.log2(cameras.zoom * antialias)).clamp_min(0).long().minimum(levels)
+    K = product(_resized(0.5 ** level.float()), _float(K).expand(B, 3, 3))
+    rays = product(inverse(product(cameras.K, cameras.R)), _resized(torch.tensor(1 / antialias)))
+    lens = None if coeffs is None else lens_coefficients(_float(coeffs))
+    lens = None if lens is None else lens.expand(B, lens.shape[-1])
+    out = torch.empty(A, B, 3, side, side, dtype=torch.float32, device=device)
+    fine = side * antialias
+    every = torch.cartesian_prod(torch.arange(B), torch.arange(A))
+    for some in every.split(max(1, _SAMPLES // fine**2)):
+        b, a = some.T
+        whole = (sizes[b] >> level[a, b, None]).to(device)
+        bent = None if lens is None else lens[b].to(device)
+        xy = positions(rays[a, b].to(device), K[a, b].to(device), bent, whole, fine)
+        rectangles = seen_parts(xy, whole).cpu()
+        # The views of a box see much the same: what they need of one level is made once.
+        alike = torch.stack([b, level[a, b]])
+        for which in alike.unique(dim=1).T:
+            same = (alike == which[:, None]).all(0).nonzero()[:, 0]
+            x0, y0 = rectangles[same, :2].amin(0).tolist()
+            x1, y1 = rectangles[same, 2:].amax(0).tolist()
+            part = cut(images[int(ids[which[0]])], (x0, y0, x1, y1), int(which[1]), device)
+            found = sample(part, xy[same.to(device)], white)
+            found = functional.avg_pool2d(found, antialias) if antialias > 1 else found
+            out[a[same].to(device), int(which[0])] = found
+    power = (views.gammas / GAMMA).float().to(device)[:, None, None, None, None]
     # A value rounded below zero would have no power.
     return CropImages(out.clamp_(0.0, 1.0).pow(power), cameras)
 
 
-def _resized(factor: float) -> Tensor:
-    """(3, 3) pixel map of a picture resized by `factor`, where pixel centres are whole numbers."""
-    shift = (factor - 1) / 2
-    return torch.tensor([[factor, 0, shift], [0, factor, shift], [0, 0, 1]], dtype=torch.float64)
+def _resized(factor: Tensor) -> Tensor:
+    """(..., 3, 3) pixel map of pictures resized by `factor` (...), pixel centres being whole numbers."""
+    shift, o = (factor - 1) / 2, torch.zeros_like(factor)
+    return torch.stack([factor, o, shift, o, factor, shift, o, o, o + 1], -1).unflatten(-1, (3, 3))
 
 
-def _warp(layer, rays, K, coeffs, side: int, white: bool, pool: int) -> Tensor:
-    """(n, 3, side / pool, side / pool) crops of one picture `layer` (1, 3, H, W) in linear light.
-
-    `rays`: (n, 3, 3) from crop pixels to the directions of the camera with intrinsics `K` (n, 3, 3) and
-    lens `coeffs` (n, k) or None. Positions are float32.
-    """
-    n = len(rays)
-    height, width = layer.shape[-2:]
-    edge = torch.arange(side, dtype=torch.float32, device=layer.device)
-    v, u = torch.meshgrid(edge, edge, indexing="ij")
-    # Without a lens the way is one homography, best multiplied out in float64. No matrix product for the pixels:
-    # those may be cut to 10 bits on a GPU, where positions need all 24.
-    m = _float(rays if coeffs is not None else K @ rays, layer)[..., None, None]
-    x, y, w = (m[:, i, 0] * u + m[:, i, 1] * v + m[:, i, 2] for i in range(3))
-    ahead = (w > 1e-6)[..., None]
-    xy = torch.stack([x, y], -1) / torch.where(ahead, w[..., None], torch.ones_like(w[..., None]))
-    if coeffs is not None:
-        xy = distort(xy.flatten(1, 2), _float(coeffs, layer))
-        xy = to_pixels(xy, _float(K, layer)).view(n, side, side, 2)
-    size = torch.tensor([width, height], dtype=torch.float32, device=layer.device)
-    grid = (2 * xy + 1) / size - 1
-    # What lies behind the camera is outside the picture; far positions stay within what a sampler can count.
-    grid = torch.where(ahead, grid, torch.full_like(grid, -3.0)).nan_to_num(-3.0).clamp(-3.0, 3.0)
-    # All crops of a picture as one tall picture, so that the source is not repeated.
-    grid = grid.reshape(1, n * side, side, 2)
-    how = {"mode": "bilinear", "padding_mode": "zeros", "align_corners": False}
-    out = functional.grid_sample(layer, grid, **how)
-    if white:
-        # As if 1 stood outside, without writing to the picture. Roundings of the weights' sum (6e-8, which gamma
-        # makes 1e-2 in a black pixel) stay in, since the reference has them.
-        out = out + (1 - functional.grid_sample(torch.ones_like(layer[:, :1]), grid, **how))
-    out = out.view(3, n, side, side).transpose(0, 1)
-    return functional.avg_pool2d(out, pool) if pool > 1 else out
-
-
-def _float(x: Tensor, like: Tensor) -> Tensor:
-    """`x` as float32 beside `like`; converted before it travels, since some devices have no float64."""
-    return x.to(torch.float32).to(like.device)
+def _float(x: Tensor) -> Tensor:
+    """On the CPU in float32, converted there too, since some devices have no float64."""
+    return x.cpu().to(torch.float32)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from backend.nlf.matrices import applied, inverse
 from backend.records import DEFAULT_FOV_DEG, Camera
 
 GAMMA = 2.2
@@ -35,6 +36,10 @@ def linear_light(images: Tensor) -> Tensor:
         if not images.is_floating_point():
             raise ValueError(f"A picture must be uint8, uint16 or floating point, not {images.dtype}.")
         full = 1.0
+    if images.dtype == torch.uint8:
+        # A byte has 256 values: looking them up is several times as fast, and the same to the last bit.
+        table = (torch.arange(256, dtype=torch.float32, device=images.device) / full).pow(GAMMA)
+        return table.index_select(0, images.flatten().int()).view(images.shape)
     return (images.to(torch.float32) / full).pow(GAMMA)
 
 
@@ -49,16 +54,17 @@ def look_at(forward: Tensor, up: Tensor) -> Tensor:
     z = _unit(forward, forward.new_tensor([0.0, 0.0, 1.0]))
     level = torch.stack([z[..., 2], torch.zeros_like(z[..., 0]), -z[..., 0]], -1)
     level = _unit(level, forward.new_tensor([1.0, 0.0, 0.0]))
-    x = _unit(torch.linalg.cross(z, _unit(up, torch.zeros_like(up))), level)
-    # (1, 0, 0) is square to z only up to the 1e-6 of `_unit`; crossing twice makes that exact.
-    y = _unit(torch.linalg.cross(z, x), z)
-    return torch.stack([torch.linalg.cross(y, z), y, z], -2)
+    # (1, 0, 0) is square to z only up to the 1e-6 of `_unit`.
+    level = _unit(level - (level * z).sum(-1, keepdim=True) * z, level)
+    x = _unit(torch.linalg.cross(z, up), level, _NEAR * torch.linalg.vector_norm(up, dim=-1, keepdim=True))
+    return torch.stack([x, torch.linalg.cross(z, x), z], -2)
 
 
-def _unit(v: Tensor, otherwise: Tensor) -> Tensor:
-    """`v` (..., 3) at length one; `otherwise` where it has no direction."""
+def _unit(v: Tensor, otherwise: Tensor, least: Tensor | float = _NEAR) -> Tensor:
+    """`v` (..., 3) at length one; `otherwise` where it is no longer than `least`."""
     length = torch.linalg.vector_norm(v, dim=-1, keepdim=True)
-    return torch.where(length > _NEAR, v / length.clamp_min(_NEAR), otherwise)
+    long = length > least
+    return torch.where(long, v / torch.where(long, length, torch.ones_like(length)), otherwise)
 
 
 def lens_coefficients(coeffs: Tensor | None) -> Tensor | None:
@@ -83,8 +89,8 @@ def distort(points: Tensor, coeffs: Tensor | None) -> Tensor:
         bent = theta * _fisheye_factor(theta, coeffs)
         # In the middle both radius and angle vanish; their ratio is one.
         return points * torch.where(r > 1e-8, bent / r.clamp_min(1e-8), torch.ones_like(r))
-    radial, shift = _brown(points, coeffs)
-    return points * radial + shift
+    radial, linear, shift = _brown(points, coeffs)
+    return points * (radial + linear) + shift
 
 
 def undistort(points: Tensor, coeffs: Tensor | None, iterations: int = 5) -> Tensor:
@@ -105,8 +111,8 @@ def undistort(points: Tensor, coeffs: Tensor | None, iterations: int = 5) -> Ten
         return points * torch.where(bent > 1e-8, r / bent.clamp_min(1e-8), torch.ones_like(bent))
     straight = points
     for _ in range(iterations):
-        radial, shift = _brown(straight, coeffs)
-        straight = (points - shift) / radial
+        radial, linear, shift = _brown(straight, coeffs)
+        straight = (points - shift - straight * linear) / radial
     return straight
 
 
@@ -117,17 +123,19 @@ def _fisheye_factor(theta: Tensor, coeffs: Tensor) -> Tensor:
     return 1 + t2 * (k1 + t2 * (k2 + t2 * (k3 + t2 * k4)))
 
 
-def _brown(points: Tensor, coeffs: Tensor) -> tuple[Tensor, Tensor]:
-    """Radial factor (..., N, 1) and additive shift (..., N, 2) of OpenCV's model at undistorted points."""
+def _brown(points: Tensor, coeffs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """OpenCV's model at undistorted points: points * (radial + linear) + shift, (..., N, 1), (..., N, 1), (..., N, 2).
+
+    Grouped as the reference groups it: the results are equal to the last bit.
+    """
     k = [coeffs[..., None, i, None] for i in range(coeffs.shape[-1])]
     k += [torch.zeros_like(k[0])] * (12 - len(k))
     k1, k2, p1, p2, k3, k4, k5, k6, s1, s2, s3, s4 = k
     x, y = points[..., :1], points[..., 1:]
     r2 = x * x + y * y
     radial = (1 + r2 * (k1 + r2 * (k2 + r2 * k3))) / (1 + r2 * (k4 + r2 * (k5 + r2 * k6)))
-    dx = 2 * p1 * x * y + p2 * (r2 + 2 * x * x) + r2 * (s1 + r2 * s2)
-    dy = p1 * (r2 + 2 * y * y) + 2 * p2 * x * y + r2 * (s3 + r2 * s4)
-    return radial, torch.cat([dx, dy], -1)
+    shift = torch.cat([r2 * (s2 * r2 + s1 + p2), r2 * (s4 * r2 + s3 + p1)], -1)
+    return radial, 2 * (p2 * x + p1 * y), shift
 
 
 def project(points: Tensor, K: Tensor, coeffs: Tensor | None = None) -> Tensor:
@@ -136,18 +144,10 @@ def project(points: Tensor, K: Tensor, coeffs: Tensor | None = None) -> Tensor:
     Depths of less than a millionth are taken as a millionth, so that nothing is infinite; a point behind the
     camera has no picture, and the caller sees that by its depth.
     """
-    return to_pixels(distort(points[..., :2] / points[..., 2:].clamp_min(_NEAR), coeffs), K)
-
-
-def to_pixels(plane: Tensor, K: Tensor) -> Tensor:
-    """Normalised plane (..., N, 2) -> pixels (..., N, 2); `K` (..., 3, 3). Element by element, at full precision
-    also where matrix products run in TF32 or under autocast."""
-    x, y, K = plane[..., 0], plane[..., 1], K[..., None, :, :]
-    return torch.stack([K[..., i, 0] * x + K[..., i, 1] * y + K[..., i, 2] for i in range(2)], -1)
+    return applied(K, distort(points[..., :2] / points[..., 2:].clamp_min(_NEAR), coeffs))[..., :2]
 
 
 def unproject(pixels: Tensor, K: Tensor, coeffs: Tensor | None = None) -> Tensor:
     """Pixels (..., P, 2) -> rays (..., P, 3) in camera space with z = 1, the lens taken out."""
-    flat = (pixels - K[..., None, :2, 2]) @ torch.linalg.inv(K[..., :2, :2]).mT
-    flat = undistort(flat, coeffs)
+    flat = undistort(applied(inverse(K), pixels)[..., :2], coeffs)
     return torch.cat([flat, torch.ones_like(flat[..., :1])], -1)

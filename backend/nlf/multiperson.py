@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,6 +19,7 @@ from backend.nlf.crops import WORLD_UP, camera_up, extract_crops
 from backend.nlf.head import PreparedPoints
 from backend.nlf.lens import default_intrinsics, project
 from backend.nlf.merge import merge_views, to_world, turned_back
+from backend.nlf.sampling import Picture, picture_size
 from backend.records import DEFAULT_FOV_DEG
 
 
@@ -51,8 +53,8 @@ class Poses:
 @torch.no_grad()
 def estimate_poses(
     model: CropModel,
-    images: Tensor,
-    boxes: Sequence[Tensor],
+    images: Tensor | Sequence[Picture],
+    boxes: Sequence[Tensor | np.ndarray],
     prepared: PreparedPoints,
     recipe: Recipe = Recipe(),
     *,
@@ -65,21 +67,22 @@ def estimate_poses(
 ) -> list[Poses]:
     """Localize `prepared` points (with mirror images if views are mirrored) in every box of every picture.
 
-    `images`: (N, 3, H, W) RGB uint8, uint16 or floats 0..1; `boxes`: N tensors (n_i, 4 or more: x, y, width,
-    height, pixels); `K`: (3, 3) or (N, 3, 3), else `fov_deg` on the larger side; `coeffs`: (k,) or (N, k) of the
-    lens; `extrinsics`: (4, 4) or (N, 4, 4) world to camera, metres; `views`: instead of the recipe's list.
+    `images`: (N, 3, H, W), or N pictures of any sizes (see `Picture`), wherever they are: only what a crop sees
+    goes to the model's device. `boxes`: N times (n_i, 4 or more: x, y, width, height, pixels); `K`: (3, 3) or
+    (N, 3, 3), else `fov_deg` on the larger side; `coeffs`: (k,) or (N, k) of the lens; `extrinsics`: (4, 4) or
+    (N, 4, 4) world to camera, metres; `views`: instead of the recipe's list.
     """
-    N, (height, width) = len(images), images.shape[-2:]
+    N = len(images)
     if len(boxes) != N:
         raise ValueError(f"There are boxes for {len(boxes)} pictures, but {N} pictures.")
     views = augmentations(recipe.num_aug, recipe.max_degrees) if views is None else views
-    K = default_intrinsics(height, width, fov_deg) if K is None else K.cpu().double()
-    K = K.expand(N, 3, 3)
+    if K is None:
+        K = torch.stack([default_intrinsics(*picture_size(p), fov_deg) for p in images] or [torch.eye(3)])
+    K = K.cpu().double().expand(N, 3, 3)
+    boxes = [torch.as_tensor(b).cpu().double() for b in boxes]
     counts = [len(b) for b in boxes]
     ids = torch.repeat_interleave(torch.arange(N), torch.tensor(counts, dtype=torch.long))
-    every = torch.cat(
-        [b.cpu().double().reshape(len(b), -1)[:, :4] for b in boxes if len(b)] or [torch.zeros(0, 4)]
-    )
+    every = torch.cat([b.reshape(len(b), -1)[:, :4] for b in boxes if len(b)] or [torch.zeros(0, 4)])
     lens = None if coeffs is None else coeffs.cpu().double().expand(N, coeffs.shape[-1])[ids]
     up = camera_up(extrinsics, world_up).expand(N, 3)[ids]
     weight = model.canonical_lefts
@@ -89,7 +92,7 @@ def estimate_poses(
         crops = extract_crops(
             images, ids[part], every[part], K[ids[part]], model.side,
             coeffs=None if lens is None else lens[part], up=up[part], views=views,
-            antialias=recipe.antialias, white=recipe.white,
+            antialias=recipe.antialias, white=recipe.white, device=weight.device,
         )  # fmt: skip
         poses, sigma = _look(model, crops.images, crops.views.K, crops.views.R, prepared, views)
         merged = merge_views(poses, sigma)

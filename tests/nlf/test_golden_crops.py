@@ -101,7 +101,7 @@ def test_the_camera_of_a_crop_is_the_one_it_was_taken_with(coeffs, antialias):
     at = torch.arange(128, dtype=torch.float64)
     found = torch.stack([(light * at).sum((1, 2)), (light * at[:, None]).sum((1, 2))], -1)
     found = found / light.sum((1, 2))[:, None]
-    expected = project((crops.views.R[:, 0] @ point)[:, None], crops.views.K[:, 0])[:, 0]
+    expected = project((crops.views.R[:, 0].double() @ point)[:, None], crops.views.K[:, 0].double())[:, 0]
     # The turned camera shears a round spot a little, so the middle of its light is off by some hundredths.
     np.testing.assert_allclose(found, expected, rtol=0, atol=0.1)
 
@@ -111,12 +111,12 @@ def test_the_box_fills_the_crop_and_its_middle_is_the_principal_point():
     views = crop_views(boxes, K640, 256)
     middle = boxes[:, :2] + boxes[:, 2:] / 2
     rays = torch.cat([middle, torch.ones(6, 1)], 1).double() @ torch.linalg.inv(K640).T
-    seen = project((views.R[0] @ rays[..., None]).mT, views.K[0])[:, 0]
-    np.testing.assert_allclose(seen, np.full((6, 2), 128.0), atol=1e-9)
+    seen = project((views.R[0].double() @ rays[..., None]).mT, views.K[0].double())[:, 0]
+    np.testing.assert_allclose(seen, np.full((6, 2), 128.0), atol=1e-3)
     # An extra zoom is a zoom of the same camera.
     zoomed = crop_views(boxes, K640, 256, views=augmentations(3))
-    np.testing.assert_allclose(zoomed.zoom[0], 0.8 * zoomed.zoom[1], rtol=1e-12)
-    np.testing.assert_allclose(zoomed.K[0, :, 0, 0], 0.8 * zoomed.K[1, :, 0, 0], rtol=1e-12)
+    np.testing.assert_allclose(zoomed.zoom[0], 0.8 * zoomed.zoom[1], rtol=1e-6)
+    np.testing.assert_allclose(zoomed.K[0, :, 0, 0], 0.8 * zoomed.K[1, :, 0, 0], rtol=1e-6)
 
 
 @pytest.mark.parametrize(("white", "value"), [(False, 0.0), (True, 1.0)])
@@ -136,8 +136,10 @@ def test_what_lies_behind_the_camera_is_outside_too():
     )
     out = extract_crops(picture, torch.zeros(1), box, wide, 64)
     v, u = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
-    rays = torch.stack([u, v, torch.ones_like(u)], -1).double() @ torch.linalg.inv(out.views.K[0, 0]).T
-    rays = rays @ out.views.R[0, 0]
+    rays = (
+        torch.stack([u, v, torch.ones_like(u)], -1).double() @ torch.linalg.inv(out.views.K[0, 0].double()).T
+    )
+    rays = rays @ out.views.R[0, 0].double()
     behind, pixels = rays[..., 2] < 0, (rays / rays[..., 2:]) @ wide.T
     assert (behind & ((pixels[..., :2] > 0) & (pixels[..., :2] < 149)).all(-1)).any()
     assert (out.images[0, 0][:, behind] == 0).all()

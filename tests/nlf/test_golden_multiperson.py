@@ -135,6 +135,17 @@ def test_the_lens_to_expect_is_the_default_one():
     assert given[1].points2d.shape == (0, 48, 2)
 
 
+def test_pictures_of_different_sizes():
+    """Arrays and tensors in one batch, the default field of view of each."""
+    config, boxes = CONFIGS["aug1_aa2_white_fov55"], [BOXES[0].numpy(), BOXES[1][:1]]
+    mixed = [frames()[0].permute(1, 2, 0).numpy(), frames()[1][:, :450, :600]]
+    both = estimate(config, boxes, mixed)
+    for i in range(2):
+        alone = estimate(config, boxes[i : i + 1], mixed[i : i + 1])[0]
+        assert (alone.points3d - both[i].points3d).norm(dim=-1).median() < 3e-4
+        assert (alone.points2d - both[i].points2d).norm(dim=-1).median() < 1e-2
+
+
 def test_nobody_anywhere():
     for p in estimate(CONFIGS["aug2_ext_k5"], [BOXES[0][:0], torch.zeros(0)]):
         assert p.points3d.shape == (0, 48, 3)
