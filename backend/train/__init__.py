@@ -1,0 +1,1 @@
+"""Training of localizer fields. Needs the extra `train` (`pip install bodyfield[train]`)."""

@@ -1,0 +1,141 @@
+"""Model, optimiser and average of the weights, and what one step does with them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from backend.nlf.blazepose import ASSETS
+from backend.nlf.graph import load_graph
+from backend.nlf.lite import LiteField
+from backend.nlf.lite_trunk import describe
+from backend.nlf.lite_weights import new_model, read_lite
+from backend.records import JobError
+from backend.train.batch import Batch
+from backend.train.config import Optim, Recipe
+from backend.train.objective import Schedule, batch_loss
+
+
+def build_model(recipe: Recipe) -> LiteField:
+    """The model to begin with; the recipe's seed decides about what is random in it."""
+    torch.manual_seed(recipe.run.seed)
+    if not recipe.start:
+        return new_model(recipe.model)
+    model, _ = read_lite(Path(recipe.start))
+    if model.config != recipe.model:
+        raise JobError(
+            "bad_config", f"start names weights of another model: make model the same as in {recipe.start}."
+        )
+    return model
+
+
+def freeze_trunk(model: LiteField, freeze: str) -> None:
+    """Take the trunk, or its part up to the tap `freeze`, out of the training."""
+    if freeze == "none":
+        return
+    if freeze == "all":
+        model.trunk.requires_grad_(False)
+        return
+    for name in _convs_of(model, freeze):
+        model.trunk.convs[name].requires_grad_(False)
+
+
+def _convs_of(model: LiteField, tap: str) -> set[str]:
+    graph = model.trunk
+    if tap not in graph.names:  # the tap was cut off, its value was not
+        graph = load_graph(ASSETS / f"blazepose_{model.config.trunk}.safetensors")
+    spec, _ = describe(graph, [tap])
+    return {node["name"] for node in spec["nodes"] if node["op"] == "conv"}
+
+
+def make_optimizer(model: LiteField, o: Optim) -> torch.optim.AdamW:
+    """AdamW in four groups: trunk or not, decayed (matrices) or not."""
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, p in model.named_parameters():
+        if p.requires_grad:
+            groups.setdefault((name.startswith("trunk."), p.ndim > 1), []).append(p)
+    return torch.optim.AdamW(
+        [
+            {"params": ps, "trunk": trunk, "weight_decay": o.weight_decay if decay and not trunk else 0.0}
+            for (trunk, decay), ps in sorted(groups.items())
+        ],
+        lr=o.lr,
+    )
+
+
+def set_rates(optimizer: torch.optim.Optimizer, o: Optim, step: int) -> float:
+    """Warm-up, then cosine down to `final`; the trunk begins at `trunk_from` with a warm-up of its own. -> lr."""
+    for group in optimizer.param_groups:
+        begin = o.trunk_from if group["trunk"] else 0
+        peak = o.trunk_lr if group["trunk"] else o.lr
+        group["lr"] = peak * rate(step, begin, o)
+    return o.lr * rate(step, 0, o)
+
+
+def rate(step: int, begin: int, o: Optim) -> float:
+    """Share of the peak learning rate at `step` (0 before `begin`)."""
+    if step < begin:
+        return 0.0
+    warm = min(1.0, (step - begin + 1) / max(o.warmup, 1))
+    done = min(1.0, step / max(o.steps, 1))
+    return warm * (o.final + (1 - o.final) * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+class Average:
+    """Exponential moving average of all weights; follows faster in the beginning."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.values = {k: v.detach().clone() for k, v in model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        """After step number `step`."""
+        share = 1 - min(self.decay, (1 + step) / (10 + step))
+        ours, theirs = [], []
+        for name, value in model.state_dict().items():
+            ours.append(self.values[name])
+            theirs.append(value.detach())
+        torch._foreach_lerp_(ours, theirs, share)
+
+
+class Objective(nn.Module):
+    """The model with its loss, so that one `forward` covers a whole step (as DistributedDataParallel wants it)."""
+
+    def __init__(self, model: LiteField, recipe: Recipe) -> None:
+        super().__init__()
+        self.model = model
+        d = recipe.data
+        self.weights = {"synthetic": 1.0, "real": d.real.weight}
+        self.direct2d = recipe.optim.direct2d
+        self.seed = recipe.run.seed
+        warm = recipe.optim.warmup
+        self.schedule = Schedule(full=warm, trusted=2 * warm)
+        self.bf16 = recipe.run.precision == "bf16"
+
+    def forward(self, batches: Sequence[Batch], step: int, rank: int = 0) -> tuple[Tensor, dict[str, Tensor]]:
+        """Total loss and figures named `<stream>/<figure>`. One pass of trunk and neck serves all streams."""
+        images = torch.cat([b.images for b in batches]).float().div_(255)
+        images = images.contiguous(memory_format=torch.channels_last)
+        kind = images.device.type
+        # On a CPU only large matrix products gain from 16 bits; the trunk's narrow convolutions lose.
+        with torch.autocast(kind, torch.bfloat16, enabled=self.bf16 and kind != "cpu"):
+            maps = self.model.trunk(images, self.model.config.taps())
+        with torch.autocast(kind, torch.bfloat16, enabled=self.bf16):
+            features = self.model.neck(maps)
+        total, figures, start = features.new_zeros(()), {}, 0
+        chance = torch.Generator().manual_seed((self.seed * 1_000_003 + step) * 4099 + rank)
+        for b in batches:
+            part = features[start : start + len(b)]
+            start += len(b)
+            with torch.autocast(kind, torch.bfloat16, enabled=self.bf16):
+                out = self.model.find(part, b.points, b.mirrored)
+            mix = torch.rand((len(b), 1, 1), generator=chance).to(images.device)
+            loss, found = batch_loss(out, b, step, mix, self.direct2d, self.schedule)
+            total = total + self.weights[b.stream] * loss
+            figures |= {f"{b.stream}/{k}": v for k, v in found.items()}
+        return total, figures

@@ -1,0 +1,40 @@
+"""The decorator of the compiled loops: single thread, compiled once per version of this package's sources.
+
+numba's own cache notices a change of the file a loop stands in, not of the files whose loops it calls. The
+compiled code is therefore kept in a folder named after all sources together, beside the byte code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numba
+
+_HERE = Path(__file__).resolve().parent
+
+
+def _version() -> str:
+    digest = hashlib.sha256(numba.__version__.encode())
+    for source in sorted(_HERE.glob("*.py")):
+        if b"@kernel" in source.read_bytes():
+            digest.update(source.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+_FOLDER = _HERE / "__pycache__" / f"kernels-{_version()}"
+
+
+def kernel(function):
+    """Compile `function` for arrays of float32 and integers; division by zero gives inf as in numpy."""
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = str(_FOLDER)
+    try:
+        return numba.njit(function, cache=True, fastmath={"contract", "arcp", "nsz"}, error_model="numpy")
+    finally:
+        numba.config.CACHE_DIR = before
+
+
+def helper(function):
+    """A small function of numbers that the loops call; compiled into them."""
+    return numba.njit(function, inline="never", fastmath={"contract", "arcp", "nsz"}, error_model="numpy")
