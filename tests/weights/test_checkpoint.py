@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from backend.body.skeleton import JOINT_NAMES
-from backend.nlf.crop_model import CONSTANTS, CropModel
+from backend.nlf.crop_model import CONSTANTS
 from backend.nlf.weights import add, open_weights
 from backend.nlf.weights.archive import Archive, TorchArchive
+from backend.nlf.weights.blank import blank_model
 from backend.nlf.weights.datafiles import is_hand_joint, joint_order, read_data_files
 from backend.nlf.weights.inert import Refusal
 from backend.nlf.weights.official import expected_shapes, recognise
@@ -22,9 +23,7 @@ from .release import SKELETONS, data_members, joint_names, make_zip, npy, rounde
 
 
 def state(size: str = "s") -> dict[str, torch.Tensor]:
-    with torch.device("meta"):
-        model = CropModel(size)
-    return thin(model.state_dict())
+    return thin(blank_model(size).state_dict())
 
 
 @pytest.fixture(scope="module")

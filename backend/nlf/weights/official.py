@@ -10,12 +10,11 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-import torch
-
-from backend.nlf.crop_model import CENTERS, CONSTANTS, LEFTS, CropModel
+from backend.nlf.crop_model import CENTERS, CONSTANTS, LEFTS
 from backend.nlf.efficientnet import SIZES
 from backend.nlf.head import BOX_SIZE_M
 from backend.nlf.weights.archive import TorchArchive
+from backend.nlf.weights.blank import blank_model
 from backend.nlf.weights.bodies import BODY_KINDS, body_tensors
 from backend.nlf.weights.inert import Refusal, TensorRef, said
 from backend.nlf.weights.skeletons import Skeleton, make_skeletons
@@ -68,16 +67,14 @@ class Found:
 
 @cache
 def expected_shapes(size: str, lefts: int = LEFTS, centers: int = CENTERS) -> dict[str, tuple[int, ...]]:
-    """Shapes of all tensors of a crop model's state dict, made without memory for them."""
-    with torch.device("meta"):
-        model = CropModel(size, lefts=lefts, centers=centers)
-    return {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    """Shapes of all tensors of a crop model's state dict."""
+    state = blank_model(size, lefts=lefts, centers=centers).state_dict()
+    return {name: tuple(value.shape) for name, value in state.items()}
 
 
 def constant_shapes(joints: int) -> dict[str, tuple[int, ...]]:
     """Shapes of the tensors of CONSTANTS by short name."""
-    with torch.device("meta"):
-        constants = CropModel("s", lefts=0, centers=joints).constants()
+    constants = blank_model("s", lefts=0, centers=joints).constants()
     return {short: tuple(value.shape) for short, value in constants.items()}
 
 

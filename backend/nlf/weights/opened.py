@@ -14,6 +14,7 @@ from scipy.spatial import cKDTree
 from backend.body.model import Body
 from backend.body.skeleton import JOINT_NAMES
 from backend.nlf.crop_model import CONSTANTS, CropModel
+from backend.nlf.weights.blank import blank_model
 from backend.nlf.weights.bodies import BODY_KINDS, body_of
 from backend.nlf.weights.inert import Refusal
 from backend.nlf.weights.skeletons import Skeleton, make_skeletons
@@ -46,10 +47,7 @@ class OfficialWeights:
             read = safetensors.torch.load_file(self._model_file)
             tensors = {n: t.float() if t.is_floating_point() else t for n, t in read.items()}
             constants = {short: tensors.pop(name) for short, name in CONSTANTS.items()}
-            # Drawing random numbers for weights that are replaced at once takes a second for L.
-            with torch.device("meta"):
-                model = CropModel(self.info.size, self.info.fix_uncert_factor, self._lefts, self._centers)
-            model.to_empty(device="cpu")
+            model = blank_model(self.info.size, self.info.fix_uncert_factor, self._lefts, self._centers)
             model.load_state_dict(tensors)
             model.load_constants(constants)
         except _UNREADABLE as error:
