@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from backend.body.landmarks import LANDMARK_NAMES, joint_point, stack
+from backend.body.landmarks import LANDMARK_NAMES, body_landmarks, joint_point, stack
 from backend.body.model import Body, CanonicalPoints
 from backend.body.points import canonical_points, combine, on_triangles
 from backend.body.skeleton import JOINT
@@ -16,6 +16,7 @@ from backend.records import JobError
 
 ABOVE_SKIN = 0.1
 """Metres that a point may lie above the skin (a negative depth): a marker on clothes, not a place in the room."""
+_ROW = {name: i for i, name in enumerate(LANDMARK_NAMES)}
 
 
 def vertex_points(body: Body, rows: Sequence[int] | np.ndarray) -> CanonicalPoints:
@@ -104,12 +105,26 @@ def joint_points(body: Body, names: Sequence[str]) -> CanonicalPoints:
 
 def landmark_points(body: Body, names: Sequence[str]) -> CanonicalPoints:
     """The landmarks `names` (BlazePose's names). JobError("bad_points") for an unknown one."""
-    return _by_name(names, LANDMARK_NAMES, "landmark", lambda name: body.landmarks[name])
+    return _by_name(names, LANDMARK_NAMES, "landmark", lambda name: landmarks(body).take([_ROW[name]]))
+
+
+def landmarks(body: Body) -> CanonicalPoints:
+    """The 33 landmarks. JobError("bad_points") for a body on which their rules find nothing."""
+    try:
+        return body_landmarks(body)[0]
+    except (ValueError, IndexError) as e:
+        raise JobError(
+            "bad_points",
+            "The landmarks cannot be found on this body: ask for its joints (smplx_55) or vertices.",
+        ) from e
 
 
 def named_points(body: Body, names: Sequence[str]) -> CanonicalPoints:
     """Joints and landmarks by name; a name that both have (left_hip) is the joint."""
-    find = lambda name: joint_point(body, name) if name in JOINT else body.landmarks[name]  # noqa: E731
+
+    def find(name: str) -> CanonicalPoints:
+        return joint_point(body, name) if name in JOINT else landmarks(body).take([_ROW[name]])
+
     return _by_name(names, (*JOINT, *LANDMARK_NAMES), "joint or landmark", find)
 
 

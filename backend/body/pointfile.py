@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from backend.body.landmarks import LANDMARK_NAMES
-from backend.body.model import Body
+from backend.body.model import Body, CanonicalPoints
 from backend.body.places import joint_points, landmark_points, named_points, nearest_name
 from backend.body.pointentries import Entry, bad, check_count, read_entry, set_from_entries
 from backend.body.pointsets import SET_NAMES, PointSet, join_sets, make_set, named_set
@@ -62,11 +63,10 @@ def write_points(path: Path, points: PointSet, body: Body) -> None:
     """Write a set of `body` as the JSON that `read_points` reads: joints and landmarks by name, all others by
     position, to the last digit of their float32. JobError("bad_points") when the file cannot be written."""
     by_place = {}
-    for kind, names, there in (
-        ("landmark", LANDMARK_NAMES, landmark_points(body, LANDMARK_NAMES)),
-        ("joint", JOINT_NAMES, joint_points(body, JOINT_NAMES)),
-    ):
-        by_place |= {_key(there, i): (kind, name) for i, name in enumerate(names)}
+    # A joint and a landmark may be one place: the joint's name is the older one.
+    with contextlib.suppress(JobError):
+        by_place |= _places(landmark_points(body, LANDMARK_NAMES), "landmark", LANDMARK_NAMES)
+    by_place |= _places(joint_points(body, JOINT_NAMES), "joint", JOINT_NAMES)
     lines = []
     for i, label in enumerate(points.labels):
         said: dict[str, object] = {"name": label}
@@ -88,7 +88,11 @@ def write_points(path: Path, points: PointSet, body: Body) -> None:
         raise bad(f"{path} cannot be written ({e.strerror}): choose another place.") from e
 
 
-def _key(points, i: int) -> bytes:
+def _places(points: CanonicalPoints, kind: str, names: Sequence[str]) -> dict[bytes, tuple[str, str]]:
+    return {_key(points, i): (kind, name) for i, name in enumerate(names)}
+
+
+def _key(points: CanonicalPoints, i: int) -> bytes:
     return points.positions[i].tobytes() + np.round(points.weights[i], 6).tobytes()
 
 

@@ -15,8 +15,9 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from backend.body.inside import NoInsideError
-from backend.body.landmarks import LANDMARK_NAMES, body_landmarks, joint_point, stack
+from backend.body.landmarks import LANDMARK_NAMES, stack
 from backend.body.model import Body, CanonicalPoints
+from backend.body.places import joint_points, landmarks
 from backend.body.skeleton import JOINT_NAMES, PARENTS
 from backend.body.spread import even_inside, even_surface
 from backend.records import JobError
@@ -110,8 +111,8 @@ _cache: WeakKeyDictionary[Body, OrderedDict[str, PointSet]] = WeakKeyDictionary(
 def named_set(body: Body, name: str) -> PointSet | None:
     """The set `name` on `body`, or None for a name that is not ours.
 
-    JobError("bad_points") for a spread of more points than the body can give. The same object is given again for
-    the same body and name.
+    JobError("bad_points") for what this body cannot give (more points than vertices, say). The same object
+    is given again for the same body and name.
     """
     kept = _cache.setdefault(body, OrderedDict())
     if name not in kept:
@@ -128,12 +129,12 @@ def named_set(body: Body, name: str) -> PointSet | None:
 def _make(body: Body, name: str) -> PointSet | None:
     if name == "smplx_55":
         edges = [(p, j) for j, p in enumerate(PARENTS) if p >= 0]
-        return make_set(name, JOINT_NAMES, stack([joint_point(body, j) for j in JOINT_NAMES]), edges)
+        return make_set(name, JOINT_NAMES, joint_points(body, JOINT_NAMES), edges)
     if name == "landmarks_33":
-        return make_set(name, LANDMARK_NAMES, body_landmarks(body)[0], _pairs(_LANDMARK_EDGES))
+        return make_set(name, LANDMARK_NAMES, landmarks(body), _pairs(_LANDMARK_EDGES))
     if name == "coco_17":
         rows = [LANDMARK_NAMES.index(label) for label in _COCO]
-        return make_set(name, _COCO, body_landmarks(body)[0].take(rows), _pairs(_COCO_EDGES))
+        return make_set(name, _COCO, landmarks(body).take(rows), _pairs(_COCO_EDGES))
     if found := _SPREAD.fullmatch(name):
         return _spread_set(body, found[1], int(found[2]))
     return None

@@ -9,6 +9,7 @@ import csv
 import io
 import json
 import re
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ _COLUMNS = ("name", "x", "y", "z", "space", "vertex", "face", "a", "b", "c", "de
 _LAYOUTS = "name,x,y,z or name,vertex or name,face,a,b,c,depth or name,joint"
 _LONGEST_NAME = 200
 _DAMAGED = (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError,
-            KeyError, TypeError, SyntaxError, MemoryError)  # fmt: skip
+            KeyError, TypeError, SyntaxError, MemoryError, tokenize.TokenError)  # fmt: skip
 
 
 @dataclass

@@ -19,6 +19,7 @@ _PER_POINT = 16
 _PER_INNER_POINT = 40
 """Candidate places for each point: how finely Lloyd's method can move it."""
 _MIN_CANDIDATES = 20_000
+_MOST_INNER = 150_000
 _ROUNDS = 6
 _BAND = 0.01
 """Height in metres of the bands whose foremost and rearmost skin in the plane x = 0 may be the odd point."""
@@ -35,13 +36,9 @@ def even_surface(body: Body, count: int) -> CanonicalPoints:
     n = count // 2
     area = np.linalg.norm(surface.face_normals, axis=1) / 2
     area[hidden_faces(body, surface)] = 0
-    p, normal = _strewn(surface, area, max(_MIN_CANDIDATES, 2 * _PER_POINT * n))
-    left = p[:, 0] > 0
-    p, normal = p[left], normal[left]
-    # Front and back of an ear are near each other, but not the same place: the normal tells them apart.
-    spacing = np.sqrt(area.sum() / count)
-    rows = spread(np.concatenate([p, 0.5 * spacing * normal], 1), n)
-    places = _pairs(p[rows])
+    p = _strewn(surface, area, max(_MIN_CANDIDATES, 2 * _PER_POINT * n))
+    p = p[p[:, 0] > 0]
+    places = _pairs(p[spread(p, n)])
     if count % 2:
         places = np.concatenate([places, [_loneliest(body, _profile(surface), places)]])
     _, face, barycentric = surface.nearest(places)
@@ -55,7 +52,8 @@ def even_inside(body: Body, count: int) -> CanonicalPoints:
     backend.body.inside.NoInsideError when the surface does not enclose enough places for them.
     """
     n = count // 2
-    places, middle = grid_inside(surface_of(body), max(_MIN_CANDIDATES, _PER_INNER_POINT * n))
+    wanted = max(_MIN_CANDIDATES, min(_PER_INNER_POINT * n, _MOST_INNER), n)
+    places, middle = grid_inside(surface_of(body), wanted)
     if len(places) < n or (count % 2 and len(middle) == 0):
         raise NoInsideError("its surface encloses too little room")
     pairs = _pairs(places[spread(places, n)])
@@ -65,7 +63,7 @@ def even_inside(body: Body, count: int) -> CanonicalPoints:
 
 
 def spread(candidates: np.ndarray, count: int) -> np.ndarray:
-    """`count` different rows of `candidates` (M, D), M >= count, spread evenly among them (M places of one
+    """`count` different rows of `candidates` (M, 3), M >= count, spread evenly among them (M places of one
     weight each, in an order in which neighbours follow each other)."""
     M = len(candidates)
     if count == 0:
@@ -93,8 +91,8 @@ def _pairs(left: np.ndarray) -> np.ndarray:
     return np.stack([left, left * [-1, 1, 1]], 1).reshape(-1, 3)
 
 
-def _strewn(surface: Surface, area: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """`count` places on the triangles, one for each equal share of `area` (F,), and their triangles' normals."""
+def _strewn(surface: Surface, area: np.ndarray, count: int) -> np.ndarray:
+    """`count` places on the triangles, (count, 3), one for each equal share of `area` (F,)."""
     order = along_a_curve(surface.corners.mean(1))
     ends = np.cumsum(area[order])
     step = (np.arange(count) + 0.5) / count
@@ -103,8 +101,7 @@ def _strewn(surface: Surface, area: np.ndarray, count: int) -> tuple[np.ndarray,
     flip = u + v > 1
     u, v = np.where(flip, 1 - u, u), np.where(flip, 1 - v, v)
     barycentric = np.stack([1 - u - v, u, v], 1)
-    p = (surface.corners[face] * barycentric[..., None]).sum(1)
-    return p, surface.face_normals[face] / np.maximum(2 * area[face], 1e-30)[:, None]
+    return (surface.corners[face] * barycentric[..., None]).sum(1)
 
 
 def _profile(surface: Surface) -> np.ndarray:
