@@ -5,7 +5,8 @@ Unlike the pipeline nobody is followed and no body is fitted over time: each pic
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -222,7 +223,15 @@ class Results:
 
     def save(self, path: Path) -> None:
         """The arrays as an npz file. Raises JobError("write")."""
-        write_aside(path, lambda out: np.savez(out, **self.arrays()))
+        write_aside(path, lambda out: _write_npz(out, self.arrays()))
+
+
+def _write_npz(out: BinaryIO, arrays: Mapping[str, np.ndarray]) -> None:
+    """As `np.savez`, which leaves an open archive behind, and its complaints, when the disk is full."""
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as part:
+                np.lib.format.write_array(part, array, allow_pickle=False)
 
 
 def check_writable(path: Path) -> None:

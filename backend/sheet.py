@@ -5,7 +5,7 @@ One card for a picture, a contact sheet for several, and a movie for a movie.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import cv2
@@ -37,9 +37,14 @@ def chosen(found: Sequence[Found], most: int = MOST) -> list[Found]:
     return []
 
 
-def draw_sheet(cards: Sequence[tuple[np.ndarray, Found]], points: PointSet, title: str) -> np.ndarray:
-    """(H, W, 3) uint8 RGB, a card for each (picture, what was found in it); `title` stands below them."""
-    drawn = [card(image, found, points, alone=len(cards) == 1) for image, found in cards]
+def draw_sheet(
+    cards: Iterable[tuple[np.ndarray, Found]], points: PointSet, title: str, alone: bool = True
+) -> np.ndarray | None:
+    """(H, W, 3) uint8 RGB, a card for each (picture, what was found in it), None without any; `title` stands below
+    them. Pictures are taken one after the other, and drawn large if there is only one: `alone`."""
+    drawn = [card(image, found, points, alone) for image, found in cards]
+    if not drawn:
+        return None
     widest = max(d.shape[1] for d in drawn)
     area = sum((d.shape[0] + _GAP) * (d.shape[1] + _GAP) for d in drawn)
     sheet = _in_rows(drawn, max(widest, int(np.sqrt(_ASPECT * area))))
@@ -130,9 +135,10 @@ def paint_picture(
 
 def _radius(found: Found, count: int, scale: float, height: int) -> float:
     """For the nearest person, whose dots are farthest apart."""
-    depth = np.nanmedian(found.points3d[..., 2], axis=1) if np.isfinite(found.points3d).any() else np.ones(1)
-    focal = found.camera.K[0, 0] if found.camera else 1.0
-    return dot_radius(count, scale * focal / max(float(np.nanmin(depth)), 0.1), height)
+    depths = [float(np.median(z[np.isfinite(z)])) for z in found.points3d[..., 2] if np.isfinite(z).any()]
+    if not depths or found.camera is None:
+        return 1.0
+    return dot_radius(count, scale * found.camera.K[0, 0] / max(min(depths), 0.1), height)
 
 
 def _write_names(canvas: np.ndarray, people: Sequence[tuple], points: PointSet) -> None:

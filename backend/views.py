@@ -146,7 +146,7 @@ class Views:
         turn = _turn(*_TURNED)
         # All that the other views show fits in, whoever is there.
         box = np.stack(np.meshgrid(*zip(self.low, self.high, strict=True)), -1).reshape(-1, 3) - self.middle
-        reach = np.abs(box @ turn.T).max(0)
+        reach = np.maximum(np.abs(box @ turn.T).max(0), 0.3)
         scale = 0.92 * min(window.shape[1] / 2 / reach[0], (depth - 24) / 2 / reach[1])
         centre = np.array([window.shape[1] / 2, depth / 2 + 12])
         drawn = []
@@ -214,7 +214,7 @@ def draw_points(canvas: np.ndarray, people: Sequence[tuple], edges: np.ndarray, 
 def _draw_points(canvas: np.ndarray, people: Sequence[tuple], edges: np.ndarray, radius: float) -> None:
     bold = max(1, round(radius / 2.2))
     for uv, _, sigma in people:
-        paint = colours((sigma[edges[:, 0]] + sigma[edges[:, 1]]) / 2) if len(edges) else []
+        paint = _paint((sigma[edges[:, 0]] + sigma[edges[:, 1]]) / 2)
         for thickness, dark in ((bold + 3, True), (bold, False)):
             for (a, b), colour in zip(edges, paint, strict=True):
                 _line(
@@ -227,12 +227,16 @@ def _draw_points(canvas: np.ndarray, people: Sequence[tuple], edges: np.ndarray,
         [np.concatenate([person[k] for person in people]) for k in range(3)] if people else [np.zeros(0)] * 3
     )
     uv, near, sigma = every
-    paint = colours(sigma)
+    paint = _paint(sigma)
     for i in np.argsort(near):
         if len(sigma) <= _RIMS * len(people):
             _dot(canvas, uv[i], radius + 2, (0, 0, 0))
-        if np.isfinite(sigma[i]):
-            _dot(canvas, uv[i], radius, paint[i].tolist())
+        _dot(canvas, uv[i], radius, paint[i].tolist())
+
+
+def _paint(sigma: np.ndarray) -> np.ndarray:
+    """A point without an uncertainty is a guess."""
+    return colours(np.where(np.isfinite(sigma), sigma, GUESS))
 
 
 def text(canvas: np.ndarray, words: str, place, size: float, colour) -> None:

@@ -63,10 +63,10 @@ def localize(
     console = Console(stderr=True)
     try:
         options = MocapOptions(localizer, max_people, fov, focal, body, device=device)
-        _in_range("batch", batch or 1, 1, 4096)
+        _in_range("batch", 1 if batch is None else batch, 1, 4096)
         _in_range("num-aug", num_aug, 1, 64)
         pictures = open_pictures(source)
-        _check_outputs(out, source, pictures)
+        _check_outputs(out, [source, *([boxes] if boxes else []), Path(points)], pictures)
         table = read_boxes(boxes, pictures.names) if boxes else None
         device = choose_device(device)
         figure = options.load_body()
@@ -95,8 +95,12 @@ def _in_range(name: str, value: int, low: int, high: int) -> None:
         raise JobError("bad_options", f"--{name} must lie between {low} and {high}, not {value}.")
 
 
-def _check_outputs(out: Sequence[Path], source: Path, pictures: Pictures) -> None:
-    """Refuse what cannot be written, and what would overwrite what is read. Raises JobError("bad_output")."""
+def _check_outputs(out: Sequence[Path], read: Sequence[Path], pictures: Pictures) -> None:
+    """Refuse what cannot be written, and what would overwrite what is `read`, the pictures first among it.
+
+    Raises JobError("bad_output").
+    """
+    source = read[0]
     for path in out:
         suffix = path.suffix.lower()
         if suffix not in SUFFIXES:
@@ -105,8 +109,8 @@ def _check_outputs(out: Sequence[Path], source: Path, pictures: Pictures) -> Non
             text = f"{path.name} is a movie, but {source.name} is none: ask for .png."
         elif path.is_dir():
             text = f"{path} is a folder: name a file in it."
-        elif path.resolve() == source.resolve():
-            text = f"{path} is what is to be read: choose another name for the result."
+        elif path.exists() and any(path.resolve() == other.resolve() for other in read):
+            text = f"{path} is to be read: choose another name for the result."
         elif suffix in STILL_SUFFIXES and source.is_dir() and path.resolve().is_relative_to(source.resolve()):
             text = f"{path} would lie among the pictures of {source}: choose another place for it."
         else:
@@ -152,16 +156,18 @@ def _write(results: road.Results, pictures: Pictures, out: Sequence[Path], conso
 def _write_sheet(results: road.Results, pictures: Pictures, path: Path, console: Console) -> bool:
     picked = {f.name: f for f in chosen(results.found)}
     # A file may have gone since.
-    cards = [(p.image, picked[p.name]) for p in pictures.only(picked) if p.image is not None]
-    if not cards:
+    cards = ((p.image, picked[p.name]) for p in pictures.only(picked) if p.image is not None)
+    title = f"{results.points.name}, {results.localizer}"
+    sheet = draw_sheet(cards, results.points, title, alone=len(picked) == 1)
+    if sheet is None:
         _say(
             console, "yellow", f"No picture could be read, so that there is nothing to draw for {path.name}."
         )
         return False
-    if len(cards) < len(results.found):
-        text = f"{path.name} shows {len(cards)} of the {len(results.found)} pictures, evenly chosen."
+    if len(picked) < len(results.found):
+        text = f"{path.name} shows {len(picked)} of the {len(results.found)} pictures, evenly chosen."
         _say(console, "yellow", text)
-    save_picture(path, draw_sheet(cards, results.points, f"{results.points.name}, {results.localizer}"))
+    save_picture(path, sheet)
     return True
 
 
