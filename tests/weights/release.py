@@ -61,16 +61,14 @@ class Multiperson(nn.Module):
     per_skeleton_joint_edges: dict[str, torch.Tensor]
     skeleton_joint_indices_table: dict[str, list[int]]
 
-    def __init__(
-        self, crop_model: nn.Module, white: bool, bodies: dict[str, dict[str, torch.Tensor]]
-    ) -> None:
+    def __init__(self, crop_model: nn.Module, white: bool, bodies: dict, places: dict) -> None:
         super().__init__()
         self.crop_model = crop_model
         self.detector = Detector()
         self.body_models = nn.ModuleDict({k: body_node(b) for k, b in bodies.items()})
         self.fitters = nn.ModuleDict({k: body_node(b) for k, b in bodies.items()})
         nothing = torch.zeros([])
-        self.cano_all = {k: subset(b) for k, b in bodies.items()}
+        self.cano_all = {"smpl": torch.zeros(0, 3), **places}
         self.weights = {k: {"w_tensor": nothing, "b_tensor": nothing} for k in ("smpl", "smplx")}
         self.per_skeleton_indices = {k: torch.tensor(s[1], dtype=torch.int32) for k, s in SKELETONS.items()}
         self.per_skeleton_joint_names = {k: list(s[0]) for k, s in SKELETONS.items()}
@@ -92,6 +90,8 @@ class Recipe:
     white: bool = False
     fixed: bool = False
     bodies: dict[str, dict[str, torch.Tensor]] = field(default_factory=dict)
+    places: dict[str, torch.Tensor] | None = None
+    """Canonical vertices and joints by kind; None: as the bodies have them."""
     settings: dict[str, float | int | bool] = field(default_factory=dict)
 
 
@@ -162,7 +162,8 @@ def make_torchscript(path: Path, recipe: Recipe) -> Path:
     crop.heatmap_head.fix_uncert_factor = recipe.fixed
     for name, value in {"proc_side": 256, "box_size_m": 2.2, "depth": 8, **recipe.settings}.items():
         setattr(crop.heatmap_head, name, value)
-    torch.jit.script(Multiperson(crop, recipe.white, recipe.bodies)).save(str(path))
+    places = {k: subset(b) for k, b in recipe.bodies.items()} if recipe.places is None else recipe.places
+    torch.jit.script(Multiperson(crop, recipe.white, recipe.bodies, places)).save(str(path))
     return path
 
 

@@ -33,9 +33,12 @@ _SHAPES, _EXPRESSIONS = 300, 20
 """In SMPL-X's full table of shapes the first 300 are shape, the others expression."""
 
 
-def body_tensors(every: Mapping[str, TensorRef], outer: str, kind: str) -> dict[str, TensorRef]:
-    """The tensors `body_models.<kind>.*` of one body; empty when they are not all there or do not fit together."""
+def body_tensors(every: Mapping[str, TensorRef], outer: str, kind: str) -> dict[str, TensorRef] | None:
+    """The tensors `body_models.<kind>.*` of one body; None when there are none, empty when they are not all there
+    or do not fit together."""
     prefix = f"{outer}.body_models.{kind}.".lstrip(".")
+    if not any(name.startswith(prefix) for name in every):
+        return None
     sizes = {"3": 3, "J": BODY_KINDS[kind], "P": 9 * (BODY_KINDS[kind] - 1)}
     bounds = {"V": _MAX_VERTICES, "S": _MAX_SHAPES, "F": _MAX_FACES}
     found = {}

@@ -133,8 +133,7 @@ def _merge(
         constants = extra.constants
     release = _Release(path, archive, found, _sound_constants(constants), found.skeletons)
     for kind, ref in found.subsets.items():
-        if ref.shape[0] <= 100_000 and ref.dtype.is_floating_point:
-            release.places[f"subset.{kind}"] = archive.load(ref).float().numpy()
+        release.places[f"subset.{kind}"] = archive.load(ref).float().numpy()
     if extra is not None:
         release.skeletons = release.skeletons or extra.skeletons
         release.places |= {f"vertices.{k}": v for k, v in extra.vertices.items()}
@@ -253,6 +252,8 @@ def _write_body(
     release: _Release, kind: str, refs: Mapping[str, TensorRef], folder: Path, note, wrote
 ) -> bool:
     try:
+        if not refs:
+            raise Refusal("not all are there, or their sizes differ")
         arrays = body_arrays({n: release.archive.load(r).float().numpy() for n, r in refs.items()})
     except (Refusal, ValueError) as error:
         note(f"The {kind} tensors in the file are damaged ({error}) and were left out.")

@@ -43,8 +43,8 @@ class Found:
 
     `tensors`: by the names of `CropModel(size).state_dict()`, all but step counters that the file leaves out;
     `constants`: by the short names of `CONSTANTS`, all seven or none; `white`: does it pad with white (None: the
-    file does not say); `bodies`: tensors of embedded bodies by kind; `subsets`: places of 1024 vertices and the
-    joints of each kind in canonical space.
+    file does not say); `bodies`: tensors of embedded bodies by kind, empty for broken ones; `subsets`: places of
+    1024 vertices and of the joints of each kind in canonical space.
     """
 
     size: str
@@ -97,11 +97,11 @@ def recognise(archive: TorchArchive) -> Found:
     return Found(
         size, lefts, centers, model, constants, missing, bool(fixed), white,
         skeletons=_skeletons(archive, outer, 2 * lefts + centers),
-        bodies={k: found for k in BODY_KINDS if (found := body_tensors(every, outer, k))},
+        bodies={k: refs for k in BODY_KINDS if (refs := body_tensors(every, outer, k)) is not None},
         subsets={
             k: ref
             for k in BODY_KINDS
-            if isinstance(ref := child(subsets, k), TensorRef) and len(ref.shape) == 2 and ref.shape[1] == 3
+            if isinstance(ref := child(subsets, k), TensorRef) and _is_places(ref)
         },
     )  # fmt: skip
 
@@ -203,6 +203,15 @@ def _numbers(archive: TorchArchive, value: Any) -> Any:
     if value.numel > 100_000 or value.dtype.is_floating_point:
         raise Refusal("one of its skeletons is damaged")
     return archive.load(value).tolist()
+
+
+def _is_places(ref: TensorRef) -> bool:
+    return (
+        len(ref.shape) == 2
+        and ref.shape[1] == 3
+        and 0 < ref.shape[0] <= 100_000
+        and ref.dtype.is_floating_point
+    )
 
 
 def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:

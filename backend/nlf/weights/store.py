@@ -25,6 +25,7 @@ from typing import Any
 
 from backend.home import home_folder
 from backend.lifeline import pid_alive
+from backend.nlf.weights.inert import said
 from backend.nlf.weights.tensorfile import file_digest
 from backend.records import JobError
 
@@ -162,7 +163,7 @@ def check_name(name: str) -> str:
         text = "that no localizer of Bodyfield has"
     else:
         return name
-    raise JobError("bad_options", f"Weights cannot be called '{name[:80]}': give a --name {text}.")
+    raise JobError("bad_options", f"Weights cannot be called '{said(name)}': give a --name {text}.")
 
 
 def read_info(folder: Path) -> Installed:
@@ -227,9 +228,7 @@ def damaged(folder: Path, why: str) -> JobError:
 def _unknown(name: str, home: Path | None) -> JobError:
     names = [i.name for i in installed(home)]
     known = f"installed are {', '.join(names)}" if names else "none are installed"
-    text = (
-        f"There are no weights called '{name[:80]}': {known}; 'python -m backend weights add FILE' adds some."
-    )
+    text = f"There are no weights called '{said(name)}': {known}; 'python -m backend weights add FILE' adds some."
     return JobError("bad_weights", text)
 
 
