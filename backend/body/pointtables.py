@@ -49,7 +49,7 @@ def read_file(path: Path) -> PointList:
     try:
         size = path.stat().st_size
         if size > MOST_BYTES:
-            raise bad(f"{path.name} has {size >> 20} MiB: give a file of at most {MOST_BYTES >> 20} MiB.")
+            raise bad(f"{path.name} has {-(-size >> 20)} MiB: give a file of at most {MOST_BYTES >> 20} MiB.")
         return reader(path)
     except OSError as e:
         raise bad(f"{path.name} cannot be read ({e.strerror or 'it is damaged'}): check the file.") from e

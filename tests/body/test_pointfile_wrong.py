@@ -179,7 +179,7 @@ def test_limits(open_body, tmp_path):
     refused("+".join(["surface_13718"] * 8), open_body, "109744 points")
     with (tmp_path / "big.txt").open("wb") as file:
         file.truncate((64 << 20) + 1)
-    refused(str(tmp_path / "big.txt"), open_body, "big.txt has 64 MiB")
+    refused(str(tmp_path / "big.txt"), open_body, "big.txt has 65 MiB")
 
 
 # --- anything at all ---------------------------------------------------------------------------------------------
