@@ -88,6 +88,18 @@ def test_everything_is_in_the_views_and_coloured_by_uncertainty():
         assert np.abs(drawn[py, px] - colours(sigma[nearest : nearest + 1])[0].astype(int)).max() < 60
 
 
+@pytest.mark.parametrize(("view", "nearer"), [(0, [0, -0.4, 0]), (1, [0, 0, -0.4]), (2, [0.4, 0, 0])])
+@pytest.mark.parametrize("turned", [False, True])
+def test_who_is_nearer_to_the_viewer_lies_on_top(view, nearer, turned):
+    far, near = np.array([[0.1, 0.2, 4]]), np.array([[0.1, 0.2, 4]]) + nearer
+    people = [Shown(far, np.array([0.2])), Shown(near, np.array([0.01]))]
+    views = Views(np.concatenate([far, near]), 600, 600)
+    drawn = views.draw(people[::-1] if turned else people, np.zeros((0, 2), int))
+    x, y = views.pixels(view, near[0]).round().astype(int)
+    red, green, _ = drawn[y, x].astype(int)
+    assert green > 200 and red < 60
+
+
 def test_the_front_view_looks_like_the_picture(seen):
     """What is right or low in the footage is so in the view from the front."""
     uv = Views(seen.points3d[0], 600, 800).pixels(1, seen.points3d[0])
