@@ -6,6 +6,7 @@ header before a byte of it is unpacked.
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -25,6 +26,10 @@ _POSE_FEATURES = 9 * (N_JOINTS - 1)
 _MAX_VERTICES = 100_000
 _MAX_BYTES = 1 << 30
 """No array of a body may unpack to more; SMPL-X's largest has 122 MB."""
+_BROKEN = (
+    *(ValueError, EOFError, OSError, NotImplementedError, zipfile.BadZipFile, zlib.error),
+    tokenize.TokenError,  # numpy reads headers with Python's tokenizer
+)
 _REMEDY = "give SMPLX_NEUTRAL.npz, SMPLX_MALE.npz or SMPLX_FEMALE.npz, or no file to use the built-in body"
 
 
@@ -149,7 +154,7 @@ class _Arrays:
                 self._check(name, shape, found, dtype, integer)
                 with z.open(f"{name}.npy") as member:
                     array = np.lib.format.read_array(member, allow_pickle=False)
-        except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error, NotImplementedError) as e:
+        except _BROKEN as e:
             raise _RefusedError(f"its {name} is damaged") from e
         if not integer and not np.isfinite(array).all():
             raise _RefusedError(f"its {name} holds numbers that are not finite")

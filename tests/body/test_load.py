@@ -154,3 +154,16 @@ def test_a_header_that_promises_too_much_is_refused_before_reading(small, tmp_pa
             "shapedirs.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode()
         )
     assert "too large" in refusal(path)
+
+
+def test_a_header_that_stops_in_the_middle_is_damage(small, tmp_path):
+    """numpy reads headers with Python's tokenizer, whose own kind of error must not come through."""
+    path = saved(tmp_path, small)
+    with zipfile.ZipFile(path) as z:
+        members = {i.filename: z.read(i) for i in z.infolist()}
+    text = b"{'descr': '<f8', 'fortran_order': False, 'shape': (10000, 3L".ljust(117) + b"\n"
+    members["v_template.npy"] = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+    with zipfile.ZipFile(path, "w") as z:
+        for name, data in members.items():
+            z.writestr(name, data)
+    assert "v_template is damaged" in refusal(path)
