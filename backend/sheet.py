@@ -123,11 +123,11 @@ def paint_picture(
         corners = [tuple(round(float(v)) for v in xy) for xy in ((x, y), (x + w, y + h))]
         cv2.rectangle(canvas, *corners, _BOX, 1, cv2.LINE_AA)
     draw_points(canvas, people, points.edges, _radius(found, len(points), scale, height))
+    marks = [(max(x + 6, 6), max(y + 20, 20)) for x, y, *_ in found.boxes * scale] if len(found) > 1 else []
     if names and len(points) <= MOST_NAMES and len(found) <= 2:
-        _write_names(canvas, people, points)
-    for k, (x, y, *_) in enumerate(found.boxes * scale):
-        if len(found) > 1:
-            text(canvas, str(k + 1), (max(x + 6, 6), max(y + 20, 20)), 0.6, PAPER)
+        _write_names(canvas, people, points, [(x, y - 14, x + 12, y) for x, y in marks])
+    for k, place in enumerate(marks):
+        text(canvas, str(k + 1), place, 0.6, PAPER)
     if not len(found):
         text(canvas, "nobody found", (12, height - 14), 0.55, PAPER)
     return canvas
@@ -141,9 +141,12 @@ def _radius(found: Found, count: int, scale: float, height: int) -> float:
     return dot_radius(count, scale * found.camera.K[0, 0] / max(min(depths), 0.1), height)
 
 
-def _write_names(canvas: np.ndarray, people: Sequence[tuple], points: PointSet) -> None:
-    """Names beside the dots, away from the person's middle, where there is room; others are left out."""
-    size, taken = 0.38, []
+def _write_names(canvas: np.ndarray, people: Sequence[tuple], points: PointSet, taken: list[tuple]) -> None:
+    """Names beside the dots, away from the person's middle, where there is room; others are left out.
+
+    `taken`: rectangles (left, top, right, bottom) that have no room.
+    """
+    size = 0.38
     for uv, *_ in people:
         known = np.isfinite(uv).all(-1)
         taken += [(x - 4, y - 4, x + 4, y + 4) for x, y in uv[known]]

@@ -40,7 +40,9 @@ def localize(
         help=".npz for numbers, .png or .jpg for a sheet, .mp4 for a movie; may be repeated.",
     ),
     points: str = typer.Option(
-        "coco_17", help='Name of a set, names of joints and landmarks, "x,y,z;x,y,z;…", or a file of points.'
+        "coco_17",
+        help="coco_17, smplx_55, landmarks_33, surface_N, volume_N, a set of the weights, names of joints and "
+        'landmarks, "x,y,z;x,y,z;…" in metres, or a file of points.',
     ),
     boxes: Path | None = typer.Option(
         None, help="CSV with columns file, x, y, width, height: people are where it says, not searched for."
