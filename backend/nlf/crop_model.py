@@ -8,6 +8,7 @@ absolute positions are in millimetres.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -107,21 +108,24 @@ class CropModel(nn.Module):
         """Push (P, 3) canonical points through the field, once per point set: results are kept by content.
 
         `dtype`: of the weights kept; None: that of the linking layer; float16 is what official files hold.
-        The cache knows when the field was trained or moved since.
+        The cache knows when the field was trained or moved since. Worked out in float64 on the CPU, so that the
+        weights are the same on every device, with any number of threads.
         """
         dtype = dtype or self.heatmap_head.layer[0].weight.dtype
         field = self.heatmap_head.weight_field
-        home = field.r_sqrt_eigva
-        points = points.detach().to(home.device, home.dtype)
+        points = points.detach().to("cpu", torch.float32)
         key = (_digest(points), tuple(points.shape), dtype, mirrored, _state(field))
         if key in self._prepared:
             self._prepared.move_to_end(key)
             return self._prepared[key]
-        with torch.autocast(home.device.type, enabled=False):
+        device = field.r_sqrt_eigva.device
+        exact = copy.deepcopy(field).cpu().double()
+        with torch.autocast("cpu", enabled=False):
             sets = [
-                _weights(field, p, dtype, chunk) for p in ([points, mirror(points)] if mirrored else [points])
+                _weights(exact, p.double(), dtype, chunk)
+                for p in ([points, mirror(points)] if mirrored else [points])
             ]
-        prepared = PreparedPoints(points, *sets[0], *(sets[1] if mirrored else ()))
+        prepared = PreparedPoints(points, *sets[0], *(sets[1] if mirrored else ())).to(device)
         self._prepared[key] = prepared
         while len(self._prepared) > _CACHED_SETS:
             self._prepared.popitem(last=False)

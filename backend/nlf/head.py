@@ -7,7 +7,7 @@ in chunks, so that the maps of thousands of points never exist at the same time.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 import torch.nn.functional as F
@@ -53,6 +53,11 @@ class PreparedPoints:
 
     def __len__(self) -> int:
         return len(self.points)
+
+    def to(self, device: torch.device | str) -> PreparedPoints:
+        """The same on another device."""
+        tensors = (getattr(self, f.name) for f in fields(self))
+        return PreparedPoints(*(None if t is None else t.to(device) for t in tensors))
 
     def as_official(self) -> dict[str, Tensor]:
         """With the keys of the official `get_weights_for_canonical_points`."""

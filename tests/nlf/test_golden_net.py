@@ -189,9 +189,9 @@ def test_prepared_half_precision_weights_and_mirrored_images(size):
 
     flip_mask = arrays["flip_mask"]
     out = model.forward_prepared(*images_and_cameras(size), prepared, flip_mask)
-    # Half a percent of the weights is rounded to the other side, which alone moves points by more than float32 does;
-    # by how much changes with the number of threads (2 to 5 times the tolerance seen). A wrong formula is far off.
-    close_all(out, size, None, 16)
+    # The fixture's weights were rounded to fp16 after float32 arithmetic, ours after float64: 0.4 % of them went to the
+    # other side, which alone moves points by up to 1.3 times the tolerance. With the fixture's own there is no excuse.
+    close_all(out, size, None, 4)
     w, w_mirrored = prepared.weights.clone(), prepared.mirrored_weights.clone()
     w[sel], w_mirrored[sel] = arrays["w_tensor_sub"], arrays["w_tensor_flipped_sub"]
     theirs = PreparedPoints(prepared.points, w, arrays["b_tensor"], w_mirrored, arrays["b_tensor_flipped"])
