@@ -17,11 +17,14 @@ from backend.body import Body, CanonicalPoints, PointTensors, forward
 from backend.train.synth import backdrop, lens, room, scene, view
 from backend.train.synth.motion import SPLITS, load_motion
 from backend.train.synth.picture import draw_meshes, in_sight, paint
+from backend.train.synth.raster import bounds
 from backend.train.synth.rules import rotvec
 from backend.train.synth.skin import prepare, rotations
 from backend.train.synth.tailor import measure
 
 SIDE = 256
+_LEAST_SEEN = 0.1
+"""Share of the vertices that must be in sight; of a whole person it is about 0.45."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,32 +77,42 @@ def draw(rng: np.random.Generator, world: World, side: int = SIDE) -> SynthPictu
     """One random picture; the same generator state gives the same picture."""
     main = _person(rng, world, 0)
     place = _place(rng, world)
-    grounded = not isinstance(place, str)
-    seen_from = view.choose(rng, main.x, side, grounded)
-    meshes = list(main.meshes)
-    reach = float(np.abs(main.x[:, [0, 2]]).max())
+    low, high = bounds(main.x)
+    seen_from = view.choose(rng, main.x, side, place is None)
+    black = seen_from.black()
+    reach = spread(low, high)
+    around = []
     for number in range(1, 1 + int(rng.choice(4, p=[0.68, 0.21, 0.08, 0.03]))):
         other = _person(rng, world, number)
         scene.move(other, _beside(rng, main, seen_from))
-        meshes += other.meshes
-        reach = max(reach, float(np.abs(other.x[:, [0, 2]]).max()))
-    if grounded:
+        around += other.meshes
+        reach = max(reach, spread(*bounds(other.x)))
+    if place is None:
         place = room.build(rng, seen_from.centre, reach + 0.2, world.split)
-        meshes += scene.furniture(rng, main, seen_from.centre, world.split, place.indoors)
+        around += scene.furniture(rng, main, world.split, place.indoors)
     elif main.stance.seat:
-        meshes += scene.furniture(rng, main, seen_from.centre, world.split, False)
+        around += scene.furniture(rng, main, world.split, False)
     for _ in range(int(rng.choice(3, p=[0.75, 0.19, 0.06]))):
-        meshes.append(scene.occluder(rng, main, seen_from.centre, world.split))
+        around.append(scene.occluder(rng, main, seen_from.centre, world.split))
+    meshes = [*main.meshes, *around]
     drawn = draw_meshes(meshes, seen_from)
-    middle = (main.x.min(0) + main.x.max(0)).astype(float) / 2
-    radius = min(float(np.linalg.norm(main.x - middle, axis=1).max()) * 1.3 + 0.2, 1.8)
-    image, _ = paint(rng, world, meshes, drawn, seen_from, middle, radius, place)
-    subject = (drawn.ids >= 0) & (drawn.persons[drawn.ids] == 0)
-    out = lens.develop(rng, image, subject[::2, ::2], world.noise(side))
-    black = seen_from.black()
-    out[black] = 0
     visible = in_sight(main, drawn, black)
+    if visible.mean() < _LEAST_SEEN:
+        # Nobody could tell what is behind that: take away what stands in front.
+        meshes = [*main.meshes, *(m for m in around if not view.in_front(m.x, main.x, seen_from))]
+        drawn = draw_meshes(meshes, seen_from)
+        visible = in_sight(main, drawn, black)
+    radius = min(float(np.linalg.norm(high - low)) * 0.6 + 0.2, 1.8)
+    image = paint(rng, world, meshes, drawn, seen_from, (low + high) / 2, radius, place)
+    ids = drawn.ids[::2, ::2]
+    out = lens.develop(rng, image, (ids >= 0) & (drawn.persons[ids] == 0), world.noise(side))
+    out[black] = 0
     return SynthPicture(out, seen_from.K, _person_in_camera(main, seen_from), visible, main.stance.kind)
+
+
+def spread(low: np.ndarray, high: np.ndarray) -> float:
+    """Metres that something with these bounds reaches from the world's vertical axis, along x or z."""
+    return float(np.abs([low[[0, 2]], high[[0, 2]]]).max())
 
 
 def points_of(
@@ -121,7 +134,7 @@ def _place(rng, world: World):
     chance = {
         "room": 0.42,
         "panorama": 0.3 * bool(world.panoramas),
-        "photo": 0.18 * bool(world.photos),
+        "photo": 0.18 * min(1.0, len(world.photos) / 20),
         "plain": 0.12,
     }
     p = np.array(list(chance.values()))

@@ -19,7 +19,7 @@ from backend.train.synth.light import Light, of_panorama, turned
 
 LINEAR = dyes.linear(np.arange(256)).astype(np.float32)
 """Linear light of each sRGB byte."""
-_LARGEST = 1024
+_LARGEST = 1280
 """Photographs are shrunk to this longer side when they are read."""
 
 
@@ -52,7 +52,8 @@ def load(files: Sequence[Path], split: str) -> tuple[list[np.ndarray], list[Pano
         if image.dtype == np.float32:
             image = np.nan_to_num(np.maximum(image, 0))
             image = image * (0.2 / max(float(np.median(image)), 1e-6))
-            panoramas.append(Panorama(image, of_panorama(image.astype(np.float64))))
+            small = cv2.resize(image, (128, 64), interpolation=cv2.INTER_AREA)
+            panoramas.append(Panorama(image, of_panorama(small.astype(np.float64))))
         elif image.dtype == np.uint8:
             shrink = min(1.0, _LARGEST / max(image.shape[:2]))
             photos.append(cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA))
@@ -63,7 +64,7 @@ def photo(rng: np.random.Generator, images: Sequence[np.ndarray], side: int) -> 
     """(side, side, 3) linear: a random square of a random photograph, at times mirrored or out of focus."""
     image = images[rng.integers(len(images))]
     h, w = image.shape[:2]
-    part = int(min(h, w) * rng.uniform(0.35, 1))
+    part = int(min(h, w) * np.exp(rng.uniform(np.log(0.25), 0)))
     y, x = int(rng.integers(h - part + 1)), int(rng.integers(w - part + 1))
     out = cv2.resize(image[y : y + part, x : x + part], (side, side), interpolation=cv2.INTER_AREA)
     if rng.random() < 0.5:

@@ -10,7 +10,7 @@ from backend.train.synth.noise import clouds, fract, hash01, noise, step
 
 ON, UPPER, LOWER, SLEEVE, NECK, OPEN = o.ON, o.UPPER, o.LOWER, o.SLEEVE, o.NECK, o.OPEN
 PATTERN, SCALE, PHASE, GLOSS, WEAR, TRIM = o.PATTERN, o.SCALE, o.PHASE, o.GLOSS, o.WEAR, o.TRIM
-COLOUR, SECOND, THIRD = o.COLOUR, o.SECOND, o.THIRD
+COLOUR, SECOND, THIRD, ROUGH = o.COLOUR, o.SECOND, o.THIRD, o.ROUGH
 SOCKS, BOTTOM, TOP, OUTER, SHOES, GLOVES, HAT = o.SOCKS, o.BOTTOM, o.TOP, o.OUTER, o.SHOES, o.GLOVES, o.HAT
 SKIN, HAIR, SHINE, HAIRLINE, HAIR_LOW, BEARD = o.SKIN, o.HAIR, o.SHINE, o.HAIRLINE, o.HAIR_LOW, o.BEARD
 STUBBLE, BROWS, GLASSES, LIPS, BLUSH, SEED = o.STUBBLE, o.BROWS, o.GLASSES, o.LIPS, o.BLUSH, o.SEED
@@ -46,7 +46,7 @@ def covers(row, k, x, y, z):
 
 @helper
 def cloth(row, k, x, y, z):
-    """Linear rgb of the layer at `k`, and its gloss."""
+    """Linear rgb, gloss and roughness of the layer at `k`."""
     kind = int(row[k + PATTERN])
     s = row[k + SCALE]
     ph = row[k + PHASE]
@@ -96,7 +96,7 @@ def cloth(row, k, x, y, z):
     elif kind == 9:
         front = max(0.0, z) * 6
         mix = 0.55 * row[k + TRIM] * min(front, 1.0) * step(0.25, 0.0, abs(y + 0.62))
-        shade += 0.25 * noise(90 * x, 40 * y, 90 * z)
+        shade += 0.2 * noise(60 * x + 50 * ph, 25 * y, 60 * z)
         if abs(abs(x) - 0.12) < 0.075 and z < 0.0 and abs(y + 0.42) < 0.055:  # pockets
             edge = abs(abs(abs(x) - 0.12) - 0.07) < 0.006 or abs(abs(y + 0.42) - 0.05) < 0.006
             if edge:
@@ -107,7 +107,7 @@ def cloth(row, k, x, y, z):
         if outside and (a < 0.011 or (row[k + TRIM] > 0.5 and a < 0.035 and a > 0.024)):
             mix = 1.0
     elif kind == 11:
-        shade += 0.35 * noise(160 * x, 160 * y, 160 * z)
+        shade += 0.35 * noise(160 * x + 50 * ph, 160 * y, 160 * z)
     elif kind == 12:
         i, j = np.floor(u / s), np.floor(v / s)
         h, g = hash01(np.int32(i), np.int32(j), 3), hash01(np.int32(i), np.int32(j), 8)
@@ -116,7 +116,7 @@ def cloth(row, k, x, y, z):
         third = step(0.025, 0.01, a * a + b * b) * mix
     elif kind == 13:
         shade += 0.18 * np.sin(u * 520) * (0.5 + 0.5 * np.sin(v * 380))
-    shade *= 1.0 + row[k + WEAR] * clouds(7 * x + ph, 7 * y, 7 * z + ph)
+    shade *= 1.0 + row[k + WEAR] * clouds(7 * x + 90 * ph, 7 * y, 7 * z + 90 * ph)
     # Hems and seams are darker.
     end = min(abs(y - row[k + LOWER]), abs(abs(x) - row[k + SLEEVE]))
     if end < 0.018 and end > 0.012:
@@ -128,7 +128,7 @@ def cloth(row, k, x, y, z):
     g2 += third * (row[k + THIRD + 1] - g2)
     b2 += third * (row[k + THIRD + 2] - b2)
     shade = max(shade, 0.1)
-    return r * shade, g2 * shade, b2 * shade, row[k + GLOSS]
+    return r * shade, g2 * shade, b2 * shade, row[k + GLOSS], row[k + ROUGH]
 
 
 @helper
@@ -148,7 +148,7 @@ def scalp(row, x, y, z):
 
 @helper
 def skin(row, x, y, z):
-    """Linear rgb of bare skin, the face's features and a beard, and the gloss."""
+    """Linear rgb of bare skin, the face's features and a beard, gloss and roughness."""
     r, g, b = row[SKIN], row[SKIN + 1], row[SKIN + 2]
     shade = 1.0 + 0.09 * clouds(9 * x + row[SEED], 9 * y, 9 * z)
     red = 0.0
@@ -197,10 +197,10 @@ def skin(row, x, y, z):
             shade *= 0.93
     r, g, b = r * (1.0 + 0.35 * red), g * (1.0 - 0.5 * red), b * (1.0 - 0.45 * red)
     if hair > 0:
-        h = hair * (0.8 + 0.2 * noise(300 * x, 300 * y, 300 * z))
+        h = hair * (0.8 + 0.2 * noise(300 * x + row[SEED], 300 * y, 300 * z))
         r, g, b = r + h * (row[HAIR] - r), g + h * (row[HAIR + 1] - g), b + h * (row[HAIR + 2] - b)
         gloss *= 1.0 - h
-    return r * shade, g * shade, b * shade, gloss
+    return r * shade, g * shade, b * shade, gloss, 0.03
 
 
 @helper
@@ -209,15 +209,15 @@ def eye(row, x, y, z):
     dx, dy = abs(x) - 0.0292, y - 0.3078
     r = dx * dx + dy * dy
     if r < 0.0000055:
-        return 0.01, 0.01, 0.01, 0.6
+        return 0.01, 0.01, 0.01, 0.6, 0.0
     if r < 0.000036:
-        return row[IRIS], row[IRIS + 1], row[IRIS + 2], 0.6
-    return 0.6, 0.56, 0.54, 0.5
+        return row[IRIS], row[IRIS + 1], row[IRIS + 2], 0.6, 0.0
+    return 0.42, 0.38, 0.36, 0.4, 0.0
 
 
 @helper
 def person(row, x, y, z, is_eye):
-    """Linear rgb and gloss of a clothed person at a place of the rest body."""
+    """Linear rgb, gloss and roughness of a clothed person at a place of the rest body."""
     if is_eye:
         return eye(row, x, y, z)
     if y > 0.19 and abs(x) < 0.1:
@@ -225,9 +225,9 @@ def person(row, x, y, z, is_eye):
             gx, gy = (abs(x) - 0.033) / 0.027, (y - 0.305) / 0.02
             q = gx * gx * gx * gx + gy * gy * gy * gy
             if q < 1.5 and (q > 0.85 or row[GLASSES] > 1.5):
-                return row[LENS], row[LENS + 1], row[LENS + 2], 0.8
+                return row[LENS], row[LENS + 1], row[LENS + 2], 0.8, 0.0
             if abs(x) < 0.009 and abs(y - 0.314) < 0.004:
-                return row[LENS], row[LENS + 1], row[LENS + 2], 0.5
+                return row[LENS], row[LENS + 1], row[LENS + 2], 0.5, 0.0
         if row[HAT + ON] > 0 and y > row[HAT + LOWER] + 0.25 * (z - 0.07):
             return cloth(row, HAT, x, y, z)
         inside = scalp(row, x, y, z)
@@ -235,29 +235,30 @@ def person(row, x, y, z, is_eye):
             k = (
                 0.75
                 + 0.35 * noise(40 * x + row[SEED], 12 * y, 40 * z)
-                + 0.2 * noise(160 * x, 25 * y, 160 * z)
+                + 0.2 * noise(160 * x + row[SEED], 25 * y, 160 * z)
             )
             h = step(0.0, 0.008, inside)
-            r, g, b, s = skin(row, x, y, z)
+            r, g, b, s, _ = skin(row, x, y, z)
             k = max(k, 0.2)
             return (
                 r + h * (k * row[HAIR] - r),
                 g + h * (k * row[HAIR + 1] - g),
                 b + h * (k * row[HAIR + 2] - b),
                 0.25,
+                0.05,
             )
     on_strap = abs(abs(x) - 0.105) < 0.022 + 0.01 * z and y > -0.25 and y < 0.2 and (z > 0.02 or y > 0.05)
     if row[STRAPS] > 0 and on_strap:
-        return row[STRAP_COLOUR], row[STRAP_COLOUR + 1], row[STRAP_COLOUR + 2], 0.1
+        return row[STRAP_COLOUR], row[STRAP_COLOUR + 1], row[STRAP_COLOUR + 2], 0.1, 0.03
     if row[GLOVES + ON] > 0 and abs(x) > row[GLOVES + SLEEVE] and y > -0.2:
         return cloth(row, GLOVES, x, y, z)
     if covers(row, SHOES, x, y, z):
-        r, g, b, s = cloth(row, SHOES, x, y, z)
+        r, g, b, s, rough = cloth(row, SHOES, x, y, z)
         if y < -1.268:  # sole
-            return row[SHOES + SECOND], row[SHOES + SECOND + 1], row[SHOES + SECOND + 2], 0.1
+            return row[SHOES + SECOND], row[SHOES + SECOND + 1], row[SHOES + SECOND + 2], 0.1, 0.0
         if z > 0.04 and z < 0.12 and abs(abs(x) - 0.132) < 0.018 and fract(z * 55) < 0.45:  # laces
-            return row[SHOES + THIRD], row[SHOES + THIRD + 1], row[SHOES + THIRD + 2], 0.1
-        return r, g, b, s
+            return row[SHOES + THIRD], row[SHOES + THIRD + 1], row[SHOES + THIRD + 2], 0.1, 0.0
+        return r, g, b, s, rough
     if covers(row, OUTER, x, y, z):
         return cloth(row, OUTER, x, y, z)
     if covers(row, TOP, x, y, z):
@@ -265,8 +266,8 @@ def person(row, x, y, z, is_eye):
     if covers(row, BOTTOM, x, y, z) and (abs(x) < ARM or y < -0.2):
         if row[BOTTOM + OPEN] < 0 and y > row[BOTTOM + UPPER] - 0.032:  # belt
             if abs(x) < 0.02 and z > 0.1:
-                return 0.4, 0.38, 0.33, 0.8
-            return 0.03, 0.022, 0.018, 0.4
+                return 0.4, 0.38, 0.33, 0.8, 0.0
+            return 0.03, 0.022, 0.018, 0.4, 0.0
         return cloth(row, BOTTOM, x, y, z)
     if covers(row, SOCKS, x, y, z):
         return cloth(row, SOCKS, x, y, z)

@@ -16,9 +16,13 @@ def noise_bank(side: int) -> np.ndarray:
 def develop(rng: np.random.Generator, image: np.ndarray, subject: np.ndarray, bank: np.ndarray) -> np.ndarray:
     """(S, S, 3) float32 linear -> uint8 sRGB. `subject`: (S, S) bool, the person, for the exposure."""
     side = len(image)
-    part = image[subject] if rng.random() < 0.6 and subject.sum() > 50 else image.reshape(-1, 3)[::7]
-    level = float(np.exp(np.log(np.maximum(part.mean(-1), 1e-3)).mean()))
-    target = 0.16 * np.exp(rng.normal(0, 0.45))
+    # Metering weighs the person and the whole picture; bright things count, so that few pictures burn out.
+    whole = _level(image.reshape(-1, 3)[::7])
+    level = whole
+    if subject.sum() > 50:
+        share = rng.beta(1.5, 1.5)
+        level = np.exp(share * np.log(_level(image[subject][::3])) + (1 - share) * np.log(whole))
+    target = 0.17 * np.exp(rng.normal(0, 0.38))
     gain = target / max(level, 1e-3) * np.exp(rng.normal(0, [0.05, 0.02, 0.07]))
     image = image * gain.astype(np.float32)
     if rng.random() < 0.25:
@@ -46,6 +50,12 @@ def develop(rng: np.random.Generator, image: np.ndarray, subject: np.ndarray, ba
             cv2.imencode(".jpg", out, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR
         )
     return out
+
+
+def _level(pixels: np.ndarray) -> float:
+    """Brightness of (n, 3) linear pixels: between the mean, which lights rule, and the median."""
+    grey = np.maximum(pixels.mean(-1), 1e-3)
+    return float(0.4 * np.minimum(grey, 8 * np.median(grey)).mean() + 0.6 * np.exp(np.log(grey).mean()))
 
 
 def _blurred(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 # Numbers of one layer.
 ON, UPPER, LOWER, SLEEVE, NECK, OPEN, PATTERN, SCALE, PHASE, GLOSS, WEAR, TRIM = range(12)
 COLOUR, SECOND, THIRD = 12, 15, 18
+ROUGH = 21
 LAYER = 24
 # Layers, from the skin outwards.
 SOCKS, BOTTOM, TOP, OUTER, SHOES, GLOVES, HAT = (LAYER * i for i in range(7))
@@ -52,6 +53,7 @@ def put(
     gloss: float = 0.0,
     wear: float = 0.0,
     trim: float = 0.0,
+    rough: float = 0.0,
     colours=((0.1, 0.1, 0.1),),
 ) -> None:
     """Write one layer into `row`. `colours`: one to three linear rgb."""
@@ -70,4 +72,5 @@ def put(
         trim,
     ]
     three = list(colours) + [colours[-1]] * (3 - len(colours))
+    row[layer + ROUGH] = rough
     row[layer + COLOUR : layer + COLOUR + 9] = np.concatenate(three)

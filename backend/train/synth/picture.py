@@ -12,6 +12,8 @@ from backend.train.synth.mesh import Mesh
 from backend.train.synth.scene import Placed
 from backend.train.synth.view import View
 
+_SHADOW_SIDE = 224
+
 
 @dataclass(eq=False)
 class Drawn:
@@ -45,7 +47,7 @@ def draw_meshes(meshes: list[Mesh], view: View) -> Drawn:
     counts = [len(m.faces) for m in meshes]
     starts = np.cumsum([0, *counts])
     # Near things first: what they hide costs nothing.
-    for i in np.argsort([np.linalg.norm(m.x.mean(0) - view.centre) for m in meshes]):
+    for i in np.argsort([np.linalg.norm(m.x[len(m.x) // 2] - view.centre) for m in meshes]):
         part = faces[starts[i] : starts[i + 1]]
         raster.draw_triangles(sx, sy, w, part, int(starts[i]), int(meshes[i].closed), wbuf, ids)
     owner = np.repeat(np.arange(len(meshes), dtype=np.int32), counts)
@@ -67,7 +69,7 @@ def in_sight(main: Placed, drawn: Drawn, black: np.ndarray) -> np.ndarray:
 
 def shadow_map(meshes: list[Mesh], sun: np.ndarray, middle: np.ndarray, reach: float):
     """Depth (n, n) from the sun over `reach` metres about `middle`, and the (3, 4) map from the world to it."""
-    n = shade.SHADOW_SIDE
+    n = _SHADOW_SIDE
     z = -sun
     x = np.cross(z, [0.0, 1.0, 0.001])
     x /= np.linalg.norm(x)
@@ -87,13 +89,12 @@ def shadow_map(meshes: list[Mesh], sun: np.ndarray, middle: np.ndarray, reach: f
     return depth, view
 
 
-def paint(
-    rng, world, meshes: list[Mesh], drawn: Drawn, view: View, middle, reach, place
-) -> tuple[np.ndarray, Light]:
+def paint(rng, world, meshes: list[Mesh], drawn: Drawn, view: View, middle, reach, place) -> np.ndarray:
     """(S, S, 3) float32 linear light. `place`: None, "photo", "panorama", "plain", or a `room.Room`."""
     S = view.side
     R = np.ascontiguousarray(view.R.T)
-    need = (drawn.ids < 0).reshape(S, 2, S, 2).any((1, 3))
+    need = np.empty((S, S), bool)
+    raster.gaps(drawn.ids, need)
     if place == "panorama":
         back, light = backdrop.panorama(rng, world.panoramas, view.rays() @ R.T.astype(np.float32))
         light.rim_rgb = np.zeros(3)
@@ -114,8 +115,8 @@ def paint(
         if m.casts:
             room.splat(m.x, contact)
     contact = backdrop.cv2.blur(contact, (5, 5))
-    sh, sun_rgb = light.sh, light.sun_rgb
-    lights = (sh, light.sun, sun_rgb, shadow, to_sun, float(light.soft), contact, need)
+    sh, sun_rgb, seed = light.sh, light.sun_rgb, int(rng.integers(1 << 20))
+    lights = (sh, light.sun, sun_rgb, shadow, to_sun, float(light.soft), seed, contact, need)
     if isinstance(place, str):
         if place != "plain" or rng.random() < 0.5:
             room.catch_shadow(view.f, R, view.centre, *lights, back)
@@ -129,8 +130,8 @@ def paint(
     rows = np.stack([m.row for m in meshes])
     shade.shade(drawn.ids, drawn.wbuf, drawn.x, drawn.normals, canon, eyes, drawn.faces,
                 drawn.owner, kinds, layers, rows, 2 * view.f, S + 0.5, R, view.centre, sh, light.sun, sun_rgb,
-                light.rim, light.rim_rgb, shadow, to_sun, float(light.soft), back)  # fmt: skip
-    return back, light
+                light.rim, light.rim_rgb, shadow, to_sun, float(light.soft), seed, back)  # fmt: skip
+    return back
 
 
 def _suit_light(rng, light: Light, back: np.ndarray) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from backend.train.synth import dyes
 from backend.train.synth.kernels import helper, kernel
 from backend.train.synth.noise import clouds, fract, hash01, noise
-from backend.train.synth.shade import lit, sky
+from backend.train.synth.rays import lit, sky
 
 (
     PAINT,
@@ -68,6 +68,8 @@ def build(rng: np.random.Generator, camera: np.ndarray, reach: float, split: str
     for i in (0, 1, 4, 5):
         surfaces[i] = shared if rng.random() < 0.4 else _surface(rng, _WALLS[indoors], split)
     surfaces[2] = _surface(rng, _FLOORS[indoors], split)
+    # Real grounds are seldom lighter than half grey.
+    surfaces[2, 4:13] *= rng.uniform(0.35, 0.8)
     surfaces[3] = _surface(rng, (PAINT, PAINT, TILES), split)
     if not indoors:
         # Horizon and zenith.
@@ -181,7 +183,24 @@ def surface(p, k, u, v, fine):
 
 @kernel
 def paint(
-    f, R, camera, low, high, turn, p, indoors, sh, sun, sun_rgb, shadow, view, soft, contact, need, image
+    f,
+    R,
+    camera,
+    low,
+    high,
+    turn,
+    p,
+    indoors,
+    sh,
+    sun,
+    sun_rgb,
+    shadow,
+    view,
+    soft,
+    seed,
+    contact,
+    need,
+    image,
 ):
     """Fill `image` (S, S, 3) where `need` (S, S) is true. `R`: camera -> world; `contact`: see `contact_map`."""
     side = image.shape[0]
@@ -252,7 +271,7 @@ def paint(
             gz = turn[0, 2] * q[0] + turn[1, 2] * q[1] + turn[2, 2] * q[2]
             light = max(0.0, w[0] * sun[0] + w[1] * sun[1] + w[2] * sun[2])
             if light > 0:
-                light *= lit(shadow, view, gx, gy, gz, soft, i, j)
+                light *= lit(shadow, view, gx, gy, gz, soft, i, j, seed)
             if k == 2:
                 ao *= under(contact, gx, gz)
             image[j, i, 0] = r * (sky(sh, w[0], w[1], w[2], 0) * ao + light * sun_rgb[0])
@@ -288,7 +307,7 @@ def splat(x, contact):
 
 
 @kernel
-def catch_shadow(f, R, camera, sh, sun, sun_rgb, shadow, view, soft, contact, need, image):
+def catch_shadow(f, R, camera, sh, sun, sun_rgb, shadow, view, soft, seed, contact, need, image):
     """Darken a photograph where an invisible ground y = 0 would lie in shade."""
     side = image.shape[0]
     e = sky(sh, 0.0, 1.0, 0.0, 1)
@@ -306,7 +325,7 @@ def catch_shadow(f, R, camera, sh, sun, sun_rgb, shadow, view, soft, contact, ne
             z = camera[2] + t * (R[2, 0] * px + R[2, 1] * py + R[2, 2])
             if x * x + z * z > 9:
                 continue
-            light = lit(shadow, view, x, 0.0, z, soft, i, j) if s > 0 else 0.0
+            light = lit(shadow, view, x, 0.0, z, soft, i, j, seed) if s > 0 else 0.0
             k = (e * under(contact, x, z) + s * light) / (e + s + 1e-9)
             for m in range(3):
                 image[j, i, m] *= k

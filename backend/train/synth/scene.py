@@ -11,6 +11,7 @@ from backend.train.synth import dyes, shade
 from backend.train.synth import outfit as o
 from backend.train.synth.mesh import Mesh, solid, unit_ball, unit_box, unit_rod
 from backend.train.synth.people import Stance, stance
+from backend.train.synth.raster import bounds
 from backend.train.synth.sew import displacement
 from backend.train.synth.skin import Skin, chain, correct, rest, rotations, skin_points, transforms
 from backend.train.synth.tailor import Figure
@@ -47,7 +48,7 @@ def person(rng, skin: Skin, figure: Figure, faces: np.ndarray, motion, split: st
     T = transforms(world, places, joints, np.zeros(3))
     x = np.empty_like(clothed)
     skin_points(T, skin.carriers, skin.weights, clothed, x)
-    lift = -np.array([places[0, 0], x[:, 1].min(), places[0, 2]], float)
+    lift = -np.array([places[0, 0], bounds(x)[0][1], places[0, 2]], float)
     if rng.random() < 0.1 and not s.seat:
         lift[1] += rng.uniform(0.02, 0.7)  # in the air
     if s.seat:
@@ -107,12 +108,12 @@ def move(p: Placed, way: np.ndarray) -> None:
     p.lift = p.lift + way
 
 
-def furniture(rng, main: Placed, camera: np.ndarray, split: str, indoors: bool) -> list[Mesh]:
+def furniture(rng, main: Placed, split: str, indoors: bool) -> list[Mesh]:
     """Things on the ground around the person and, at times, between camera and person."""
     out = []
     if main.stance.seat:
         out += _seat(rng, main, split)
-    low, high = main.x.min(0), main.x.max(0)
+    low, high = bounds(main.x)
     for _ in range(rng.poisson(1.6 if indoors else 0.8)):
         size = np.array([rng.uniform(0.1, 0.9), rng.uniform(0.15, 1.0), rng.uniform(0.1, 0.6)])
         a = rng.uniform(0, 2 * np.pi)

@@ -29,7 +29,7 @@ class Figure:
     `p`: rest positions; `normal`: of the smoothed body; `arm`, `leg`, `foot`, `head`: 0..1, how much a vertex
     belongs to each; `limb_out`: unit direction away from the limb's axis, `limb_r`: distance from it, metres;
     `drop`: way to where cloth hangs that falls from what is above; `last`: way to the shoe's hull;
-    `eyes`: bool.
+    `eyes`: bool; `skull`: (k,) some vertices of ears, nose and chin, whose bounds say how large a head is.
     """
 
     p: np.ndarray
@@ -43,6 +43,7 @@ class Figure:
     drop: np.ndarray
     last: np.ndarray
     eyes: np.ndarray
+    skull: np.ndarray
     rings: Rings
 
 
@@ -89,6 +90,7 @@ def measure(body: Body) -> Figure:
         f32(_drop(p, normal, rings, arm, leg, head)),
         f32(_shoe_last(p, foot > 0.5)),
         eyes,
+        np.flatnonzero(head > 0.9)[::5],
         rings,
     )
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from backend.train.synth.raster import bounds
+
 
 @dataclass(frozen=True, eq=False)
 class View:
@@ -28,7 +30,8 @@ class View:
 
     def to_camera(self, x: np.ndarray) -> np.ndarray:
         """World places (..., 3) -> camera space, float32."""
-        return ((x - self.centre) @ self.R.T).astype(np.float32)
+        # The camera's place is taken off first, as float32 would lose it among large numbers.
+        return (x - self.centre.astype(np.float32)) @ self.R.T.astype(np.float32)
 
     def rays(self) -> np.ndarray:
         """(side, side, 3) float32 camera-space directions of the pixels, z = 1."""
@@ -64,7 +67,7 @@ def aim(R: np.ndarray, ray: np.ndarray) -> np.ndarray:
 
 def choose(rng: np.random.Generator, x: np.ndarray, side: int, ground: bool) -> View:
     """A random view of the person whose surface is `x` (n, 3), world. `ground`: stay above y = 0."""
-    low, high = x.min(0), x.max(0)
+    low, high = bounds(x)
     middle = (low + high) / 2
     extent = float(np.linalg.norm(high - low)) * 0.85
     focal = np.exp(rng.uniform(np.log(20), np.log(100)))
@@ -104,9 +107,10 @@ def choose(rng: np.random.Generator, x: np.ndarray, side: int, ground: bool) -> 
 
 
 def _box(R, centre, x) -> tuple[np.ndarray, np.ndarray]:
-    p = (x - centre) @ R.T
-    p = p[:, :2] / np.maximum(p[:, 2:], 0.05)
-    return p.min(0), p.max(0)
+    p = x @ R.T.astype(np.float32) - (R @ centre).astype(np.float32)
+    p /= np.maximum(p[:, 2:], np.float32(0.05))
+    low, high = bounds(p)
+    return low[:2], high[:2]
 
 
 def _edge(which: int, low, high, inside: float) -> np.ndarray:
@@ -132,3 +136,9 @@ def _cut(rng, low, high) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     else:
         low[axis] += inside * size
     return low, high, edges if rng.random() < 0.65 else np.zeros((0, 3))
+
+
+def in_front(x: np.ndarray, person: np.ndarray, seen_from: View) -> bool:
+    """Whether the thing `x` (n, 3) is nearer to the camera than the middle of the person's vertices (n, 3)."""
+    depth = lambda p: float(np.median((p - seen_from.centre) @ seen_from.R[2]))  # noqa: E731
+    return depth(x) < depth(person[::20])

@@ -12,6 +12,7 @@ from backend.train.synth import outfit as o
 from backend.train.synth import shade
 from backend.train.synth.kernels import kernel
 from backend.train.synth.mesh import Mesh, grid_faces, solid, unit_ball, unit_box, unit_rod
+from backend.train.synth.raster import bounds
 from backend.train.synth.skin import skin_points
 from backend.train.synth.tailor import Figure
 from backend.train.synth.wardrobe import Dress
@@ -26,10 +27,11 @@ def volumes(rng, d: Dress, figure: Figure, rest: np.ndarray, T: np.ndarray, seed
     out: list[Mesh] = []
     if d.skirt is not None:
         out.append(_skirt(d, figure, rest, T, seed))
-    head = figure.head > 0.9
-    middle = rest[head].mean(0)
-    size = rest[head].std(0) / figure.p[head].std(0)
-    fit = lambda p: (p - figure.p[head].mean(0)) * size + middle  # noqa: E731
+    head = figure.skull
+    mean_low, mean_high = bounds(figure.p[head])
+    low, high = bounds(rest[head])
+    size = (high - low) / (mean_high - mean_low)
+    fit = lambda p: (p - mean_low) * size + low  # noqa: E731
     if d.hair in ("long", "bob") and d.hat != "helmet":
         out.append(_long_hair(d, fit, T))
     elif d.hair in ("tail", "bun"):
@@ -122,12 +124,14 @@ def _hull(rest, p, arm, heights, axis, radius):
 
 
 def _long_hair(d: Dress, fit, T: np.ndarray) -> Mesh:
-    rows, columns = 10, 19
-    y = np.linspace(0.35, 0.33 - d.hair_length, rows)[:, None]
+    rows, columns = 12, 19
+    y = np.linspace(0.37, 0.33 - d.hair_length, rows)[:, None]
     a = np.deg2rad(np.linspace(-118, 118, columns))[None]
     shoulders = _smooth(0.2, 0.04, y)
-    rx = 0.074 + d.hair_volume + 0.045 * shoulders
-    rz = 0.086 + d.hair_volume + 0.055 * shoulders
+    # It springs from the scalp, whose top is narrower.
+    top = _smooth(0.31, 0.37, y)
+    rx = 0.076 + d.hair_volume + 0.045 * shoulders - 0.022 * top
+    rz = 0.086 + d.hair_volume + 0.055 * shoulders - 0.02 * top
     wave = 1 + 0.03 * np.sin(7 * a + 9 * y + d.row[o.SEED])
     x = np.stack([rx * wave * np.sin(a), y + 0 * a, 0.062 - rz * wave * np.cos(a)], -1).reshape(-1, 3)
     rest = fit(x)

@@ -48,6 +48,7 @@ def dress(rng: np.random.Generator, split: str) -> Dress:
     style = str(rng.choice(_STYLES, p=_CHANCE))
     {"casual": _casual, "sport": _sport, "suit": _suit, "winter": _winter, "skirt": _skirted, "bare": _bare,
      "overall": _overall, "tight": _tight, "layers": _layers}[style](rng, d, split)  # fmt: skip
+    _finish(rng, d)
     if style in ("casual", "sport", "winter", "layers") and rng.random() < 0.1:
         d.pack = "backpack"
         d.row[o.STRAPS] = 1
@@ -55,6 +56,17 @@ def dress(rng: np.random.Generator, split: str) -> Dress:
             rng, split, "dark" if rng.random() < 0.6 else "any"
         )
     return d
+
+
+def _finish(rng, d: Dress) -> None:
+    """What follows from the cuts: creases, and trousers that hang over shoes and boots."""
+    row = d.row
+    for cut in d.cuts:
+        row[cut.layer + o.ROUGH] = 0.05 + rng.uniform(8, 26) * cut.folds
+    hem = row[o.BOTTOM + o.LOWER]
+    loose = any(c.layer == o.BOTTOM and c.tube > 0 for c in d.cuts)
+    if loose and row[o.SHOES + o.ON] and hem < row[o.SHOES + o.UPPER]:
+        row[o.SHOES + o.UPPER] = hem
 
 
 def _head(rng, d: Dress) -> None:
@@ -154,7 +166,7 @@ def _trousers(rng, d: Dress, split: str, kind: str | None = None) -> None:
         "wear": rng.uniform(0.04, 0.2),
         "phase": rng.random(),
     }
-    cloth["lower"] = rng.uniform(-1.24, -1.14)
+    cloth["lower"] = rng.uniform(-1.215, -1.13)
     base = dyes.cloth(rng, split, "denim" if kind == "jeans" and rng.random() < 0.75 else
                       "dark" if rng.random() < 0.5 else "any")  # fmt: skip
     light = np.minimum(base * 2.2 + 0.05, 0.9)
