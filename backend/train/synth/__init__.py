@@ -21,6 +21,7 @@ from backend.train.synth.raster import bounds
 from backend.train.synth.rules import rotvec
 from backend.train.synth.skin import prepare, rotations
 from backend.train.synth.tailor import measure
+from backend.train.synth.view import FRAMINGS, Framing
 
 SIDE = 256
 _LEAST_SEEN = 0.1
@@ -73,12 +74,14 @@ class World:
         return self._noise[side]
 
 
-def draw(rng: np.random.Generator, world: World, side: int = SIDE) -> SynthPicture:
+def draw(
+    rng: np.random.Generator, world: World, side: int = SIDE, framing: Framing = FRAMINGS["crop"]
+) -> SynthPicture:
     """One random picture; the same generator state gives the same picture."""
     main = _person(rng, world, 0)
     place = _place(rng, world)
     low, high = bounds(main.x)
-    seen_from = view.choose(rng, main.x, side, place is None)
+    seen_from = view.choose(rng, main.x, side, place is None, framing)
     black = seen_from.black()
     reach = spread(low, high)
     around = []

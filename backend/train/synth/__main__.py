@@ -11,7 +11,9 @@ import typer
 
 from backend.records import JobError
 from backend.train.synth import SynthPicture, World, points_of
+from backend.train.synth.motion import SPLITS
 from backend.train.synth.shards import Recipe
+from backend.train.synth.view import FRAMINGS
 
 
 def sheet(pictures: list[np.ndarray], columns: int) -> np.ndarray:
@@ -45,10 +47,15 @@ def main(
     count: Annotated[int, typer.Option(min=1)] = 32,
     columns: Annotated[int, typer.Option(min=1)] = 8,
     side: int = 256,
+    framing: Annotated[str, typer.Option(help="crop or wide.")] = "crop",
     dots: Annotated[bool, typer.Option(help="Show the vertices that are seen and hidden.")] = False,
 ) -> None:
     """Write a contact sheet to OUT.png."""
-    recipe = Recipe(str(motion or ""), str(backgrounds or ""), split, seed, side, 1)
+    if split not in SPLITS or framing not in FRAMINGS:
+        raise SystemExit(
+            f"The split is one of {', '.join(SPLITS)}, the framing one of {', '.join(FRAMINGS)}."
+        )
+    recipe = Recipe(str(motion or ""), str(backgrounds or ""), split, seed, side, 1, framing)
     try:
         world = recipe.world()
     except JobError as e:

@@ -93,7 +93,22 @@ def panorama(
     v = (0.5 - e / np.pi) * h - 0.5
     out = cv2.remap(chosen.radiance, u.astype(np.float32), v.astype(np.float32), cv2.INTER_LINEAR,
                     borderMode=cv2.BORDER_WRAP)  # fmt: skip
-    return _defocused(rng, out, 0.2), turned(chosen.light, -angle)
+    return out, turned(chosen.light, -angle)
+
+
+def sharpened(rng: np.random.Generator, image: np.ndarray, images: Sequence[np.ndarray]) -> np.ndarray:
+    """Panoramas are coarse: lend one the fine grain of a photograph, and more of it where it is busy itself."""
+    side = len(image)
+    if not images or rng.random() < 0.35:
+        return _defocused(rng, image, 0.3)
+    donor = images[rng.integers(len(images))]
+    h, w = donor.shape[:2]
+    part = min(h, w, int(side * rng.uniform(0.8, 2.5)))
+    y, x = int(rng.integers(h - part + 1)), int(rng.integers(w - part + 1))
+    fine = cv2.resize(donor[y : y + part, x : x + part], (side, side), interpolation=cv2.INTER_AREA)
+    fine = np.log(LINEAR[cv2.cvtColor(fine, cv2.COLOR_RGB2GRAY)] + 0.02)
+    fine -= cv2.blur(fine, (7, 7))
+    return image * np.exp(np.clip(fine * rng.uniform(0.3, 1.1), -1.5, 1.2))[..., None]
 
 
 def made_up(rng: np.random.Generator, side: int, split: str) -> np.ndarray:

@@ -27,6 +27,8 @@ def develop(rng: np.random.Generator, image: np.ndarray, subject: np.ndarray, ba
     image = image * gain.astype(np.float32)
     if rng.random() < 0.25:
         image = image * _vignette(side, rng.uniform(0.1, 0.6))
+    if rng.random() < 0.06:
+        image = image + _glare(rng, side)
     image = _blurred(rng, image)
     out = _tone(rng, image)
     sigma = rng.gamma(1.2, 3.0) if rng.random() < 0.75 else 0.0
@@ -46,9 +48,8 @@ def develop(rng: np.random.Generator, image: np.ndarray, subject: np.ndarray, ba
         out = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
     if rng.random() < 0.6:
         quality = int(rng.integers(25, 95))
-        out = cv2.imdecode(
-            cv2.imencode(".jpg", out, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR
-        )
+        data = cv2.imencode(".jpg", out[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+        out = np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
     return out
 
 
@@ -86,6 +87,19 @@ def _blurred(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
 def _vignette(side: int, strength: float) -> np.ndarray:
     v = np.linspace(-1, 1, side, dtype=np.float32) ** 2
     return (1 - strength * 0.5 * (v[:, None] + v[None]))[..., None]
+
+
+def _glare(rng: np.random.Generator, side: int) -> np.ndarray:
+    """(side, side, 3) linear: a low sun or a lamp shines into the lens: a halo, and a streak across."""
+    v = np.linspace(0, 1, side, dtype=np.float32)
+    x, y = v[None] - rng.uniform(-0.1, 1.1), v[:, None] - rng.uniform(-0.1, 0.7)
+    r2 = x * x + y * y
+    a = rng.uniform(0, np.pi)
+    across = np.abs(x * np.sin(a) - y * np.cos(a))
+    out = rng.uniform(0.1, 0.8) * np.exp(-r2 / rng.uniform(0.01, 0.3)) + 0.15 * np.exp(
+        -across / 0.015
+    ) * np.exp(-r2 / 0.15)
+    return (out[..., None] * (1 + np.array([0.15, 0, -0.2]) * rng.uniform(-0.5, 1))).astype(np.float32)
 
 
 def _tone(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:

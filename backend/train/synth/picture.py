@@ -97,7 +97,7 @@ def paint(rng, world, meshes: list[Mesh], drawn: Drawn, view: View, middle, reac
     raster.gaps(drawn.ids, need)
     if place == "panorama":
         back, light = backdrop.panorama(rng, world.panoramas, view.rays() @ R.T.astype(np.float32))
-        light.rim_rgb = np.zeros(3)
+        back = backdrop.sharpened(rng, back, world.photos)
     elif isinstance(place, str):
         back = (
             backdrop.photo(rng, world.photos, S)

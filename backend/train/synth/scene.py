@@ -178,7 +178,7 @@ def occluder(rng, main: Placed, camera: np.ndarray, split: str) -> Mesh:
     kind = rng.integers(4)
     row = thing_row(rng, split)
     if kind == 0:
-        return solid(unit_box(), rng.uniform(0.05, 0.3, 3) * scale, turn, at, row)
+        return solid(unit_box(), rng.uniform(0.05, 0.24, 3) * scale, turn, at, row)
     if kind == 1:
         return solid(unit_ball(), rng.uniform(0.06, 0.28, 3) * scale, turn, at, row)
     if kind == 2:

@@ -22,6 +22,7 @@ from backend.body import load_body
 from backend.records import JobError
 from backend.train.synth import SIDE, Person, SynthPicture, World, draw
 from backend.train.synth.motion import SPLITS
+from backend.train.synth.view import FRAMINGS
 
 _QUALITY = [
     cv2.IMWRITE_JPEG_QUALITY,
@@ -34,7 +35,8 @@ _PARAMETERS = ("pose", "betas", "expression", "trans")
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a folder holds. `motion`, `backgrounds`: paths or ""; `count` pictures, `per_file` in a shard."""
+    """What a folder holds. `motion`, `backgrounds`: paths or ""; `per_file`: pictures in a shard; `framing`: of
+    `view.FRAMINGS`."""
 
     motion: str
     backgrounds: str
@@ -42,6 +44,7 @@ class Recipe:
     seed: int
     side: int
     per_file: int
+    framing: str = "crop"
     body: str = ""
 
     def world(self) -> World:
@@ -52,7 +55,12 @@ class Recipe:
 
     def picture(self, world: World, index: int) -> SynthPicture:
         """Picture number `index` of this recipe."""
-        return draw(np.random.default_rng([self.seed, SPLITS.index(self.split), index]), world, self.side)
+        return draw(
+            np.random.default_rng([self.seed, SPLITS.index(self.split), index]),
+            world,
+            self.side,
+            FRAMINGS[self.framing],
+        )
 
 
 def shard_name(number: int) -> str:
@@ -165,11 +173,18 @@ def main(
     split: Annotated[str, typer.Option(help="train or held-out.")] = "train",
     seed: int = 0,
     side: Annotated[int, typer.Option(help="Pixels of a picture's side.")] = SIDE,
+    framing: Annotated[
+        str, typer.Option(help="crop, or wide for a training that cuts its own crops.")
+    ] = "crop",
     per_file: Annotated[int, typer.Option(min=1)] = 500,
     processes: Annotated[int, typer.Option(min=1)] = 1,
 ) -> None:
     """Fill FOLDER with synthetic pictures of people."""
-    recipe = Recipe(str(motion or ""), str(backgrounds or ""), split, seed, side, per_file)
+    if split not in SPLITS or framing not in FRAMINGS:
+        raise SystemExit(
+            f"The split is one of {', '.join(SPLITS)}, the framing one of {', '.join(FRAMINGS)}."
+        )
+    recipe = Recipe(str(motion or ""), str(backgrounds or ""), split, seed, side, per_file, framing)
     try:
         run(folder, recipe, count, processes)
     except JobError as e:

@@ -13,6 +13,30 @@ import numpy as np
 from backend.train.synth.raster import bounds
 
 
+@dataclass(frozen=True)
+class Framing:
+    """How the person's box lies in the picture. `fill`: usual span of its longer side, in sides of the picture,
+    `over`: span of the rest, `often`: share of the usual; `shift`: most that its middle is off, in longer sides;
+    `roll`: standard deviation, degrees, cut at 20; `any_roll`: share that is rolled anyhow; `cut`: share of
+    people partly outside the picture, of whom only the inside is framed; `whole`: they are framed whole."""
+
+    fill: tuple[float, float] = (0.75, 1.0)
+    over: tuple[float, float] = (1.0, 1.25)
+    often: float = 0.75
+    shift: float = 0.1
+    roll: float = 8.0
+    any_roll: float = 0.1
+    cut: float = 0.15
+    whole: bool = False
+
+
+FRAMINGS = {
+    "crop": Framing(),
+    # For a training that cuts its own crops out: room around the person, upright as pictures are.
+    "wide": Framing((0.5, 0.6), (0.6, 0.66), 0.9, 0.03, 3.0, 0.0, 0.15, True),
+}
+
+
 @dataclass(frozen=True, eq=False)
 class View:
     """`R`: (3, 3) world -> camera; `centre`: (3,) the camera in the world; `f`: pixels; `side`: pixels.
@@ -65,7 +89,7 @@ def aim(R: np.ndarray, ray: np.ndarray) -> np.ndarray:
     return np.stack([x, np.cross(z, x), z])
 
 
-def choose(rng: np.random.Generator, x: np.ndarray, side: int, ground: bool) -> View:
+def choose(rng: np.random.Generator, x: np.ndarray, side: int, ground: bool, how: Framing) -> View:
     """A random view of the person whose surface is `x` (n, 3), world. `ground`: stay above y = 0."""
     low, high = bounds(x)
     middle = (low + high) / 2
@@ -83,13 +107,16 @@ def choose(rng: np.random.Generator, x: np.ndarray, side: int, ground: bool) -> 
     R = look(centre, middle)
     edges = np.zeros((0, 3))
     low, high = _box(R, centre, x)
-    if rng.random() < 0.15:
-        low, high, edges = _cut(rng, low, high)
+    if rng.random() < how.cut:
+        inside = _cut(rng, low, high)
+        edges = inside[2]
+        if not how.whole:
+            low, high = inside[:2]
     elif rng.random() < 0.12:
         edges = _edge(int(rng.integers(4)), low, high, -rng.uniform(0.0, 0.2))
     edges = edges @ R
     size = high - low
-    ray = np.append((low + high) / 2 + rng.uniform(-0.1, 0.1, 2) * size.max(), 1.0)
+    ray = np.append((low + high) / 2 + rng.uniform(-how.shift, how.shift, 2) * size.max(), 1.0)
     R = aim(R, ray)
     # The box as the turned camera sees it: corners' rays.
     corners = np.array(
@@ -98,9 +125,10 @@ def choose(rng: np.random.Generator, x: np.ndarray, side: int, ground: bool) -> 
     seen = corners @ (R @ look(centre, middle).T).T
     seen = seen[:, :2] / seen[:, 2:]
     longest = np.ptp(seen, axis=0).max()
-    fill = rng.uniform(0.75, 1.0) if rng.random() < 0.75 else rng.uniform(1.0, 1.25)
+    fill = rng.uniform(*(how.fill if rng.random() < how.often else how.over))
     f = fill * side / longest
-    roll = np.deg2rad(np.clip(rng.normal(0, 8), -20, 20) if rng.random() < 0.9 else rng.uniform(-180, 180))
+    upright = rng.random() >= how.any_roll
+    roll = np.deg2rad(np.clip(rng.normal(0, how.roll), -20, 20) if upright else rng.uniform(-180, 180))
     c, s = np.cos(roll), np.sin(roll)
     R = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1.0]]) @ R
     return View(R, centre, float(f), side, edges @ R.T)

@@ -50,11 +50,11 @@ def test_points_are_those_of_the_kinematics(world, body, pictures):
     assert points_of(world, q).shape == body.v_template.shape
 
 
-def stand(world, seed: int):
+def stand(world, seed: int, framing=view.FRAMINGS["crop"]):
     """A person and a view of it, without anything else."""
     rng = np.random.default_rng(seed)
     main = scene.person(rng, world.skin, world.figure, world.body.faces, None, "train", 0)
-    return main, view.choose(rng, main.x, 256, False)
+    return main, view.choose(rng, main.x, 256, False, framing)
 
 
 def whole(main, seen_from) -> bool:
@@ -153,6 +153,15 @@ def test_the_crop_looks_at_the_middle_of_the_box(world):
     assert 0.7 < np.median(fills) < 1.1
     assert np.mean((np.array(fills) > 0.7) & (np.array(fills) < 1.35)) > 0.9
     assert np.median(offs) < 0.12
+
+
+def test_the_wide_framing_leaves_room(world):
+    for seed in range(40):
+        main, seen_from = stand(world, seed, view.FRAMINGS["wide"])
+        xy = pixels(seen_from.to_camera(main.x).astype(float), seen_from.K)
+        # People partly outside the picture are framed whole, too.
+        assert 0.4 < np.ptp(xy, axis=0).max() / 256 < 0.75
+        assert np.abs((xy.min(0) + xy.max(0)) / 2 - 128).max() < 20
 
 
 def test_black_is_what_lies_beyond_the_edge():
