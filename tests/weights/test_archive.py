@@ -116,6 +116,15 @@ def test_locked_twice_there_and_oddly_packed(tmp_path):
         load(path)
 
 
+def test_member_without_a_name(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.pt", "w") as archive:
+        archive.writestr("x/data.pkl", tensor_pickle())
+        archive.writestr("Zabc", b"")
+    patched(tmp_path / "x.pt", b"Zabc", b"\0abc")
+    with Archive(tmp_path / "x.pt") as archive:
+        assert set(archive.entries) == {"x/data.pkl", ""}
+
+
 def test_archives_beyond_the_bounds(tmp_path, monkeypatch):
     with zipfile.ZipFile(tmp_path / "x.pt", "w") as archive:
         for i in range(50):

@@ -159,6 +159,8 @@ DAMAGE = {
     "other joints": (("canonical_loc_symmetric_init_866.npy", npy(np.zeros((800, 3)))), "867 x 3 numbers"),
     "far joints": (("canonical_loc_symmetric_init_866.npy", npy(np.full((867, 3), 900.0))), "not those of a body"),
     "objects": (("canonical_nodes3.npy", pickle.dumps(1)), "canonical_nodes3.npy is damaged"),
+    "cut in its head": (("canonical_nodes3.npy", npy(np.zeros((9, 3)))[:11]), "canonical_nodes3.npy is damaged"),
+    "too large": (("canonical_nodes3.npy", npy(np.eye(3) * 1e300)), "maxi holds numbers that are not finite"),
     "cut": (("canonical_nodes3.npy", npy(np.zeros((9, 3)))[:-8]), "canonical_nodes3.npy is damaged"),
     "text": (("canonical_eigval3.npy", npy(np.array(["a"] * 1030))), "does not hold the any numbers"),
     "no joint info": (("joint_info_866.pkl", pickle.dumps({"a": 1})), "joint_info_866.pkl holds no names of joints"),

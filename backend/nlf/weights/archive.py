@@ -68,9 +68,10 @@ class Archive:
             entries = self._zip.infolist()
             if len(entries) > MAX_ENTRIES:
                 raise Refusal(f"it has {len(entries)} entries, more than {MAX_ENTRIES}")
-            self.entries = {e.filename: e for e in entries if not e.is_dir()}
+            members = [e for e in entries if not e.filename.endswith("/")]
+            self.entries = {e.filename: e for e in members}
             """All members by name; nothing is ever written under these names."""
-            if len(self.entries) < sum(not e.is_dir() for e in entries):
+            if len(self.entries) < len(members):
                 raise Refusal("two of its entries have the same name")
         except BaseException:
             self._file.close()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import math
 import struct
+import tokenize
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +31,20 @@ JOINT_INFO, LOCATIONS = "joint_info_866.pkl", "canonical_loc_symmetric_init_866.
 SKELETONS = "skeleton_types_huge8.pkl"
 NEEDED = (NODES, EIGENVALUES, JOINT_INFO, LOCATIONS)
 _MAX_ARRAY = 512 << 20
+_BAD_HEADER = (
+    *(
+        ValueError,
+        TypeError,
+        KeyError,
+        IndexError,
+        AttributeError,
+        EOFError,
+        SyntaxError,
+        tokenize.TokenError,
+    ),
+    *(RecursionError, MemoryError, OverflowError, struct.error),
+)
+"""numpy reads an array's header as a Python literal and lets through what goes wrong there."""
 _FINGERS = ("thumb", "index", "middle", "ring", "pinky")
 
 
@@ -74,9 +89,9 @@ def read_data_files(archive: Archive) -> DataFiles:
     out = DataFiles(constants, lefts, len(names) - 2 * lefts, skeletons)
     for kind, count in BODY_KINDS.items():
         if _member(archive, f"canonical_verts/{kind}.npy"):
-            out.vertices[kind] = _array(archive, f"canonical_verts/{kind}.npy", (None, 3)).astype(np.float32)
+            out.vertices[kind] = _single(_array(archive, f"canonical_verts/{kind}.npy", (None, 3)))
         if _member(archive, f"canonical_joints/{kind}.npy"):
-            joints = _array(archive, f"canonical_joints/{kind}.npy", (None, 3)).astype(np.float32)
+            joints = _single(_array(archive, f"canonical_joints/{kind}.npy", (None, 3)))
             if len(joints) >= count:
                 out.joints[kind] = joints[:count]
     return out
@@ -165,7 +180,7 @@ def _array(archive: Archive, name: str, shape: tuple[int | None, ...]) -> np.nda
             np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         )
         found, fortran, dtype = header(file)
-    except (ValueError, SyntaxError, RecursionError, MemoryError, OverflowError, struct.error) as error:
+    except _BAD_HEADER as error:
         raise Refusal(f"its {name} is damaged") from error
     fits = len(found) == len(shape) and all(
         n > 0 and w in (None, n) for w, n in zip(shape, found, strict=True)
@@ -182,7 +197,13 @@ def _array(archive: Archive, name: str, shape: tuple[int | None, ...]) -> np.nda
 
 
 def _f32(array: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(array, np.float32))
+    return torch.from_numpy(_single(array))
+
+
+def _single(array: np.ndarray) -> np.ndarray:
+    """float32; what is too large becomes infinite, which is refused later."""
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(array, np.float32)
 
 
 def _by(shape: tuple[int | None, ...]) -> str:
