@@ -16,6 +16,7 @@ COMMANDS = {
     "overlay": "Draw the body of a finished job over its footage.",
     "localize": "Localize any points of everyone in pictures, with their uncertainty.",
     "weights": "Install, list and remove official NLF weights.",
+    "train": "Train our own localizer field by a recipe.",
     "doctor": "Say what is installed, which device will be used, and what is missing.",
 }
 SETUP_HINT = "run 'python install.py setup' in the Bodyfield folder"

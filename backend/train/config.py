@@ -56,6 +56,22 @@ class Data:
 
 
 @dataclass(frozen=True)
+class Lifting:
+    """The stage before the first picture. `steps`: 0 leaves it out; `motion`: npz of body poses; `batch`: bodies a
+    step; `points`: of each beside joints and landmarks; `bank`: poses drawn once; `along`: bodies in every later
+    step, beside the pictures, so that nothing is forgotten."""
+
+    steps: int = 0
+    motion: str = ""
+    batch: int = 512
+    points: int = 64
+    lr: float = 1e-3
+    ema: float = 0.998
+    bank: int = 40_000
+    along: int = 0
+
+
+@dataclass(frozen=True)
 class Optim:
     """`batch`: pictures a step, of all processes together; `lr`, `trunk_lr`: peaks; `trunk_from`: step from which
     the trunk learns; `warmup`: steps; `final`: learning rate at the end, in peaks (cosine); `ema`: decay of the
@@ -99,6 +115,7 @@ class Recipe:
     model: LiteConfig = field(default_factory=LiteConfig)
     start: str = ""
     data: Data = field(default_factory=Data)
+    lifting: Lifting = field(default_factory=Lifting)
     optim: Optim = field(default_factory=Optim)
     run: Run = field(default_factory=Run)
 
@@ -108,8 +125,8 @@ class Recipe:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """The recipe in `path`; JobError("bad_config") for a file that is none. Relative places in it are relative to
-    the file."""
+    """The recipe in `path`; JobError("bad_config") for a file that is none. Relative places in it are
+    relative to the folder that the training is started in."""
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as e:
@@ -127,6 +144,10 @@ def check(recipe: Recipe, name: str = "the recipe") -> None:
     shares = d.synthetic.share + d.real.share
     rules = [
         (m.trunk in TRUNKS, f"model.trunk must be one of {', '.join(TRUNKS)}"),
+        (
+            not (recipe.lifting.steps or recipe.lifting.along) or recipe.lifting.motion,
+            "lifting.motion must name a file of body poses",
+        ),
         (m.grid in (16, 32), "model.grid must be 16 or 32"),
         (m.width % 8 == 0 and m.width > 0, "model.width must be a multiple of 8"),
         (o.freeze in FREEZE, f"optim.freeze must be one of {', '.join(FREEZE)}"),

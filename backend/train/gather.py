@@ -14,7 +14,7 @@ import torch
 import typer
 
 from backend.nlf.blazepose import BlazePose
-from backend.nlf.lite_region import landmark_region
+from backend.nlf.lite_region import landmark_axis, landmark_region
 from backend.people.detect import PersonDetector
 from backend.pictures import open_pictures
 from backend.records import Camera, Roi
@@ -22,7 +22,7 @@ from backend.roi import crop_to_image, extract, image_to_crop
 from backend.train.shards import write_shard
 
 SIDE = 320
-ROOM = 1.3
+ROOM = 1.25
 """Sides of the crop that is kept, in sides of the region by which a person is looked at."""
 _LEAST_SCORE = 0.8
 _LEAST_SIDE = 110
@@ -62,7 +62,8 @@ def look(
         xy = crop_to_image(crop, camera, seen.points_crop[0, :33, :2].astype(float))
         if seen.score[0] < _LEAST_SCORE or not np.isfinite(xy).all():
             return None
-        roi = landmark_region(xy)
+        roi = Roi.from_axis(*landmark_axis(xy))
+    roi = landmark_region(xy)
     if roi.size < _LEAST_SIDE:
         return None
     # Upright, not turned as BlazePose wants it: training turns it as it likes.

@@ -17,6 +17,7 @@ from backend.nlf.lite_weights import new_model, read_lite
 from backend.records import JobError
 from backend.train.batch import Batch
 from backend.train.config import Optim, Recipe
+from backend.train.lessons import lesson_error, open_lessons
 from backend.train.objective import Schedule, batch_loss
 
 
@@ -116,6 +117,8 @@ class Objective(nn.Module):
         warm = recipe.optim.warmup
         self.schedule = Schedule(full=warm, trusted=2 * warm)
         self.bf16 = recipe.run.precision == "bf16"
+        self.plan = recipe.lifting
+        self.lessons = open_lessons(recipe) if recipe.lifting.along else None
 
     def forward(self, batches: Sequence[Batch], step: int, rank: int = 0) -> tuple[Tensor, dict[str, Tensor]]:
         """Total loss and figures named `<stream>/<figure>`. One pass of trunk and neck serves all streams."""
@@ -124,13 +127,13 @@ class Objective(nn.Module):
         kind = images.device.type
         # On a CPU only large matrix products gain from 16 bits; the trunk's narrow convolutions lose.
         with torch.autocast(kind, torch.bfloat16, enabled=self.bf16 and kind != "cpu"):
-            maps = self.model.trunk(images, self.model.config.taps())
+            maps = self.model.look(images)
         with torch.autocast(kind, torch.bfloat16, enabled=self.bf16):
-            features = self.model.neck(maps)
-        total, figures, start = features.new_zeros(()), {}, 0
+            features = self.model.features(maps)
+        total, figures, start = images.new_zeros(()), {}, 0
         chance = torch.Generator().manual_seed((self.seed * 1_000_003 + step) * 4099 + rank)
         for b in batches:
-            part = features[start : start + len(b)]
+            part = features.rows(slice(start, start + len(b)))
             start += len(b)
             with torch.autocast(kind, torch.bfloat16, enabled=self.bf16):
                 out = self.model.find(part, b.points, b.mirrored)
@@ -138,4 +141,11 @@ class Objective(nn.Module):
             loss, found = batch_loss(out, b, step, mix, self.direct2d, self.schedule)
             total = total + self.weights[b.stream] * loss
             figures |= {f"{b.stream}/{k}": v for k, v in found.items()}
+        if self.lessons:
+            # Numbers that the stage before did not use; each process has its own.
+            number = self.plan.steps + step * 64 + rank
+            lesson = self.lessons.lesson(number, self.plan.along, self.plan.points)
+            error = lesson_error(self.model, lesson.to(images.device), self.bf16)
+            total = total + error
+            figures["lifting/mm"] = 1000 * error.detach()
         return total, figures

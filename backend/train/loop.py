@@ -25,9 +25,11 @@ from backend.train.batch import Batch
 from backend.train.board import Board, picture_grid
 from backend.train.config import Recipe, check
 from backend.train.learner import Average, Objective, build_model, freeze_trunk, make_optimizer, set_rates
+from backend.train.lift_stage import lift
 from backend.train.streams import MixedBatches
 
 WEIGHTS = "lite.safetensors"
+LIFTED = "lifted.safetensors"
 Judge = Callable[[LiteField], dict[str, float]]
 """Looks at a model (the averaged weights, eval) and gives figures by name."""
 
@@ -103,6 +105,7 @@ class _Training:
             )
 
     def _begin(self, resume: bool) -> None:
+        """Begin anew, with the stage that needs no pictures, or where the newest checkpoint was written."""
         found = checkpoint.checkpoints(self.out)
         if found and not resume:
             raise JobError(
@@ -110,10 +113,21 @@ class _Training:
                 f"{self.out} holds a training already: add --resume to go on, or name another folder.",
             )
         if not found:
+            self._lift()
             return
         self.state, tensors = checkpoint.load(found[-1], self.model.describe())
         self.state.recipe = self.recipe.describe()
         checkpoint.restore(tensors, self.model, self.average.values, self.optimizer)
+
+    def _lift(self) -> None:
+        """The lifter's own training. Several processes do the same work and come to the same weights."""
+        if not self.recipe.lifting.steps:
+            return
+        with self._board() as board:
+            lift(self.model, self.recipe, board.scalars if board else lambda *_: None)
+        self.average = Average(self.model, self.recipe.optim.ema)
+        if self.team.leads:
+            save_lite(self.model, self.out / LIFTED, {"recipe": self.recipe.describe()}, half=False)
 
     def run(
         self, judges: dict[str, Judge], tell: Callable[[Progress], None], stop_at: int | None

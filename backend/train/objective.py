@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -44,6 +44,10 @@ def batch_loss(
     schedule: Schedule = Schedule(),
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Loss of one stream's batch, and figures. `mix`: (B, 1, 1) shares of 3D in the reconstruction, 0..1."""
+    # What is not known may hold anything, NaN too; times a gradient of zero it would still be NaN.
+    known2d = torch.where(batch.valid2d[..., None], batch.points2d, out.coords2d.detach())
+    known3d = torch.where(batch.valid3d[..., None], batch.points3d, out.coords3d_rel.detach())
+    batch = replace(batch, points2d=known2d, points3d=known3d)
     visible = batch.valid2d & in_view(batch.points2d, SIDE, 0.0)
     trusted = visible if step < schedule.trusted else visible & (out.uncertainty.detach() < _TRUSTED_M)
     enough = trusted.sum(1, keepdim=True) >= 6

@@ -13,7 +13,7 @@ from backend.records import JobError
 
 class Shards:
     """All pictures of some folders, in order of the files' names. `arrays`: names that every file must have beside
-    `jpeg` (bytes end to end) and `ends` (n,). Files are read when first needed and kept."""
+    `jpegs` (bytes end to end) and `ends` (n,). Files are read when first needed and kept."""
 
     def __init__(self, folders: Sequence[str | Path], arrays: Sequence[str], pattern: str = "*.npz") -> None:
         self.files = sorted(f for folder in folders for f in Path(folder).glob(pattern))
@@ -22,7 +22,7 @@ class Shards:
             raise JobError(
                 "bad_data", f"There are no pictures in {named}: make them first, or name other folders."
             )
-        self._names = ("jpeg", "ends", *arrays)
+        self._names = ("jpegs", "ends", *arrays)
         counts = []
         for file in self.files:
             with _open(file) as z:
@@ -46,7 +46,7 @@ class Shards:
                 self._loaded[k] = {n: z[n] for n in self._names}
         arrays, r = self._loaded[k], i - int(self._starts[k])
         start = int(arrays["ends"][r - 1]) if r else 0
-        coded = arrays["jpeg"][start : int(arrays["ends"][r])]
+        coded = arrays["jpegs"][start : int(arrays["ends"][r])]
         image = cv2.imdecode(coded, cv2.IMREAD_COLOR)
         if image is None:
             raise JobError("bad_data", f"Picture {r} of {self.files[k]} is damaged: make the file again.")
@@ -62,7 +62,7 @@ def write_shard(
         cv2.imencode(".jpg", i[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1].ravel() for i in images
     ]
     part = path.with_suffix(".part.npz")
-    np.savez(part, jpeg=np.concatenate(coded), ends=np.cumsum([len(c) for c in coded]), **arrays)
+    np.savez(part, jpegs=np.concatenate(coded), ends=np.cumsum([len(c) for c in coded]), **arrays)
     part.replace(path)
 
 

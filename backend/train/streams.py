@@ -100,7 +100,7 @@ def synthetic_stream(recipe: Recipe, body: Body) -> SyntheticStream:
     )  # fmt: skip
 
 
-def held_out(recipe: Recipe, folder: Path, count: int = 256, surface: int = 1024, inside: int = 256) -> tuple:
+def held_out(recipe: Recipe, folder: Path, count: int = 96, surface: int = 1024, inside: int = 256) -> tuple:
     """Up to `count` rendered pictures, evenly from all in `folder`, framed as in use: the fields of
     `evaluate.field.KnownSet`, of `surface` points of the skin and `inside` points below it."""
     body = recipe_body(recipe)

@@ -1,0 +1,100 @@
+"""`python -m backend train --config RECIPE.toml --out FOLDER`: train our own localizer field.
+
+Several GPUs or processes: `torchrun --nproc-per-node N -m backend train ...`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from backend.evaluate.field import KnownSet, Predict, RealSet, judge_known, judge_real
+from backend.nlf.lite import LiteField
+from backend.records import JobError
+from backend.train.config import Recipe, read_recipe
+from backend.train.loop import Judge
+from backend.train.loop import Progress as Told
+from backend.train.loop import train as run_training
+from backend.train.streams import held_out
+
+
+def train(
+    config: Path = typer.Option(
+        ..., help="The recipe, a TOML file; the shipped one is backend/train/configs/lite.toml."
+    ),
+    out: Path = typer.Option(..., help="Folder for checkpoints, log and weights; made if missing."),
+    resume: bool = typer.Option(False, help="Go on from the newest checkpoint in the folder."),
+    real: Path | None = typer.Option(
+        None, help="A set made by 'python -m backend.evaluate.field' to judge by."
+    ),
+    known: Path | None = typer.Option(None, help="Folder of held-out rendered pictures to judge by."),
+) -> None:
+    """Train the localizer field that Bodyfield ships."""
+    console = Console(stderr=True)
+    try:
+        recipe = read_recipe(config)
+        judges = make_judges(recipe, real, known)
+        path = _run(recipe, out, resume, judges, console)
+    except JobError as error:
+        console.print(f"[red]{error}", soft_wrap=True, highlight=False)
+        raise typer.Exit(1) from None
+    if path is None:
+        console.print(f"Stopped; go on with --resume. Checkpoints are in {out}.", highlight=False)
+    else:
+        print(path)
+
+
+def make_judges(recipe: Recipe, real: Path | None, known: Path | None) -> dict[str, Judge]:
+    """What the training is judged by, by name."""
+    judges: dict[str, Judge] = {}
+    if known is not None:
+        known_set = KnownSet(*held_out(recipe, known))
+        judges["held_out"] = lambda model: judge_known(known_set, predictor(model))
+    if real is not None:
+        real_set = RealSet.load(real)
+        judges["real"] = lambda model: judge_real(real_set, predictor(model))
+    return judges
+
+
+def predictor(model: LiteField) -> Predict:
+    """A model as `backend.evaluate.field` asks it."""
+
+    def predict(images: np.ndarray, K: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        device = model.sigma.device
+        with torch.no_grad():
+            x = torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float() / 255
+            x = x.contiguous(memory_format=torch.channels_last)
+            relative = model(x, torch.from_numpy(np.asarray(points, np.float32)).to(device))
+            placed = model.absolute(relative, torch.from_numpy(K).float().to(device))
+        return placed.points3d.cpu().numpy(), relative.coords2d.cpu().numpy()
+
+    return predict
+
+
+def _run(recipe: Recipe, out: Path, resume: bool, judges: dict[str, Judge], console: Console) -> Path | None:
+    columns = (
+        TextColumn("{task.completed:.0f}/{task.total:.0f}"), BarColumn(), TextColumn("{task.fields[text]}"),
+        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+    )  # fmt: skip
+    quiet = not console.is_terminal or os.environ.get("RANK", "0") != "0"
+    with Progress(*columns, console=console, disable=quiet) as bar:
+        task = bar.add_task("train", total=recipe.optim.steps, text="")
+        return run_training(recipe, out, resume=resume, judges=judges, tell=_teller(bar, task))
+
+
+def _teller(bar: Progress, task) -> Callable[[Told], None]:
+    def tell(p: Told) -> None:
+        shown = "  ".join(f"{k.split('/')[-1]} {v:.3g}" for k, v in p.figures.items() if k.endswith(_SHOWN))
+        bar.update(task, completed=p.done, text=f"{p.rate:.1f} pictures/s  {shown}")
+
+    return tell
+
+
+_SHOWN = ("/pve_mm", "/pixels", "/loss")

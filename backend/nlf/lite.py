@@ -1,0 +1,278 @@
+"""Our own localizer field: BlazePose's trunk, a lifter of its landmarks, a neck that looks everywhere, NLF's head.
+
+A point's pixels come from NLF's heat maps. Its relative place is the lifter's guess (what a body that has these
+landmarks would look like in space) plus what the heat maps make of the picture. The neck joins BlazePose's coarse
+map, its landmarks and the guess, as tokens that attend to one another, and adds the fine maps. Canonical space: the
+rest T-pose of our body, metres. Made for a CPU; the whole of it is trained by `backend.train`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from backend.nlf.absolute import Borders, Reconstruction, reconstruct
+from backend.nlf.crop_model import mirror
+from backend.nlf.field import CHANNELS
+from backend.nlf.graph import Graph
+from backend.nlf.head import HeadOutput, decode_heatmaps, to_pixels
+from backend.nlf.lite_field import PointField
+from backend.nlf.lite_lift import Lifter, describe
+from backend.nlf.lite_trunk import LANDMARKS, channels, read_landmarks
+
+SIDE = 256
+COARSE = 8
+"""Cells of the coarse map along one side."""
+BORDERS = Borders(solve=0.25, mix=0.25)
+"""In strides of 32 px; our maps' cells are half or a quarter of that."""
+CONFIDENT_M = 0.3
+"""Points less certain than this (one sigma) have no say in the distance of a person."""
+CHUNK = 512
+REACH_M = 1.1
+"""Range of what the heat maps add to the guess, metres, half of it to either side."""
+
+
+@dataclass(frozen=True)
+class LiteConfig:
+    """`trunk`: full or heavy; `width`: channels; `layers`: of attention; `grid`: cells of the heat maps along one
+    side, 16 or 32; `blocks`: of the fine map; `code`, `lift`: widths of the lifter's code and of the lifter."""
+
+    trunk: str = "full"
+    width: int = 256
+    layers: int = 3
+    blocks: int = 2
+    grid: int = 16
+    frequencies: int = 192
+    hidden: int = 384
+    code: int = 256
+    lift: int = 768
+
+    def taps(self) -> tuple[str, ...]:
+        """What the trunk is asked for."""
+        fine = ("stride16", "pyramid") if self.grid == 16 else ("stride8", "stride16", "pyramid")
+        deep = ("encoder16", "encoder32") if self.trunk == "heavy" else ()
+        return ("stride32", *fine, *deep, "landmarks", "world", "heatmap")
+
+
+class Attention(nn.Module):
+    """One layer of a transformer, normalised first."""
+
+    def __init__(self, width: int, heads: int = 8) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.mlp = nn.Sequential(nn.Linear(width, 3 * width), nn.GELU(), nn.Linear(3 * width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, n, c) -> the same."""
+        q, k, v = self.qkv(self.norm1(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        x = x + self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        return x + self.mlp(self.norm2(x))
+
+
+class Block(nn.Module):
+    """Depthwise 3x3, then an MLP on each cell; residual."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.spatial = nn.Conv2d(width, width, 3, padding=1, groups=width)
+        self.norm = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, h, w, c) -> the same."""
+        # Depthwise convolutions gain nothing from 16 bits, and their gradients lose much time.
+        with torch.autocast(x.device.type, enabled=x.is_cuda):
+            y = self.spatial(x.float().permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return x + self.mlp(self.norm(y))
+
+
+class Neck(nn.Module):
+    """Maps and landmarks of the trunk -> one map (B, grid * grid, c)."""
+
+    def __init__(self, config: LiteConfig, trunk: Graph) -> None:
+        super().__init__()
+        self.config = config
+        c = config.width
+        width = {tap: channels(trunk, tap) for tap in config.taps() if tap in trunk.taps}
+        coarse = width["stride32"] + width.get("encoder32", 0)
+        self.coarse = nn.Linear(coarse, c)
+        self.place = nn.Parameter(torch.randn(COARSE * COARSE, c) * 0.02)
+        self.landmark = nn.Sequential(nn.Linear(8, c), nn.GELU(), nn.Linear(c, c))
+        self.which = nn.Parameter(torch.randn(LANDMARKS, c) * 0.02)
+        self.from_code = nn.Linear(config.code, c)
+        self.to_code = nn.Linear(c, config.code)
+        # The lifter's word counts as it is until the picture is known to say more.
+        nn.init.zeros_(self.to_code.weight)
+        nn.init.zeros_(self.to_code.bias)
+        self.attention = nn.Sequential(*(Attention(c) for _ in range(config.layers)))
+        self.norm = nn.LayerNorm(c)
+        fine = width["pyramid"] * (64 // config.grid) ** 2
+        fine += width["stride16"] + width.get("encoder16", 0) + width.get("stride8", 0)
+        self.fine = nn.Linear(fine, c)
+        self.blocks = nn.Sequential(*(Block(c) for _ in range(config.blocks)))
+        self.out_norm = nn.LayerNorm(c)
+        self.out = nn.Linear(c, c)
+
+    def forward(self, maps: dict[str, Tensor], landmarks: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
+        """`maps`: what the trunk gave; `landmarks`: (B, 39, 8); `code`: (B, k) of the lifter -> the map, and the code
+        in the light of the picture."""
+        grid = self.config.grid
+        coarse = [maps["stride32"], *([maps["encoder32"]] if "encoder32" in maps else [])]
+        cells = self.coarse(_cells(torch.cat(coarse, 1)).flatten(1, 2)) + self.place
+        known = self.landmark(landmarks) + self.which
+        tokens = self.norm(self.attention(torch.cat([cells, known, self.from_code(code)[:, None]], 1)))
+        fine = [_patches(maps["pyramid"], 64 // grid)]
+        fine += [
+            _cells(_to_grid(maps[tap], grid)) for tap in ("stride8", "stride16", "encoder16") if tap in maps
+        ]
+        cells = tokens[:, : COARSE * COARSE].unflatten(1, (COARSE, COARSE)).permute(0, 3, 1, 2)
+        x = self.blocks(self.fine(torch.cat(fine, -1)) + _cells(_to_grid(cells, grid)))
+        features = F.silu(self.out(self.out_norm(x))).flatten(1, 2)
+        return features, code + self.to_code(tokens[:, -1])
+
+
+def _cells(x: Tensor) -> Tensor:
+    """(B, c, h, w) -> (B, h, w, c), which is how the trunk's maps lie in memory."""
+    return x.permute(0, 2, 3, 1)
+
+
+def _patches(x: Tensor, size: int) -> Tensor:
+    """(B, c, h, w) -> (B, h / size, w / size, size * size * c): the cells of each patch side by side."""
+    y = _cells(x).unflatten(2, (-1, size)).unflatten(1, (-1, size)).transpose(2, 3)
+    return y.flatten(3)
+
+
+def _to_grid(x: Tensor, grid: int) -> Tensor:
+    if x.shape[-1] == grid:
+        return x
+    return F.interpolate(x, (grid, grid), mode="bilinear", align_corners=False)
+
+
+@dataclass(frozen=True)
+class LitePoints:
+    """P canonical points pushed through the field. `points`: (P, 3) metres; `weights`: (P, 10, c) and `biases`:
+    (P, 10) of the heat maps; `places`: (P, 3, code + 1) of the guess."""
+
+    points: Tensor
+    weights: Tensor
+    biases: Tensor
+    places: Tensor
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def rows(self, start: int, stop: int) -> LitePoints:
+        """Points start ... stop - 1."""
+        return LitePoints(*(t[start:stop] for t in (self.points, self.weights, self.biases, self.places)))
+
+
+@dataclass(frozen=True)
+class LiteFeatures:
+    """B crops: `cells` (B, grid * grid, c), `code` (B, k), `landmarks` (B, 39, 8) as BlazePose sees them."""
+
+    cells: Tensor
+    code: Tensor
+    landmarks: Tensor
+
+    def rows(self, which) -> LiteFeatures:
+        """Some of the crops."""
+        return LiteFeatures(self.cells[which], self.code[which], self.landmarks[which])
+
+
+class LiteField(nn.Module):
+    """Trunk, lifter, neck, field and head. Inputs are crops (B, 3, 256, 256), RGB 0..1."""
+
+    def __init__(self, config: LiteConfig, trunk: Graph) -> None:
+        super().__init__()
+        self.config = config
+        self.trunk = trunk
+        self.lifter = Lifter(config.code, config.lift)
+        self.neck = Neck(config, trunk)
+        self.field = PointField(config.width, config.frequencies, config.hidden, config.code)
+        self.register_buffer("sigma", torch.tensor([1.0, 0.0]))
+        """Calibration: sigma in metres = first number x what the head says + second number."""
+
+    def describe(self) -> dict:
+        """The configuration, for a file's metadata."""
+        return asdict(self.config)
+
+    def look(self, images: Tensor) -> dict[str, Tensor]:
+        """The trunk: (B, 3, 256, 256) -> what `features` wants."""
+        return self.trunk(images, self.config.taps())
+
+    def features(self, maps: dict[str, Tensor]) -> LiteFeatures:
+        """What the crops show, ready for points."""
+        landmarks = read_landmarks(maps)
+        seen = landmarks[:, :33]
+        code = self.lifter(describe(seen[..., :2], seen[..., 3], seen[..., 5:]))
+        cells, code = self.neck(maps, landmarks, code)
+        return LiteFeatures(cells, code, landmarks)
+
+    def push(self, points: Tensor) -> LitePoints:
+        """(P, 3) canonical points through the field, with gradients."""
+        hidden = self.field.hidden(points)
+        return LitePoints(points, *self.field.maps(hidden), self.field.places(hidden))
+
+    @torch.no_grad()
+    def prepare(self, points: Tensor) -> LitePoints:
+        """The same once and for all, any number of points."""
+        parts = [self.push(p) for p in points.to(self.sigma.device, torch.float32).split(CHUNK)]
+        names = ("points", "weights", "biases", "places")
+        return LitePoints(*(torch.cat([getattr(p, n) for p in parts]) for n in names))
+
+    def heads(self, features: LiteFeatures, points: LitePoints) -> HeadOutput:
+        """Points in all crops."""
+        P = len(points)
+        parts = [self._read(features, points.rows(i, min(i + CHUNK, P))) for i in range(0, max(P, 1), CHUNK)]
+        if len(parts) == 1:
+            return parts[0]
+        return HeadOutput(*(torch.cat([getattr(p, n) for p in parts], 1) for n in _PARTS))
+
+    def _read(self, features: LiteFeatures, points: LitePoints) -> HeadOutput:
+        grid = self.config.grid
+        flat = F.linear(features.cells, points.weights.flatten(0, 1), points.biases.flatten()).mT.float()
+        uv, xyz, uncertainty = decode_heatmaps(flat.unflatten(1, (-1, CHANNELS)).unflatten(-1, (grid, grid)))
+        place = guess(points.places, features.code) + (xyz - 0.5) * REACH_M
+        return HeadOutput(to_pixels(uv, SIDE, SIDE // grid), place, uncertainty)
+
+    def forward(self, images: Tensor, points: Tensor, mirrored: Tensor | None = None) -> HeadOutput:
+        """Localize (P, 3) canonical points in all crops, with gradients; see `find`."""
+        return self.find(self.features(self.look(images)), points, mirrored)
+
+    def find(self, features: LiteFeatures, points: Tensor, mirrored: Tensor | None = None) -> HeadOutput:
+        """In crops that are `mirrored` (B,) the mirror images of the points are looked for: the left hand of a
+        mirrored person was the right one."""
+        if mirrored is None or not bool(mirrored.any()):
+            return self.heads(features, self.push(points))
+        if bool(mirrored.all()):
+            return self.heads(features, self.push(mirror(points)))
+        pushed, P = self.push(torch.cat([points, mirror(points)])), len(points)
+        plain = self.heads(features.rows(~mirrored), pushed.rows(0, P))
+        other = self.heads(features.rows(mirrored), pushed.rows(P, 2 * P))
+        order = torch.cat([(~mirrored).nonzero()[:, 0], mirrored.nonzero()[:, 0]]).argsort()
+        return HeadOutput(*(torch.cat([getattr(plain, n), getattr(other, n)])[order] for n in _PARTS))
+
+    def absolute(self, relative: HeadOutput, K: Tensor) -> Reconstruction:
+        """Places in the camera space of the crops, as at test time. `K`: (B, 3, 3)."""
+        sure = self.calibrated(relative.uncertainty) < CONFIDENT_M
+        # Somebody of whom nothing is certain is still somewhere.
+        sure = sure | ~sure.any(1, keepdim=True)
+        return reconstruct(relative.coords2d, relative.coords3d_rel, K, SIDE, sure, borders=BORDERS)
+
+    def calibrated(self, uncertainty: Tensor) -> Tensor:
+        """What the head says -> one sigma of the place's length of error, metres."""
+        return self.sigma[0] * uncertainty + self.sigma[1]
+
+
+def guess(places: Tensor, code: Tensor) -> Tensor:
+    """(P, 3, k + 1) and (B, k) -> (B, P, 3) metres."""
+    flat = F.linear(code, places[..., :-1].flatten(0, 1), places[..., -1].flatten())
+    return flat.float().unflatten(-1, (-1, 3))
+
+
+_PARTS = ("coords2d", "coords3d_rel", "uncertainty")
