@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from backend.motion.assemble import Clip, assemble, mean_uncertainty, person_tracks, stand_upright
-from backend.nlf.localizer import create_localizer
+from backend.nlf.localizer import LocalizerOptions, create_localizer
 from backend.options import MocapOptions, choose_device
 from backend.people.detect import PersonDetector
 from backend.people.track import PeopleTracker
@@ -47,7 +47,10 @@ def mocap(frames: Iterable[Frame], options: MocapOptions, *, total: int | None =
     watch = Stopwatch()
     device = choose_device(options.device)
     body = options.load_body()
-    localizer = create_localizer(options.localizer, body, device)
+    told: list[str] = []
+    yield Progress("prepare", 0, None)  # weights that meet this body for the first time need up to a minute
+    localizer = create_localizer(options.localizer, body, LocalizerOptions(device, note=told.append))
+    yield from map(Notice, told)
     tracker = PeopleTracker(PersonDetector(device), max_people=options.max_people)
     clip = Clip(body, localizer.native, options)
     for chunk in resume:

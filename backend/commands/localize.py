@@ -50,12 +50,19 @@ def localize(
     localizer: str = typer.Option(
         "landmarks-heavy", help="As listed by doctor: landmarks or installed weights."
     ),
-    num_aug: int = typer.Option(1, help="Views of each person that are merged; not for the landmarks."),
+    num_aug: int = typer.Option(1, help="Views of each person that are merged; for weights of your own."),
     fov: float | None = typer.Option(
         None, help="Field of view on the larger side, degrees, if you know the lens."
     ),
     focal: float | None = typer.Option(None, help="Focal length in pixels, if you know it; beats --fov."),
+    lens: str = typer.Option(
+        "", help="Lens distortion as OpenCV has it: 5, 8 or 12 numbers with commas, or 4 of a fisheye."
+    ),
     device: str = typer.Option("auto", help="auto, cpu, cuda, mps."),
+    precision: str = typer.Option("auto", help="Of the network: auto, fp32, bf16, fp16."),
+    compiled: bool = typer.Option(
+        False, "--compile", help="Let PyTorch compile the network first: minutes once, then faster."
+    ),
     body: str | None = typer.Option(None, help="Your licensed SMPLX_*.npz, in place of the open body."),
     batch: int | None = typer.Option(None, help="People and pictures at a time; 8 on a CPU, else 64."),
     max_people: int = typer.Option(4, help="How many people to search for in a picture, the surest first."),
@@ -72,7 +79,10 @@ def localize(
         table = read_boxes(boxes, pictures.names) if boxes else None
         device = choose_device(device)
         figure = options.load_body()
-        model = create_localizer(localizer, figure, device, LocalizerOptions(device, num_aug))
+        wanted = LocalizerOptions(
+            device, num_aug, precision, compiled, _numbers(lens), lambda text: _say(console, "yellow", text)
+        )
+        model = create_localizer(localizer, figure, wanted)
         results = road.Results(parse_points(points, figure, model.skeletons), localizer, own_version())
         for path in out:
             road.check_writable(path)
@@ -90,6 +100,16 @@ def localize(
     for text in [*pictures.notices, *(table.notices if table else ()), *results.notices]:
         _say(console, "yellow", text)
     print(json.dumps(_summary(results, seconds, files), indent=1))
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    """Numbers with commas between them. Raises JobError("bad_options")."""
+    try:
+        return tuple(float(part) for part in text.split(",")) if text.strip() else ()
+    except ValueError as error:
+        raise JobError(
+            "bad_options", f"--lens takes numbers with commas between them, not '{text}'."
+        ) from error
 
 
 def _in_range(name: str, value: int, low: int, high: int) -> None:

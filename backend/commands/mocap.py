@@ -19,14 +19,18 @@ from backend.commands.runner import Outcome, run_clip
 from backend.motion.amass import write_amass
 from backend.options import MocapOptions
 
-STAGES = {"localize": "Finding and following people", "body": "Fitting bodies"}
+STAGES = {
+    "prepare": "Getting the localizer ready",
+    "localize": "Finding and following people",
+    "body": "Fitting bodies",
+}
 
 
 def mocap(
     video: Path = typer.Argument(..., help="A movie, a folder of pictures, or a numbered picture."),
     out: Path = typer.Option(..., "-o", "--out", help="Folder for the results; made if missing."),
     localizer: str = typer.Option(
-        "landmarks-heavy", help="landmarks-heavy, landmarks-full or landmarks-lite."
+        "landmarks-heavy", help="landmarks-heavy, -full or -lite, or weights that you have added."
     ),
     max_people: int = typer.Option(4, help="How many people to follow at a time."),
     fov: float | None = typer.Option(
@@ -104,6 +108,10 @@ class _bar:
     def _show(self, event: records.Event) -> None:
         if isinstance(event, records.Progress):
             if event.stage not in self._tasks:
+                for task in self._progress.tasks:
+                    # A stage whose end was not known has ended now.
+                    self._progress.update(task.id, total=task.total or max(task.completed, 1))
+                    self._progress.update(task.id, completed=task.total)
                 self._tasks[event.stage] = self._progress.add_task(
                     STAGES.get(event.stage, event.stage), total=None
                 )

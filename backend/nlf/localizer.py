@@ -5,8 +5,8 @@ Nothing above this room knows which weights run. `create_localizer` is the only 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -54,7 +54,8 @@ class LocalizerOptions:
 
     `device`: a torch device; `num_aug`: views of each person that are merged into one answer; `precision`: of the
     network, auto, fp32, bf16 or fp16; `compiled`: let PyTorch compile the network first; `lens`: 5, 8 or 12
-    distortion coefficients in OpenCV's order, or 4 of a fisheye.
+    distortion coefficients in OpenCV's order, or 4 of a fisheye; `note`: is told, in one sentence each, what was
+    asked for and cannot be had, and what takes long.
     """
 
     device: str = "cpu"
@@ -62,22 +63,22 @@ class LocalizerOptions:
     precision: str = "auto"
     compiled: bool = False
     lens: tuple[float, ...] = ()
+    note: Callable[[str], None] = field(default=lambda _: None, compare=False)
 
 
 def localizer_names() -> list[str]:
     """All names that `create_localizer` takes here: the shipped localizers, then the user's installed weights."""
-    return [*LANDMARK_LOCALIZERS]
+    from backend.nlf.weights import installed
+
+    return [*LANDMARK_LOCALIZERS, *(found.name for found in installed())]
 
 
-def create_localizer(
-    name: str, body: Body, device: str = "cpu", options: LocalizerOptions | None = None
-) -> Localizer:
-    """`name` from `localizer_names()`. `options` go before `device`.
+def create_localizer(name: str, body: Body, options: LocalizerOptions = LocalizerOptions()) -> Localizer:
+    """`name` from `localizer_names()`.
 
     Raises JobError: "bad_options" for an unknown name or options that this localizer does not have,
     "bad_weights" for damaged files.
     """
-    options = options or LocalizerOptions(device)
     if name in LANDMARK_LOCALIZERS:
         if options.num_aug > 1 or options.lens:
             asked = "several views of a person" if options.num_aug > 1 else "lens distortion"
@@ -88,7 +89,12 @@ def create_localizer(
         from backend.nlf.landmarks import LandmarksLocalizer
 
         return LandmarksLocalizer(name.removeprefix("landmarks-"), body, options.device)
-    if name not in localizer_names():
-        text = f"There is no localizer called '{name}': choose one of {', '.join(localizer_names())}."
-        raise JobError("bad_options", text)
-    raise AssertionError(name)
+    from backend.nlf.neural import NeuralLocalizer
+    from backend.nlf.weights import installed, open_weights, survey
+
+    if name not in (found.name for found in installed()):
+        # Weights that are there but broken have a sentence of their own.
+        known = [f"There is no localizer called '{name}': choose one of {', '.join(localizer_names())}."]
+        reasons = [text for text in survey()[1] if name in text]
+        raise JobError("bad_options", (reasons + known)[0])
+    return NeuralLocalizer(open_weights(name), body, options)

@@ -22,6 +22,7 @@ from .backend import Backend
 STAGES = {
     "opening": "Starting the backend",
     "queued": "Waiting for another job",
+    "prepare": "Getting the localizer ready",
     "localize": "Following people",
     "body": "Fitting bodies",
     "scene": "Building the scene",

@@ -48,7 +48,7 @@ def body():
 
 @pytest.fixture(scope="session")
 def localizer(body):
-    return create_localizer("landmarks-lite", body, "cpu")
+    return create_localizer("landmarks-lite", body)
 
 
 @pytest.fixture(scope="session")

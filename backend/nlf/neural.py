@@ -1,0 +1,142 @@
+"""The neural localizer field at work: any canonical point of the body, straight from the picture.
+
+Points of the body are looked up in the canonical space of the weights, pushed through the field once, and then found
+in every picture at the price of one small matrix product each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+
+from backend.body.landmarks import body_landmarks, stack
+from backend.body.model import Body, CanonicalPoints
+from backend.body.pointsets import PointSet, named_set
+from backend.nlf.head import PreparedPoints
+from backend.nlf.lens import lens_coefficients
+from backend.nlf.localizer import LocalizerOptions
+from backend.nlf.multiperson import Poses, Recipe, estimate_poses
+from backend.nlf.precision import prepare_model
+from backend.nlf.space import space_of
+from backend.nlf.suppress import CERTAIN, fits_box
+from backend.nlf.weights import OfficialWeights
+from backend.records import JobError, Localization, Subject
+
+SURFACE = 168
+"""Points of the skin that the fit uses beside landmarks and joints: 256 in all."""
+_BATCH = {"cpu": 8}
+_GPU_BATCH = 64
+
+
+class NeuralLocalizer:
+    """NLF with the given weights, on the points of `body`."""
+
+    def __init__(self, weights: OfficialWeights, body: Body, options: LocalizerOptions) -> None:
+        self.name = weights.info.name
+        self.body = body
+        self.options = options
+        self._lens = _lens(options.lens)
+        self.space = space_of(weights, body, options.note)
+        model = weights.model()
+        self.skeletons: Mapping[str, PointSet] = _official_sets(weights, model.canonical_locs(), body)
+        self._model = prepare_model(
+            model, options.device, options.precision, compile_it=options.compiled, note=options.note
+        )
+        batch = _BATCH.get(torch.device(options.device).type, _GPU_BATCH)
+        self._recipe = Recipe(options.num_aug, white=weights.info.white, batch=batch)
+        landmarks, _ = body_landmarks(body)
+        self.landmarks = np.arange(len(landmarks))
+        sets = [named_set(body, name) for name in ("smplx_55", f"surface_{SURFACE}")]
+        self.native = stack([landmarks, *(s.points for s in sets)])
+        self._prepared_native: PreparedPoints | None = None
+
+    def prepare(self, points: CanonicalPoints | PointSet) -> PreparedPoints:
+        """See `Localizer.prepare`."""
+        where = self.places(points)
+        mirrored = self._recipe.num_aug > 1
+        return self._model.prepare(torch.from_numpy(where), mirrored=mirrored)
+
+    def places(self, points: CanonicalPoints | PointSet) -> np.ndarray:
+        """(P, 3) float32 positions in the canonical space of the weights, metres."""
+        if isinstance(points, CanonicalPoints):
+            return self.space.to_volume(points).astype(np.float32)
+        where = np.array(points.points.positions, np.float32)
+        known = np.flatnonzero(~points.raw)
+        if len(known):
+            where[known] = self.space.to_volume(points.points.take(known))
+        return where
+
+    def localize(self, subjects: Sequence[Subject], prepared: PreparedPoints | None = None) -> Localization:
+        """See `Localizer.localize`. The score says how many of the points are certain, 0.5 for a third of them as
+        the official rule of plausibility asks; 0 if they lie elsewhere than the box."""
+        if prepared is None:
+            self._prepared_native = self._prepared_native or self.prepare(self.native)
+            prepared = self._prepared_native
+        P = len(prepared)
+        B = len(subjects)
+        out = Localization(
+            np.zeros((B, P, 3), np.float32), np.zeros((B, P, 2), np.float32),
+            np.zeros((B, P), np.float32), np.zeros(B, np.float32),
+        )  # fmt: skip
+        for rows, poses in self._poses(subjects, prepared):
+            boxes = torch.tensor(np.stack([subjects[i].box for i in rows]), dtype=torch.float32)
+            certain = (poses.uncertainty < CERTAIN).float().mean(-1).cpu()
+            inside = fits_box(poses.points2d.cpu(), boxes) if P > 1 else torch.ones(len(rows), dtype=bool)
+            out.points3d[rows] = poses.points3d.cpu().numpy()
+            out.points2d[rows] = poses.points2d.cpu().numpy()
+            out.uncertainty[rows] = poses.uncertainty.cpu().numpy()
+            out.score[rows] = (inside * (1.5 * certain).clamp(max=1)).numpy()
+        return out
+
+    def _poses(self, subjects: Sequence[Subject], prepared: PreparedPoints) -> list[tuple[list[int], Poses]]:
+        """Rows of the subjects of each picture, and their poses."""
+        pictures: dict[int, list[int]] = {}
+        for i, subject in enumerate(subjects):
+            pictures.setdefault(id(subject.image), []).append(i)
+        rows = list(pictures.values())
+        if not rows:
+            return []
+        firsts = [subjects[r[0]] for r in rows]
+        found = estimate_poses(
+            self._model,
+            [s.image for s in firsts],
+            [np.stack([np.asarray(subjects[i].box, float) for i in r]) for r in rows],
+            prepared,
+            self._recipe,
+            K=torch.from_numpy(np.stack([s.camera.K for s in firsts])),
+            coeffs=self._lens,
+        )
+        return list(zip(rows, found, strict=True))
+
+
+def _lens(coefficients: Sequence[float]) -> torch.Tensor | None:
+    if not coefficients:
+        return None
+    try:
+        return lens_coefficients(torch.tensor(coefficients, dtype=torch.float64))
+    except ValueError as error:
+        raise JobError("bad_options", str(error)) from error
+
+
+def _official_sets(weights: OfficialWeights, locs: torch.Tensor, body: Body) -> dict[str, PointSet]:
+    """The named skeletons of the weights. Their places are known in the canonical space of the weights only."""
+    every = locs.detach().cpu().float().numpy()
+    out = {}
+    for name, skeleton in weights.skeletons.items():
+        positions = every[np.asarray(skeleton.indices)]
+        edges = np.asarray(skeleton.edges, np.int32).reshape(-1, 2)
+        out[name] = PointSet(
+            name, tuple(skeleton.labels), _nowhere(positions, body), edges, np.ones(len(positions), bool)
+        )
+    return out
+
+
+def _nowhere(positions: np.ndarray, body: Body) -> CanonicalPoints:
+    """Positions that are no places of `body`: nothing carries them."""
+    P = len(positions)
+    return CanonicalPoints(
+        positions, np.zeros((P, len(body.parents)), np.float32), np.zeros((P, 3, body.n_betas), np.float32),
+        np.zeros((P, 3, body.n_expressions), np.float32),
+    )  # fmt: skip

@@ -1,0 +1,80 @@
+"""From the body at hand to the canonical space of a model's weights, and back.
+
+Official weights know places of the SMPL neutral mean body in its canonical pose (dossier 1.5). A user's SMPL-X file has
+the same mesh as the canonical vertices that come with the weights; any other body is laid onto that volume once, and
+the result is kept beside the weights.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from backend.body.model import Body
+from backend.fit.volume import CanonicalVolume
+from backend.fit.volume_map import VolumeMap, map_same_mesh, map_volumes
+from backend.nlf.weights import OfficialWeights
+from backend.records import JobError
+
+_EDITION = 1
+"""Counts changes of the way volumes are laid onto each other: older files are made anew."""
+
+
+def space_of(weights: OfficialWeights, body: Body, note: Callable[[str], None]) -> VolumeMap:
+    """The map between `body`'s rest volume and the canonical space of `weights`.
+
+    Takes up to a minute for a body that was not met before, of which `note` is told. JobError("bad_weights") if
+    the weights came without any body to go by.
+    """
+    known = weights.volume("smplx")
+    if known is not None and body.name == "smplx" and len(known.vertices) == len(body.v_template):
+        return map_same_mesh(body, known.vertices)
+    volume = weights.volume("smpl") or known
+    if volume is None:
+        raise JobError(
+            "bad_weights",
+            f"The weights {weights.info.name} came without canonical vertices, so that points of a body cannot be "
+            "found in their space: add them again together with nlf_data_files.zip.",
+        )
+    kept = weights.info.folder / "maps" / f"{_digest(body, volume)}.npz"
+    found = _read(kept, body)
+    if found is None:
+        note(f"Laying the body onto the volume that {weights.info.name} knows: once, for up to a minute.")
+        found = map_volumes(body, volume)
+        _keep(found, kept)
+    return found
+
+
+def _digest(body: Body, volume: CanonicalVolume) -> str:
+    hashed = hashlib.sha256(f"edition {_EDITION}".encode())
+    for array in (body.v_template, body.faces, body.weights, body.joints_template, volume.vertices):
+        hashed.update(np.ascontiguousarray(array).tobytes())
+    return hashed.hexdigest()[:24]
+
+
+def _read(file: Path, body: Body) -> VolumeMap | None:
+    """A kept map, or None if there is none that can be read: it is then made anew."""
+    if not file.is_file():
+        return None
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            return VolumeMap.from_arrays(body, dict(archive))
+    except (OSError, ValueError, KeyError, EOFError):
+        return None
+
+
+def _keep(made: VolumeMap, file: Path) -> None:
+    """Best effort: without a place to keep it, the map is made again next time."""
+    with contextlib.suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part = file.with_suffix(f".{os.getpid()}.part.npz")
+        try:
+            np.savez(part, **made.to_arrays())
+            part.replace(file)
+        finally:
+            part.unlink(missing_ok=True)
