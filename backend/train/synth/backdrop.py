@@ -84,16 +84,18 @@ def panorama(
         # A long lens sees a few texels of a panorama; a wider look keeps shapes in the background.
         axis = rays[rays.shape[0] // 2, rays.shape[1] // 2]
         d = axis + (rays - axis) * rng.uniform(1.0, 4.0)
+    return look_up(chosen, d, angle), turned(chosen.light, angle)
+
+
+def look_up(chosen: Panorama, d: np.ndarray, angle: float) -> np.ndarray:
+    """(h, w, 3) radiance of a panorama along the directions `d` (h, w, 3), after a turn as `light.turned` does it."""
     h, w = chosen.radiance.shape[:2]
     x, y, z = np.moveaxis(d, -1, 0)
-    # Directions d of the turned panorama are R_y(-angle) d of the file.
     a = np.arctan2(x, -z) + angle
     e = np.arctan2(y, np.sqrt(x * x + z * z))
-    u = (a / (2 * np.pi) + 0.5) % 1 * w - 0.5
-    v = (0.5 - e / np.pi) * h - 0.5
-    out = cv2.remap(chosen.radiance, u.astype(np.float32), v.astype(np.float32), cv2.INTER_LINEAR,
-                    borderMode=cv2.BORDER_WRAP)  # fmt: skip
-    return out, turned(chosen.light, -angle)
+    u = ((a / (2 * np.pi) + 0.5) % 1 * w - 0.5).astype(np.float32)
+    v = ((0.5 - e / np.pi) * h - 0.5).astype(np.float32)
+    return cv2.remap(chosen.radiance, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
 
 
 def sharpened(rng: np.random.Generator, image: np.ndarray, images: Sequence[np.ndarray]) -> np.ndarray:

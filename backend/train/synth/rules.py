@@ -53,7 +53,7 @@ RULES: tuple[Rule, ...] = (
          bend=(10, 12), pitch=(-5, 10), together=0.7, seat=True),
     Rule("sitting on the floor", (85, 18), (15, 14), knee=(40, 40), arm=(35, 25), forward=(40, 40),
          pitch=(-8, 12), bend=(12, 12)),
-    Rule("cross-legged", (95, 10), (40, 8), (35, 8), (120, 10), arm=(30, 15), forward=(50, 25), elbow=(60, 25),
+    Rule("cross-legged", (95, 10), (38, 8), (55, 8), (118, 10), arm=(30, 15), forward=(50, 25), elbow=(60, 25),
          together=1),
     Rule("kneeling", (15, 25), (8, 6), knee=(118, 18), foot=(40, 10), pitch=(4, 10), together=0.8),
     Rule("lunge", (55, 22), (5, 6), knee=(60, 30), arm=(70, 50), split=True),
@@ -64,7 +64,7 @@ RULES: tuple[Rule, ...] = (
     Rule("plank", (5, 10), knee=(6, 9), foot=(-10, 15), arm=(82, 12), forward=(85, 8), elbow=(20, 30),
          pitch=(80, 8), head=(-15, 12), together=0.9),
     Rule("lying on the back", (20, 30), (10, 10), knee=(30, 35), arm=(60, 50), pitch=(-90, 7)),
-    Rule("lying on the front", (0, 10), knee=(20, 28), arm=(90, 55), elbow=(60, 45), pitch=(90, 7)),
+    Rule("lying on the front", (0, 8), knee=(20, 28), arm=(90, 55), forward=(-3, 9), elbow=(20, 25), pitch=(90, 6)),
     Rule("lying on the side", (45, 30), knee=(55, 35), arm=(70, 45), forward=(60, 35), roll=(90, 8)),
     Rule("handstand", (0, 22), (8, 14), knee=(15, 22), foot=(30, 15), arm=(172, 10), forward=(40, 25),
          elbow=(10, 12), pitch=(180, 10), head=(-20, 15), bend=(-5, 10), together=0.6),
@@ -88,7 +88,7 @@ RULES: tuple[Rule, ...] = (
          (0, 20), (0, 28), (0, 22), (0, 60), (0, 50), together=0),
 )  # fmt: skip
 _LIMITS = {
-    "hip": (-28, 128), "out": (-18, 85), "twist": (-35, 45), "knee": (0, 148), "foot": (-30, 50),
+    "hip": (-28, 128), "out": (-18, 85), "twist": (-35, 65), "knee": (0, 148), "foot": (-30, 50),
     "arm": (-25, 182), "forward": (-55, 135), "elbow": (0, 148), "bend": (-45, 70), "side": (-35, 35),
     "turn": (-55, 55), "head": (-50, 45),
 }  # fmt: skip

@@ -162,6 +162,9 @@ def test_the_wide_framing_leaves_room(world):
         # People partly outside the picture are framed whole, too.
         assert 0.4 < np.ptp(xy, axis=0).max() / 256 < 0.75
         assert np.abs((xy.min(0) + xy.max(0)) / 2 - 128).max() < 20
+        # Up is up, but for a small roll.
+        assert seen_from.R[1, 1] < -0.4
+        assert abs(seen_from.R[0, 1]) < 0.25
 
 
 def test_black_is_what_lies_beyond_the_edge():
