@@ -18,11 +18,14 @@ import torch
 from backend.body.pointsets import PointSet
 from backend.boxes import BoxTable
 from backend.nlf.localizer import Localizer
+from backend.nlf.suppress import suppress_alike
 from backend.people.detect import PersonDetector
 from backend.pictures import Picture
 from backend.records import Camera, JobError, Subject
 
 BATCH_CPU, BATCH_GPU = 8, 64
+PLAUSIBLE = 0.5
+"""Least score of a person, for every localizer."""
 MAX_BYTES = 256 << 20
 """Of pictures that are held at a time, but for a single one that is larger."""
 CameraOf = Callable[[int, int], Camera]
@@ -86,9 +89,10 @@ def given(table: BoxTable) -> Finder:
 
 
 def localize(pictures: Iterable[Picture], localizer: Localizer, points: PointSet, find: Finder,
-             camera_of: CameraOf, batch: int = BATCH_CPU) -> Iterator[Found]:  # fmt: skip
+             camera_of: CameraOf, batch: int = BATCH_CPU, only_real: bool = False) -> Iterator[Found]:  # fmt: skip
     """One `Found` per picture, in their order. `camera_of(width, height)`: the camera of such a picture; `batch`:
-    people who go through the localizer at a time, and pictures that are looked through at a time.
+    people who go through the localizer at a time, and pictures that are looked through at a time; `only_real`:
+    leave out finds that turn out to be nobody, or somebody who was found already (see `real`).
 
     Raises JobError("no_memory") when a batch is too large for the device.
     """
@@ -109,7 +113,22 @@ def localize(pictures: Iterable[Picture], localizer: Localizer, points: PointSet
             camera, some = next(readable) if picture.image is not None else (None, [])
             part = [column[place : place + len(some)] for column in rows]
             place += len(some)
+            if only_real:
+                keep = real(*(part[i] for i in (1, 3, 4)))
+                part = [column[keep] for column in part]
             yield Found(picture.name, picture.time_s, camera, *part, picture.problem)
+
+
+def real(points3d: np.ndarray, uncertainty: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Rows of the people of one picture who are plausible, each found once, in their old order.
+
+    `points3d`: (n, P, 3) metres, camera space; `uncertainty`: (n, P) metres; `scores`: (n,). A person has a score
+    of at least one half; of two poses that are alike the surer one stays (NLF's own suppression, dossier 4).
+    """
+    valid = np.nan_to_num(scores) >= PLAUSIBLE
+    sure = np.nan_to_num(scores / np.maximum(uncertainty.mean(-1), 1e-6))
+    tensors = (torch.from_numpy(np.nan_to_num(a)) for a in (points3d, sure))
+    return np.sort(suppress_alike(*tensors, torch.from_numpy(valid)).numpy())
 
 
 def _groups(pictures: Iterable[Picture], most: int) -> Iterator[list[Picture]]:

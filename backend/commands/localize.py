@@ -88,7 +88,9 @@ def localize(
             road.check_writable(path)
         find = road.given(table) if table else road.detected(PersonDetector(device), max_people, far)
         size = batch or (road.BATCH_CPU if device == "cpu" else road.BATCH_GPU)
-        rows = road.localize(pictures, model, results.points, find, options.camera, size)
+        rows = road.localize(
+            pictures, model, results.points, find, options.camera, size, only_real=table is None
+        )
         seconds = _run(rows, results, pictures, out, console)
         files = _write(results, pictures, out, console)
     except JobError as error:

@@ -101,7 +101,7 @@ class NeuralLocalizer:
         firsts = [subjects[r[0]] for r in rows]
         found = estimate_poses(
             self._model,
-            [s.image for s in firsts],
+            [np.ascontiguousarray(s.image) for s in firsts],
             [np.stack([np.asarray(subjects[i].box, float) for i in r]) for r in rows],
             prepared,
             self._recipe,

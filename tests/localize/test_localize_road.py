@@ -11,7 +11,7 @@ from backend.boxes import read_boxes
 from backend.localize import Results, detected, given, localize, write_aside
 from backend.options import MocapOptions
 from backend.pictures import Picture
-from backend.records import JobError
+from backend.records import JobError, Subject
 
 CAMERA = MocapOptions().camera
 
@@ -112,6 +112,21 @@ def test_the_surest_come_first_and_no_more_than_asked_for(heap, localizer, detec
     assert surest[0].score > surest[1].score
     np.testing.assert_allclose(two.boxes, [d.box for d in surest], atol=0.5)
     assert np.abs(two.boxes[0] - one.boxes[0]).max() < 20 < np.abs(two.boxes[1] - one.boxes[0]).max()
+
+
+def test_finds_that_are_nobody_or_somebody_already_are_left_out(person, localizer, coco):
+    picture, camera = Picture("person", person), CAMERA(540, 960)
+    box = np.array([150.0, 140, 260, 720])
+    twice = [Subject(person, camera, b) for b in (box, box + [3, -4, 6, 8], np.array([0.0, 0, 90, 90]))]
+    every, some = (
+        next(localize([picture], localizer, coco, lambda *_: [twice], CAMERA, only_real=real))
+        for real in (False, True)
+    )
+    assert len(every) == 3 and every.scores[:2].min() > 0.5 > every.scores[2]
+    assert len(some) == 1
+    surer = int(np.argmax(every.scores[:2] / every.uncertainty[:2].mean(1)))
+    np.testing.assert_array_equal(some.points3d[0], every.points3d[surer])
+    np.testing.assert_array_equal(some.boxes[0], every.boxes[surer])
 
 
 def test_given_boxes_in_place_of_the_detector(tmp_path, heap, localizer, coco, found):
