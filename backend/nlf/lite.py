@@ -1,13 +1,14 @@
 """Our own localizer field: BlazePose's trunk, a lifter of its landmarks, a neck that looks everywhere, NLF's head.
 
-A point's pixels come from NLF's heat maps. Its relative place is the lifter's guess (what a body that has these
-landmarks would look like in space) plus what the heat maps make of the picture. The neck joins BlazePose's coarse
-map, its landmarks and the guess, as tokens that attend to one another, and adds the fine maps. Canonical space: the
-rest T-pose of our body, metres. Made for a CPU; the whole of it is trained by `backend.train`.
+The lifter guesses where a body that has these landmarks is in space. NLF's heat maps look for each point in the
+picture, first where the guess lies, and say by how much its place in space is another one. The neck joins BlazePose's
+coarse map, its landmarks and the guess, as tokens that attend to one another, and adds the fine maps. Canonical
+space: the rest T-pose of our body, metres. Made for a CPU; the whole of it is trained by `backend.train`.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 
 import torch
@@ -31,6 +32,8 @@ BORDERS = Borders(solve=0.25, mix=0.25)
 CONFIDENT_M = 0.3
 """Points less certain than this (one sigma) have no say in the distance of a person."""
 CHUNK = 512
+FOCUS_CELLS = 1.5
+"""Spread, in cells, of the first look around the guess; it is learnt."""
 REACH_M = 1.1
 """Range of what the heat maps add to the guess, metres, half of it to either side."""
 
@@ -54,7 +57,7 @@ class LiteConfig:
         """What the trunk is asked for."""
         fine = ("stride16", "pyramid") if self.grid == 16 else ("stride8", "stride16", "pyramid")
         deep = ("encoder16", "encoder32") if self.trunk == "heavy" else ()
-        return ("stride32", *fine, *deep, "landmarks", "world", "heatmap")
+        return ("stride32", *fine, *deep, "landmarks", "world", "heatmap", "score")
 
 
 class Attention(nn.Module):
@@ -173,15 +176,21 @@ class LitePoints:
 
 @dataclass(frozen=True)
 class LiteFeatures:
-    """B crops: `cells` (B, grid * grid, c), `code` (B, k), `landmarks` (B, 39, 8) as BlazePose sees them."""
+    """B crops: `cells` (B, grid * grid, c), `code` (B, k); `landmarks` (B, 39, 8) as BlazePose sees them, `score`
+    (B,) 0..1 its word that there is a person; `frame` (B, 3): pixels a metre and the pixel of the guess's origin, by
+    which the guess is laid over the picture (weak perspective)."""
 
     cells: Tensor
     code: Tensor
     landmarks: Tensor
+    score: Tensor
+    frame: Tensor
 
     def rows(self, which) -> LiteFeatures:
         """Some of the crops."""
-        return LiteFeatures(self.cells[which], self.code[which], self.landmarks[which])
+        return LiteFeatures(
+            self.cells[which], self.code[which], self.landmarks[which], self.score[which], self.frame[which]
+        )
 
 
 class LiteField(nn.Module):
@@ -194,6 +203,9 @@ class LiteField(nn.Module):
         self.lifter = Lifter(config.code, config.lift)
         self.neck = Neck(config, trunk)
         self.field = PointField(config.width, config.frequencies, config.hidden, config.code)
+        self.register_buffer("marks", torch.zeros(33, 3))
+        """Canonical places of BlazePose's 33 landmarks, metres."""
+        self.focus = nn.Parameter(torch.tensor(math.log(0.5 / FOCUS_CELLS**2)))
         self.register_buffer("sigma", torch.tensor([1.0, 0.0]))
         """Calibration: sigma in metres = first number x what the head says + second number."""
 
@@ -211,7 +223,9 @@ class LiteField(nn.Module):
         seen = landmarks[:, :33]
         code = self.lifter(describe(seen[..., :2], seen[..., 3], seen[..., 5:]))
         cells, code = self.neck(maps, landmarks, code)
-        return LiteFeatures(cells, code, landmarks)
+        places = self.field.places(self.field.hidden(self.marks))
+        frame = overlay(guess(places, code)[..., :2], (seen[..., :2] + 1) * (SIDE / 2), seen[..., 3])
+        return LiteFeatures(cells, code, landmarks, maps["score"].detach().flatten(), frame)
 
     def push(self, points: Tensor) -> LitePoints:
         """(P, 3) canonical points through the field, with gradients."""
@@ -235,10 +249,21 @@ class LiteField(nn.Module):
 
     def _read(self, features: LiteFeatures, points: LitePoints) -> HeadOutput:
         grid = self.config.grid
-        flat = F.linear(features.cells, points.weights.flatten(0, 1), points.biases.flatten()).mT.float()
-        uv, xyz, uncertainty = decode_heatmaps(flat.unflatten(1, (-1, CHANNELS)).unflatten(-1, (grid, grid)))
-        place = guess(points.places, features.code) + (xyz - 0.5) * REACH_M
-        return HeadOutput(to_pixels(uv, SIDE, SIDE // grid), place, uncertainty)
+        logits = F.linear(features.cells, points.weights.flatten(0, 1), points.biases.flatten()).mT.float()
+        logits = logits.unflatten(1, (-1, CHANNELS)).unflatten(-1, (grid, grid))
+        place = guess(points.places, features.code)
+        pixels = features.frame[:, None, :1] * place[..., :2] + features.frame[:, None, 1:]
+        logits = torch.cat([logits[:, :, :2], logits[:, :, 2:] + self._prior(pixels)[:, :, None]], 2)
+        uv, xyz, uncertainty = decode_heatmaps(logits)
+        return HeadOutput(to_pixels(uv, SIDE, SIDE // grid), place + (xyz - 0.5) * REACH_M, uncertainty)
+
+    def _prior(self, pixels: Tensor) -> Tensor:
+        """(B, P, 2) pixels -> (B, P, grid, grid) logits: look first where the guess lies."""
+        grid = self.config.grid
+        stride = SIDE // grid
+        cells = torch.arange(grid, device=pixels.device, dtype=pixels.dtype)
+        away = ((pixels[..., None] - stride // 2) / stride - cells).square() * -self.focus.exp()
+        return away[:, :, 1, :, None] + away[:, :, 0, None, :]
 
     def forward(self, images: Tensor, points: Tensor, mirrored: Tensor | None = None) -> HeadOutput:
         """Localize (P, 3) canonical points in all crops, with gradients; see `find`."""
@@ -273,6 +298,17 @@ def guess(places: Tensor, code: Tensor) -> Tensor:
     """(P, 3, k + 1) and (B, k) -> (B, P, 3) metres."""
     flat = F.linear(code, places[..., :-1].flatten(0, 1), places[..., -1].flatten())
     return flat.float().unflatten(-1, (-1, 3))
+
+
+def overlay(places: Tensor, pixels: Tensor, weight: Tensor) -> Tensor:
+    """Scale and shift (B, 3) that lay `places` (B, n, 2) metres over `pixels` (B, n, 2), by `weight` (B, n)."""
+    w = (weight + 0.05)[..., None]
+    w = w / w.sum(1, keepdim=True)
+    x, y = (w * places).sum(1, keepdim=True), (w * pixels).sum(1, keepdim=True)
+    a, b = places - x, pixels - y
+    scale = (w * a * b).sum((1, 2)) / (w * a.square()).sum((1, 2)).clamp_min(1e-4)
+    scale = scale.clamp_min(1.0)[:, None]
+    return torch.cat([scale, y[:, 0] - scale * x[:, 0]], -1)
 
 
 _PARTS = ("coords2d", "coords3d_rel", "uncertainty")

@@ -12,6 +12,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from backend.body.landmarks import body_landmarks
+from backend.body.load import load_body
+from backend.body.model import Body
 from backend.nlf.lite import LiteConfig, LiteField
 from backend.nlf.lite_trunk import build_trunk, describe, load_trunk
 from backend.records import JobError
@@ -20,8 +23,16 @@ FORMAT = "bodyfield-lite-1"
 
 
 def new_model(config: LiteConfig) -> LiteField:
-    """An untrained model on the shipped BlazePose trunk. The caller seeds torch."""
-    return LiteField(config, load_trunk(config.trunk, config.taps()))
+    """An untrained model of the open body on the shipped BlazePose trunk. The caller seeds torch."""
+    model = LiteField(config, load_trunk(config.trunk, config.taps()))
+    set_body(model, load_body())
+    return model
+
+
+def set_body(model: LiteField, body: Body) -> None:
+    """Tell the model where the landmarks of `body` are, whose rest pose is its canonical space."""
+    with torch.no_grad():
+        model.marks.copy_(torch.from_numpy(body_landmarks(body)[0].positions))
 
 
 def save_lite(model: LiteField, path: Path, card: Mapping[str, Any] | None = None, half: bool = True) -> None:
@@ -30,7 +41,7 @@ def save_lite(model: LiteField, path: Path, card: Mapping[str, Any] | None = Non
     tensors = {}
     for name, value in model.state_dict().items():
         # The frequencies are multiplied by positions and then wrapped: they need all their digits.
-        keep = not half or name.startswith("field.frequency") or name == "sigma"
+        keep = not half or name.startswith("field.frequency") or name in ("sigma", "marks", "focus")
         tensors[name] = value.detach().cpu().to(torch.float32 if keep else torch.float16).contiguous()
     metadata = {
         "format": FORMAT,

@@ -67,7 +67,7 @@ class Lifting:
     points: int = 64
     lr: float = 1e-3
     ema: float = 0.998
-    bank: int = 40_000
+    bank: int = 20_000
     along: int = 0
 
 

@@ -13,19 +13,22 @@ from backend.nlf.blazepose import ASSETS
 from backend.nlf.graph import load_graph
 from backend.nlf.lite import LiteField
 from backend.nlf.lite_trunk import describe
-from backend.nlf.lite_weights import new_model, read_lite
+from backend.nlf.lite_weights import new_model, read_lite, set_body
 from backend.records import JobError
 from backend.train.batch import Batch
 from backend.train.config import Optim, Recipe
 from backend.train.lessons import lesson_error, open_lessons
 from backend.train.objective import Schedule, batch_loss
+from backend.train.streams import recipe_body
 
 
 def build_model(recipe: Recipe) -> LiteField:
     """The model to begin with; the recipe's seed decides about what is random in it."""
     torch.manual_seed(recipe.run.seed)
     if not recipe.start:
-        return new_model(recipe.model)
+        model = new_model(recipe.model)
+        set_body(model, recipe_body(recipe))
+        return model
     model, _ = read_lite(Path(recipe.start))
     if model.config != recipe.model:
         raise JobError(

@@ -148,7 +148,7 @@ class _Training:
                 rate = (done - first) * self.recipe.optim.batch / max(time.monotonic() - begun, 1e-6)
                 stop = self._agreed(asked)
                 if done % run.log == 0 or done == end:
-                    figures = {k: float(torch.stack(v).mean()) for k, v in sums.items()}
+                    figures = {k: float(torch.stack([x.detach() for x in v]).mean()) for k, v in sums.items()}
                     sums.clear()
                     if board:
                         board.scalars(done, {**figures, "pictures_per_s": rate, "seen": self.state.seen})

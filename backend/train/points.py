@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -40,6 +41,7 @@ class PointPool:
         return slice(BODY_JOINTS, self.fixed)
 
 
+@lru_cache(maxsize=4)
 def point_pool(body: Body, skin: int = 4096, inside: int = 1536) -> PointPool:
     """The pool of `body`; the same body and numbers give the same points."""
     joints = stack([joint_point(body, name) for name in JOINT_NAMES[:BODY_JOINTS]])

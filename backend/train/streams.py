@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -88,7 +88,12 @@ def open_streams(recipe: Recipe) -> list[Stream]:
 
 def recipe_body(recipe: Recipe) -> Body:
     """The body whose points are learnt."""
-    return load_body(recipe.data.body or None)
+    return _body(recipe.data.body)
+
+
+@lru_cache(maxsize=2)
+def _body(path: str) -> Body:
+    return load_body(path or None)
 
 
 def synthetic_stream(recipe: Recipe, body: Body) -> SyntheticStream:
