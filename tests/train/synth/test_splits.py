@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from backend.records import JobError
-from backend.train.synth import World, dyes
+from backend.train.synth import World, draw, dyes
 from backend.train.synth.backdrop import load
 from backend.train.synth.motion import load_motion
 from backend.train.synth.people import shape, shape_cell
@@ -50,6 +50,16 @@ def test_no_body_in_both():
     cells = [{shape_cell(shape(rng, 16, s)) for _ in range(400)} for s in ("train", "held-out")]
     assert not cells[0] & cells[1]
     assert len(cells[0]) > 3 * len(cells[1]) > 0
+
+
+def test_pictures_keep_to_their_split(world, held_out):
+    for w, held in ((world, False), (held_out, True)):
+        for i in range(4):
+            p = draw(np.random.default_rng([8, i]), w, side=64)
+            assert (shape_cell(p.person.betas) % 6 == 1) == held
+    assert not np.array_equal(
+        draw(np.random.default_rng(0), world, 64).image, draw(np.random.default_rng(0), held_out, 64).image
+    )
 
 
 def test_no_bright_colour_in_both():
