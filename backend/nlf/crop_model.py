@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from backend.nlf.absolute import MAX_RAW_UNCERTAINTY, reconstruct
 from backend.nlf.efficientnet import SIZES, backbone
+from backend.nlf.field import CHANNELS, FEATURES
 from backend.nlf.head import CHUNK, HeadOutput, LocalizerHead, PreparedPoints
 
 UNCERTAINTY_FACTOR = 3.0
@@ -88,7 +89,7 @@ class CropModel(nn.Module):
         return {short: self.get_buffer(name) for short, name in CONSTANTS.items()}
 
     def set_precision(self, dtype: torch.dtype) -> CropModel:
-        """Put backbone and linking layer into `dtype`; the field stays as it is, since its phases need float32."""
+        """Put backbone and linking layer into `dtype`; all that follows stays float32 (see backend.nlf.precision)."""
         self.backbone.to(dtype)
         self.heatmap_head.layer.to(dtype)
         return self
@@ -103,15 +104,14 @@ class CropModel(nn.Module):
 
     @torch.no_grad()
     def prepare(
-        self, points: Tensor, dtype: torch.dtype | None = None, mirrored: bool = True, chunk: int = CHUNK
+        self, points: Tensor, dtype: torch.dtype = torch.float32, mirrored: bool = True, chunk: int = CHUNK
     ) -> PreparedPoints:
         """Push (P, 3) canonical points through the field, once per point set: results are kept by content.
 
-        `dtype`: of the weights kept; None: that of the linking layer; float16 is what official files hold.
+        `dtype`: of the weights kept, which the head multiplies by in float32; float16 is what official files hold.
         The cache knows when the field was trained or moved since. Worked out in float64 on the CPU, so that the
         weights are the same on every device, with any number of threads.
         """
-        dtype = dtype or self.heatmap_head.layer[0].weight.dtype
         field = self.heatmap_head.weight_field
         points = points.detach().to("cpu", torch.float32)
         key = (_digest(points), tuple(points.shape), dtype, mirrored, _state(field))
@@ -188,8 +188,12 @@ def mirror(points: Tensor) -> Tensor:
 
 
 def _weights(field: nn.Module, points: Tensor, dtype: torch.dtype, chunk: int) -> tuple[Tensor, Tensor]:
-    parts = [field.weights(p) for p in points.split(chunk)]
-    return torch.cat([w.to(dtype) for w, _ in parts]), torch.cat([b.to(dtype) for _, b in parts])
+    weights = torch.empty(len(points), CHANNELS, FEATURES, dtype=dtype)
+    biases = torch.empty(len(points), CHANNELS, dtype=dtype)
+    for start in range(0, len(points), chunk):
+        w, b = field.weights(points[start : start + chunk])
+        weights[start : start + chunk], biases[start : start + chunk] = w, b
+    return weights, biases
 
 
 def _digest(points: Tensor) -> str:

@@ -155,6 +155,15 @@ def efficientnet_features(size: str) -> nn.Sequential:
     return net
 
 
-def backbone(size: str) -> nn.Sequential:
+class Backbone(nn.Sequential):
+    """A sequence with a forward of its own, since torch.compile steps over those that are torch's."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        for part in self:
+            images = part(images)
+        return images
+
+
+def backbone(size: str) -> Backbone:
     """(B, 3, S, S) RGB in [0, 1] -> (B, 1280, S/32, S/32); child 1 holds all tensors."""
-    return nn.Sequential(Preprocess(), efficientnet_features(size))
+    return Backbone(Preprocess(), efficientnet_features(size))

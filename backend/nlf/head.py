@@ -132,19 +132,22 @@ class LocalizerHead(nn.Module):
     def decode(
         self, linked: Tensor, weights: Tensor, biases: Tensor, chunk: int | None = CHUNK
     ) -> HeadOutput:
-        """As `forward`, of the linking layer's output (B, 512, h, w)."""
+        """As `forward`, of the linking layer's output (B, 512, h, w).
+
+        The product is in float32 at least, whatever `linked` is: steps of 16 bits in a logit are tenths of a pixel.
+        """
         h, w = linked.shape[-2:]
         flat = linked.flatten(2)
-        shared = weights.dim() == 3
-        lead = weights.shape[:-2] if shared else weights.shape[:2]
+        flat = flat.to(torch.promote_types(flat.dtype, torch.float32))
 
         def maps(start: int, stop: int) -> HeadOutput:
             matrix = weights[..., start:stop, :, :].flatten(-3, -2).to(flat.dtype)
             offset = biases[..., start:stop, :].flatten(-2).to(flat.dtype)[..., None]
-            logits = torch.matmul(matrix, flat) + offset
+            # The bias in the product itself: the maps are large beside what they are made of.
+            logits = torch.baddbmm(offset, matrix.expand(len(flat), -1, -1), flat)
             return self._units(*decode_heatmaps(logits.unflatten(1, (-1, CHANNELS)).unflatten(-1, (h, w))))
 
-        return _in_chunks(maps, lead[-1], chunk)
+        return _in_chunks(maps, weights.shape[-3], chunk)
 
     def logits(self, linked: Tensor, weights: Tensor, biases: Tensor) -> Tensor:
         """Maps of all points at once, (B, P, 10, h, w): for looking at, not for thousands of points."""

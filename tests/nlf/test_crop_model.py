@@ -165,7 +165,7 @@ def test_bfloat16_features_float32_points(model):
     arrays = tensors("net_s")
     images, K = arrays["images"][:1].permute(0, 3, 1, 2) / 255, arrays["intrinsics"][:1]
     prepared = half.prepare(arrays["points"])
-    assert prepared.weights.dtype == torch.bfloat16
+    assert prepared.weights.dtype == torch.float32
     out = half.forward_prepared(images.bfloat16(), K, prepared)
     assert out.points3d.dtype == out.points2d.dtype == out.uncertainty.dtype == torch.float32
     off = (out.points2d - arrays["coords2d"][:1]).norm(dim=-1)
