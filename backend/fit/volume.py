@@ -87,11 +87,11 @@ def volume_of_smpl(
     v = _array("v_template", v_template, (None, 3))
     w = _array("weights", weights, (len(v), None))
     J = w.shape[1]
-    joints = _array("J_template", joints_template, (J, 3))
     if names is None:
         names = {len(s): s for s in (SMPL_JOINTS, JOINT_NAMES)}.get(J)
         if names is None:
             raise _refused(f"has {J} joints, neither SMPL's 24 nor SMPL-X's 55")
+    joints = _array("J_template", joints_template, (J, 3))
     tree = np.asarray(parents)
     if tree.shape != (J,) or len(names) != J:
         raise _refused(f"has {J} joints, {tree.size} parents and {len(names)} names of joints")

@@ -11,11 +11,11 @@ Forward = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 """Places (P, 3) -> their images (P, 3) and the matrices (P, 3, 3) that turn small steps there, to first order."""
 GOOD = 1e-6
 """Metres at which a place counts as found."""
-_SIMPLE, _NEWTON = 8, 10
+_SIMPLE, _NEWTON = 8, 20
 _STEP = 0.03
 _PROBE = 5e-4
-_SEEDS = 8
-"""Starts that are tried, nearest first, for a place that the first did not lead to."""
+_SEEDS = (0, 5, 15, 40)
+"""Which of the nearest known places are tried, in turn, for a goal that the one before did not lead to."""
 
 
 def invert(forward: Forward, known: np.ndarray, images: np.ndarray, goals: np.ndarray) -> np.ndarray:
@@ -24,10 +24,10 @@ def invert(forward: Forward, known: np.ndarray, images: np.ndarray, goals: np.nd
     `known`: (N, 3) places and their `images` (N, 3): the search starts from the nearest of these.
     """
     goals = np.asarray(goals, np.float64)
-    near = cKDTree(images).query(goals, k=_SEEDS)[1]
+    near = cKDTree(images).query(goals, k=[1 + seed for seed in _SEEDS])[1]
     best, error = known[near[:, 0]].copy(), np.full(len(goals), np.inf)
     todo = np.arange(len(goals))
-    for seed in range(_SEEDS):
+    for seed in range(len(_SEEDS)):
         if not len(todo):
             break
         x, e = _search(forward, known[near[todo, seed]], goals[todo], newton=seed > 0)

@@ -26,8 +26,9 @@ from backend.fit.volume_register import Skin, register
 from backend.fit.volume_skin import apply
 from backend.records import JobError
 
-MAX_SURFACE_MM = 15.0
-"""Mean distance of the volume's vertices from our bent surface beyond which it is no body in the official pose."""
+MAX_FITTED_MM, MAX_SURFACE_MM = 30.0, 10.0
+"""Mean distances of the volume's skin from our fitted and from our bent surface beyond which it is no person in the
+official pose; bodies of other models came to 3 and 1 mm."""
 _HEIGHTS = (0.5, 2.6)
 _PAIRED = 1e-4
 _NO_ROWS = np.zeros(0, int)
@@ -145,6 +146,8 @@ def map_volumes(body: Body, volume: CanonicalVolume) -> VolumeMap:
     model = VolumeModel(body)
     x = model.vertices(shape)
     faces = skin_faces(model.v, body.faces)
+    before = _apart(x, faces, cloud)
+    _check(before, MAX_FITTED_MM, body, volume)
     outer = np.zeros(len(x), bool)
     outer[outer_skin(body)] = True
     fingers = model.weights[:, 25:].sum(1)
@@ -152,7 +155,8 @@ def map_volumes(body: Body, volume: CanonicalVolume) -> VolumeMap:
     d = _spread(d, x, np.unique(faces))
     if cloud.symmetric:
         d = _symmetric(d, model.v)
-    before, after = _apart(x, faces, cloud), _apart(x + d, faces, cloud)
+    after = _apart(x + d, faces, cloud)
+    _check(after, MAX_SURFACE_MM, body, volume)
     figures = {
         "surface_mean": after.mean(),
         "surface_95": np.percentile(after, 95),
@@ -160,16 +164,20 @@ def map_volumes(body: Body, volume: CanonicalVolume) -> VolumeMap:
     }
     if volume.joints:
         ours = model.joint_transforms(shape)[1]
-        apart = [np.linalg.norm(ours[JOINT[n]] - p) for n, p in volume.joints.items()]
-        figures["joints_mean"] = 1e3 * float(np.mean(apart))
-    if figures["surface_mean"] > MAX_SURFACE_MM:
+        figures["joints_mean"] = 1e3 * np.mean(
+            [np.linalg.norm(ours[JOINT[n]] - place) for n, place in volume.joints.items()]
+        )
+    return VolumeMap(body, shape, d, {k: round(float(v), 3) for k, v in figures.items()})
+
+
+def _check(apart: np.ndarray, limit: float, body: Body, volume: CanonicalVolume) -> None:
+    if apart.mean() > limit:
         raise JobError(
             "bad_volume",
             f"The canonical body {volume.name} cannot be laid onto the {body.name} body (they stay "
-            f"{figures['surface_mean']:.0f} mm apart): it is no person in the official pose, so take it from the "
+            f"{apart.mean():.0f} mm apart): it is no person in the official pose, so take it from the "
             "official weights as it is.",
         )
-    return VolumeMap(body, shape, d, {k: round(float(v), 3) for k, v in figures.items()})
 
 
 def map_same_mesh(body: Body, vertices: np.ndarray) -> VolumeMap:
