@@ -1,0 +1,153 @@
+"""The model and its localizer: files, mirror images, frames of reference, what starts as it should."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from backend.body.landmarks import body_landmarks
+from backend.nlf.lite import LiteField, guess, overlay
+from backend.nlf.lite_localizer import LiteLocalizer
+from backend.nlf.lite_region import landmark_axis, landmark_region
+from backend.nlf.lite_weights import load_lite, new_model, save_lite
+from backend.records import Camera, JobError, Roi, Subject
+from train.conftest import SMALL
+
+
+@pytest.fixture(scope="module")
+def model() -> LiteField:
+    torch.manual_seed(3)
+    made = new_model(SMALL).eval()
+    with torch.no_grad():
+        made.field.last.weight.normal_(std=0.02)
+    return made
+
+
+@pytest.fixture(scope="module")
+def crops() -> torch.Tensor:
+    x = torch.rand(3, 3, 256, 256, generator=torch.Generator().manual_seed(0))
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def test_files_keep_the_model(model, crops, body, tmp_path):
+    points = torch.from_numpy(body_landmarks(body)[0].positions)
+    with torch.inference_mode():
+        before = model(crops, points)
+        for half, most in ((False, 1e-4), (True, 2e-2)):
+            save_lite(model, tmp_path / "a.safetensors", {"made": "here"}, half)
+            after = load_lite(tmp_path / "a.safetensors")(crops, points)
+            assert float((after.coords3d_rel - before.coords3d_rel).abs().max()) < most
+    assert (tmp_path / "a.safetensors").stat().st_size < 60e6
+
+
+def test_other_files_are_refused(tmp_path):
+    file = tmp_path / "a.safetensors"
+    with pytest.raises(JobError, match="missing"):
+        load_lite(file)
+    file.write_bytes(b"x" * 100)
+    with pytest.raises(JobError, match="damaged"):
+        load_lite(file)
+
+
+def test_mirrored_crops_are_asked_for_mirrored_points(model, crops, body):
+    points = torch.from_numpy(body_landmarks(body)[0].positions)
+    which = torch.tensor([True, False, True])
+    with torch.inference_mode():
+        mixed = model(crops, points, which)
+        plain = model(crops, points)
+        other = model(crops, points * torch.tensor([-1.0, 1, 1]))
+    assert torch.allclose(mixed.coords2d[~which], plain.coords2d[~which], atol=1e-2)
+    assert torch.allclose(mixed.coords2d[which], other.coords2d[which], atol=1e-2)
+    assert not torch.allclose(mixed.coords3d_rel[which], plain.coords3d_rel[which], atol=1e-3)
+
+
+def test_without_training_the_guess_is_the_answer(crops, body):
+    untrained = new_model(SMALL).eval()
+    points = torch.from_numpy(body_landmarks(body)[0].positions)
+    with torch.inference_mode():
+        features = untrained.features(untrained.look(crops))
+        found = untrained.heads(features, untrained.prepare(points))
+        expected = guess(untrained.prepare(points).places, features.code)
+    # The depth follows the flat maps' middle, sideways the middle of the cells.
+    assert torch.allclose(found.coords3d_rel, expected, atol=1e-4)
+
+
+def test_many_points_are_the_same_as_few(model, crops):
+    points = torch.rand(700, 3, generator=torch.Generator().manual_seed(1)) - 0.5
+    with torch.inference_mode():
+        features = model.features(model.look(crops))
+        every = model.heads(features, model.prepare(points))
+        some = model.heads(features, model.prepare(points[600:]))
+    assert every.coords2d.shape == (3, 700, 2)
+    assert torch.allclose(every.coords3d_rel[:, 600:], some.coords3d_rel, atol=1e-4)
+    with torch.inference_mode():
+        assert model.heads(features, model.prepare(points[:0])).coords2d.shape == (3, 0, 2)
+
+
+def test_overlay_lays_one_over_the_other():
+    g = torch.Generator().manual_seed(0)
+    places = torch.randn(4, 33, 2, generator=g)
+    scale, shift = torch.tensor([80.0, 100, 120, 60]), torch.randn(4, 2, generator=g) * 50
+    pixels = places * scale[:, None, None] + shift[:, None]
+    frame = overlay(places, pixels, torch.rand(4, 33, generator=g))
+    assert torch.allclose(frame[:, 0], scale, rtol=1e-4)
+    assert torch.allclose(frame[:, 1:], shift, atol=1e-2)
+
+
+def test_region_turns_with_the_person():
+    rng = np.random.default_rng(0)
+    xy = rng.uniform(100, 200, (33, 2))
+    xy[[11, 12]] = [[140, 120], [160, 120]]
+    xy[[23, 24]] = [[140, 180], [160, 180]]
+    upright = landmark_region(xy)
+    assert upright.angle == pytest.approx(0)
+    assert np.abs(xy - upright.center).max() <= upright.size / 2
+    for angle in (0.7, 3.0, -1.6):
+        c, s = np.cos(angle), np.sin(angle)
+        turned = landmark_region(xy @ np.array([[c, s], [-s, c]]) + 30)
+        assert np.cos(turned.angle - angle) == pytest.approx(1)
+        assert turned.size == pytest.approx(upright.size)
+    hips, top = landmark_axis(xy)
+    assert hips == pytest.approx([150, 180])
+    assert top[0] == pytest.approx(150)
+    assert top[1] < 180
+    assert landmark_region(np.full((33, 2), 5.0)).size > 0
+
+
+def test_localizer_answers_in_the_pictures_frame(model, body, tmp_path):
+    save_lite(model, tmp_path / "a.safetensors")
+    localizer = LiteLocalizer("lite", tmp_path / "a.safetensors", body)
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 255, (480, 640, 3), np.uint8)
+    camera = Camera.from_fov(640, 480)
+    box = np.array([200.0, 100, 180, 300])
+    subjects = [Subject(image, camera, box, Roi.around(box)), Subject(image, camera, box, None)] * 5
+    out = localizer.localize(subjects)
+    P = len(localizer.native)
+    assert out.points3d.shape == (10, P, 3)
+    assert out.anchors2d is not None
+    assert out.anchors2d.shape == (10, 2, 2)
+    assert (out.points3d[..., 2] > 0).all()
+    assert (out.uncertainty > 0).all()
+    # Points well within the picture lie between their 3D place and their ray: not far from the one, not from the other.
+    flat = camera.project(out.points3d.astype(float))
+    inside = ((out.points2d > 150) & (out.points2d < 350)).all(-1)
+    assert np.median(np.linalg.norm(flat - out.points2d, axis=-1)[inside]) < 30
+    # The same person in the same region, alone or in company.
+    alone = localizer.localize(subjects[:1])
+    assert np.abs(alone.points3d - out.points3d[:1]).max() < 1e-3
+    other = localizer.localize(subjects[:2], localizer.prepare(localizer.native.take(np.arange(5))))
+    assert np.abs(other.points2d - out.points2d[:2, :5]).max() < 0.05
+    assert localizer.localize([]).points3d.shape == (0, P, 3)
+
+
+def test_uncertainty_is_calibrated_by_the_file(model, crops):
+    other = new_model(replace(SMALL))
+    other.load_state_dict(model.state_dict())
+    with torch.no_grad():
+        other.sigma.copy_(torch.tensor([2.0, 0.01]))
+    u = torch.tensor([0.1, 0.2])
+    assert torch.allclose(other.calibrated(u), torch.tensor([0.21, 0.41]))
