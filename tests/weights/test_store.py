@@ -181,6 +181,20 @@ def test_damage_is_one_sentence(kept, home, case):
     assert survey(home) == ([], [])
 
 
+def test_a_cut_file_is_noticed_without_reading_it_through(kept, home):
+    os.truncate(kept.folder / "model.safetensors", 1000)
+    whole, broken = survey(home)
+    assert whole == [] and "its model.safetensors has 1000 bytes in place of" in broken[0]
+
+
+def test_info_cannot_point_outside_of_its_folder(kept, home):
+    outside = home / "weights" / "x"
+    outside.write_bytes(b"")
+    digest = store.file_digest(outside)
+    edit(kept.folder / "info.json", files={**files_of(kept.folder), "../x": [0, digest]})
+    assert survey(home, thorough=True)[0] == []
+
+
 def test_wrong_model_under_a_right_digest(kept, home):
     """Somebody replaced the file and mended the digest."""
     from safetensors.torch import save_file
