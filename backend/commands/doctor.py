@@ -107,7 +107,7 @@ def examine(assets: Path = ASSETS) -> Report:
     home = home_folder()
     weights, damaged = _weights() if packages["torch"] and packages["safetensors"] else ([], [])
     return Report(
-        version=_own_version(),
+        version=own_version(),
         python=platform.python_version(),
         platform=platform.platform(),
         device=device,
@@ -147,7 +147,7 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _own_version() -> str:
+def own_version() -> str:
     """From pyproject.toml in a source tree, else from the installed wheel."""
     source = ROOT / "pyproject.toml"
     if source.is_file():

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from backend import localize as road
 from backend.body.pointfile import parse_points
 from backend.boxes import read_boxes
-from backend.commands.doctor import _own_version as own_version
+from backend.commands.doctor import own_version
 from backend.nlf.localizer import LocalizerOptions, create_localizer
 from backend.options import MocapOptions, choose_device
 from backend.overlay import write_overlay

@@ -7,6 +7,8 @@ in every picture at the price of one small matrix product each.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -14,6 +16,7 @@ import torch
 from backend.body.landmarks import body_landmarks, stack
 from backend.body.model import Body, CanonicalPoints
 from backend.body.pointsets import PointSet, named_set
+from backend.fit.volume_map import VolumeMap
 from backend.nlf.head import PreparedPoints
 from backend.nlf.lens import lens_coefficients
 from backend.nlf.localizer import LocalizerOptions
@@ -24,10 +27,21 @@ from backend.nlf.suppress import CERTAIN, fits_box
 from backend.nlf.weights import OfficialWeights
 from backend.records import JobError, Localization, Subject
 
+ENOUGH = 17
+"""Points that can stand alone. Where a person is, and whether it is one, is solved from all points together
+(dossier 1.6, 4): with few of them, or with one, the landmarks help."""
 SURFACE = 168
 """Points of the skin that the fit uses beside landmarks and joints: 256 in all."""
 _BATCH = {"cpu": 8}
 _GPU_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Asked:
+    """`points` prepared for the model: the first `count` are those that were asked for."""
+
+    points: PreparedPoints
+    count: int
 
 
 class NeuralLocalizer:
@@ -38,7 +52,7 @@ class NeuralLocalizer:
         self.body = body
         self.options = options
         self._lens = _lens(options.lens)
-        self.space = space_of(weights, body, options.note)
+        self._weights = weights
         model = weights.model()
         self.skeletons: Mapping[str, PointSet] = _official_sets(weights, model.canonical_locs(), body)
         self._model = prepare_model(
@@ -46,17 +60,24 @@ class NeuralLocalizer:
         )
         batch = _BATCH.get(torch.device(options.device).type, _GPU_BATCH)
         self._recipe = Recipe(options.num_aug, white=weights.info.white, batch=batch)
-        landmarks, _ = body_landmarks(body)
-        self.landmarks = np.arange(len(landmarks))
+        self._helpers, _ = body_landmarks(body)
+        self.landmarks = np.arange(len(self._helpers))
         sets = [named_set(body, name) for name in ("smplx_55", f"surface_{SURFACE}")]
-        self.native = stack([landmarks, *(s.points for s in sets)])
-        self._prepared_native: PreparedPoints | None = None
+        self.native = stack([self._helpers, *(s.points for s in sets)])
+        self._native: Asked | None = None
 
-    def prepare(self, points: CanonicalPoints | PointSet) -> PreparedPoints:
+    @cached_property
+    def space(self) -> VolumeMap:
+        """The map between the body and the canonical space of the weights; official skeletons do not need it."""
+        return space_of(self._weights, self.body, self.options.note)
+
+    def prepare(self, points: CanonicalPoints | PointSet) -> Asked:
         """See `Localizer.prepare`."""
         where = self.places(points)
-        mirrored = self._recipe.num_aug > 1
-        return self._model.prepare(torch.from_numpy(where), mirrored=mirrored)
+        if len(points) < ENOUGH:
+            where = np.concatenate([where, self.places(self._helpers)])
+        prepared = self._model.prepare(torch.from_numpy(where), mirrored=self._recipe.num_aug > 1)
+        return Asked(prepared, len(points))
 
     def places(self, points: CanonicalPoints | PointSet) -> np.ndarray:
         """(P, 3) float32 positions in the canonical space of the weights, metres."""
@@ -68,25 +89,23 @@ class NeuralLocalizer:
             where[known] = self.space.to_volume(points.points.take(known))
         return where
 
-    def localize(self, subjects: Sequence[Subject], prepared: PreparedPoints | None = None) -> Localization:
+    def localize(self, subjects: Sequence[Subject], prepared: Asked | None = None) -> Localization:
         """See `Localizer.localize`. The score says how many of the points are certain, 0.5 for a third of them as
         the official rule of plausibility asks; 0 if they lie elsewhere than the box."""
         if prepared is None:
-            self._prepared_native = self._prepared_native or self.prepare(self.native)
-            prepared = self._prepared_native
-        P = len(prepared)
-        B = len(subjects)
+            prepared = self._native = self._native or self.prepare(self.native)
+        B, P = len(subjects), prepared.count
         out = Localization(
             np.zeros((B, P, 3), np.float32), np.zeros((B, P, 2), np.float32),
             np.zeros((B, P), np.float32), np.zeros(B, np.float32),
         )  # fmt: skip
-        for rows, poses in self._poses(subjects, prepared):
+        for rows, poses in self._poses(subjects, prepared.points):
             boxes = torch.tensor(np.stack([subjects[i].box for i in rows]), dtype=torch.float32)
             certain = (poses.uncertainty < CERTAIN).float().mean(-1).cpu()
-            inside = fits_box(poses.points2d.cpu(), boxes) if P > 1 else torch.ones(len(rows), dtype=bool)
-            out.points3d[rows] = poses.points3d.cpu().numpy()
-            out.points2d[rows] = poses.points2d.cpu().numpy()
-            out.uncertainty[rows] = poses.uncertainty.cpu().numpy()
+            inside = fits_box(poses.points2d.cpu(), boxes)
+            out.points3d[rows] = poses.points3d[:, :P].cpu().numpy()
+            out.points2d[rows] = poses.points2d[:, :P].cpu().numpy()
+            out.uncertainty[rows] = poses.uncertainty[:, :P].cpu().numpy()
             out.score[rows] = (inside * (1.5 * certain).clamp(max=1)).numpy()
         return out
 

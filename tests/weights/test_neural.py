@@ -142,15 +142,28 @@ def test_native_points_are_the_landmarks_joints_and_skin(localizer, body):
     assert 0 <= found.score[0] <= 1
 
 
-def test_a_body_elsewhere_than_its_box_has_no_score(localizer):
-    person = subjects({"K": True})[0]
-    found = localizer.localize([person])
-    certain = min(1.0, 1.5 * float((found.uncertainty < 0.25).mean()))
-    x, y, w, h = person.box
-    low = np.maximum(found.points2d[0].min(0), [x, y])
-    high = np.minimum(found.points2d[0].max(0), [x + w, y + h])
-    covers = np.prod(np.clip(high - low, 0, None)) > 0.25 * w * h
-    assert found.score[0] == pytest.approx(certain * covers)
+def test_the_score_follows_the_official_rule(localizer):
+    """Certain points, in the box."""
+    people = subjects({"K": True})
+    found = localizer.localize(people)
+    certain = np.minimum(1.0, 1.5 * (found.uncertainty < 0.25).mean(1))
+    boxes = np.stack([p.box for p in people])
+    low = np.maximum(found.points2d.min(1), boxes[:, :2])
+    high = np.minimum(found.points2d.max(1), boxes[:, :2] + boxes[:, 2:])
+    covers = np.clip(high - low, 0, None).prod(1) > 0.25 * boxes[:, 2:].prod(1)
+    np.testing.assert_allclose(found.score, certain * covers, atol=1e-6)
+
+
+def test_a_point_alone_is_found_where_it_is_among_others(localizer, body):
+    """Solved from itself only, its distance would be a guess (dossier 9.7)."""
+    people = subjects({"K": True})
+    marks = named_set(body, "landmarks_33")
+    together = localizer.localize(people, localizer.prepare(marks))
+    alone = localizer.localize(people, localizer.prepare(marks.points.take([13])))
+    assert alone.points3d.shape == (4, 1, 3)
+    apart = np.linalg.norm(alone.points3d[:, 0] - together.points3d[:, 13], axis=-1)
+    assert np.median(apart) < 0.05 * np.median(np.linalg.norm(together.points3d[:, 13], axis=-1))
+    np.testing.assert_allclose(alone.score, together.score, atol=0.05)
 
 
 def test_lens_and_several_views_are_refused_where_they_mean_nothing(home, body):
