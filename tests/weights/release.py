@@ -158,7 +158,7 @@ def body_node(tensors: dict[str, torch.Tensor]) -> nn.Module:
 def make_torchscript(path: Path, recipe: Recipe) -> Path:
     """Script and save, as the release was made."""
     crop = tree(recipe.tensors)
-    crop.input_resolution = 256
+    crop.input_resolution = recipe.settings.get("proc_side", 256)
     crop.heatmap_head.fix_uncert_factor = recipe.fixed
     for name, value in {"proc_side": 256, "box_size_m": 2.2, "depth": 8, **recipe.settings}.items():
         setattr(crop.heatmap_head, name, value)

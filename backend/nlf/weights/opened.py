@@ -45,10 +45,15 @@ class OfficialWeights:
         """The crop model in evaluation mode, float32 on the CPU, constants loaded."""
         try:
             read = safetensors.torch.load_file(self._model_file)
-            tensors = {n: t.float() if t.is_floating_point() else t for n, t in read.items()}
+            # Copies, since a file that is mapped into memory cannot be removed on Windows.
+            tensors = {
+                n: t.to(torch.float32 if t.is_floating_point() else t.dtype, copy=True)
+                for n, t in read.items()
+            }
+            del read
             constants = {short: tensors.pop(name) for short, name in CONSTANTS.items()}
             model = blank_model(self.info.size, self.info.fix_uncert_factor, self._lefts, self._centers)
-            model.load_state_dict(tensors)
+            model.load_state_dict(tensors, assign=True)
             model.load_constants(constants)
         except _UNREADABLE as error:
             raise damaged(
@@ -65,7 +70,6 @@ class OfficialWeights:
         """
         if kind not in self.info.bodies:
             return None
-        # Copies: a file that is mapped into memory cannot be removed on Windows.
         return {n: np.array(t) for n, t in self._tensors(f"body_{kind}.safetensors").items()}
 
     def body(self, kind: str = "smplx") -> Body:
