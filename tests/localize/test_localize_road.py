@@ -117,7 +117,9 @@ def test_the_surest_come_first_and_no_more_than_asked_for(heap, localizer, detec
 def test_finds_that_are_nobody_or_somebody_already_are_left_out(person, localizer, coco):
     picture, camera = Picture("person", person), CAMERA(540, 960)
     box = np.array([150.0, 140, 260, 720])
-    twice = [Subject(person, camera, b) for b in (box, box + [3, -4, 6, 8], np.array([0.0, 0, 90, 90]))]
+    twice = [
+        Subject(person, camera, b) for b in (box, box + np.array([3, -4, 6, 8]), np.array([0.0, 0, 90, 90]))
+    ]
     every, some = (
         next(localize([picture], localizer, coco, lambda *_: [twice], CAMERA, only_real=real))
         for real in (False, True)

@@ -15,8 +15,8 @@ import numpy as np
 import platformdirs
 
 from backend.assets.make_blazepose import OUTPUTS, fetch_sources
-from backend.roi import Roi, extract
 from backend.records import Camera
+from backend.roi import Roi, extract
 from blender_addon.frames import open_clip
 
 ASSETS = Path(__file__).resolve().parents[2] / "backend" / "assets"
