@@ -66,14 +66,17 @@ def make_judges(recipe: Recipe, real: Path | None, known: Path | None) -> dict[s
 def predictor(model: LiteField) -> Predict:
     """A model as `backend.evaluate.field` asks it."""
 
-    def predict(images: np.ndarray, K: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def predict(
+        images: np.ndarray, K: np.ndarray, points: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         device = model.sigma.device
         with torch.no_grad():
             x = torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float() / 255
             x = x.contiguous(memory_format=torch.channels_last)
             relative = model(x, torch.from_numpy(np.asarray(points, np.float32)).to(device))
             placed = model.absolute(relative, torch.from_numpy(K).float().to(device))
-        return placed.points3d.cpu().numpy(), relative.coords2d.cpu().numpy()
+        sigma = model.calibrated(relative.uncertainty)
+        return placed.points3d.cpu().numpy(), relative.coords2d.cpu().numpy(), sigma.cpu().numpy()
 
     return predict
 

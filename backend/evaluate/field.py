@@ -15,6 +15,7 @@ import typer
 
 from backend.body.landmarks import body_landmarks
 from backend.body.load import load_body
+from backend.evaluate.certainty import certainty_figures
 from backend.evaluate.metrics import pa_mpjpe, procrustes, root_mpjpe
 from backend.evaluate.multiview import read_qualisys, smooth_reference, triangulate
 from backend.nlf.landmarks import LandmarksLocalizer
@@ -27,9 +28,9 @@ from blender_addon.frames import open_clip
 LIMBS = [11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28]
 HIPS = [6, 7]
 SIDE = 256
-Predict = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+Predict = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
 """Crops (B, 256, 256, 3) uint8, K (B, 3, 3), canonical points (P, 3) -> places (B, P, 3) metres in the camera space of
-the crop and pixels (B, P, 2)."""
+the crop, pixels (B, P, 2), uncertainty (B, P) metres."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,25 +157,39 @@ class KnownSet:
 def judge_known(data: KnownSet, predict: Predict, batch: int = 8) -> dict[str, float]:
     """PVE (relative to the mean) and PA-PVE in mm of the skin, PVE of the inside, and pixels of the crop, of the
     points that lie in it."""
-    parts = [
-        predict(data.images[i : i + batch], data.K[i : i + batch], data.points)
-        for i in range(0, len(data.images), batch)
-    ]
-    found3d, found2d = (np.concatenate([p[k] for p in parts]) for k in (0, 1))
-    error = np.linalg.norm(_centred(found3d) - _centred(data.points3d), axis=-1)
-    skin = ~data.inner
+    found3d, found2d, sigma = predict_known(data, predict, batch)
+    error = relative_errors(data, found3d)
+    length, skin = np.linalg.norm(error, axis=-1), ~data.inner
     aligned = procrustes(found3d[:, skin], data.points3d[:, skin]) - data.points3d[:, skin]
     inside = ((data.points2d >= 0) & (data.points2d <= SIDE - 1)).all(-1)
     pixels = np.linalg.norm(found2d - data.points2d, axis=-1)[inside]
     place = np.linalg.norm(found3d.mean(1) - data.points3d.mean(1), axis=-1)
     return {
-        "pve": float(1000 * error[:, skin].mean()),
+        "pve": float(1000 * length[:, skin].mean()),
         "pa_pve": float(1000 * np.linalg.norm(aligned, axis=-1).mean()),
-        "inner": float(1000 * error[:, data.inner].mean()),
+        "inner": float(1000 * length[:, data.inner].mean()),
         "pixels": float(pixels.mean()),
         "pixels_median": float(np.median(pixels)),
         "distance_share": float(np.median(place / data.points3d.mean(1)[:, 2])),
+        **certainty_figures(error, sigma),
     }
+
+
+def predict_known(
+    data: KnownSet, predict: Predict, batch: int = 8
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What a localizer says of all crops: see `Predict`."""
+    parts = [
+        predict(data.images[i : i + batch], data.K[i : i + batch], data.points)
+        for i in range(0, len(data.images), batch)
+    ]
+    places, pixels, sigma = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return places, pixels, sigma
+
+
+def relative_errors(data: KnownSet, places: np.ndarray) -> np.ndarray:
+    """(N, P, 3) metres, about the mean of each person's points: what an uncertainty is about."""
+    return _centred(places) - _centred(data.points3d)
 
 
 def _centred(x: np.ndarray) -> np.ndarray:

@@ -217,20 +217,21 @@ class LiteField(nn.Module):
         """The trunk: (B, 3, 256, 256) -> what `features` wants."""
         return self.trunk(images, self.config.taps())
 
-    def features(self, maps: dict[str, Tensor]) -> LiteFeatures:
-        """What the crops show, ready for points."""
+    def features(self, maps: dict[str, Tensor], apart: bool = False) -> LiteFeatures:
+        """What the crops show, ready for points. `apart`: no gradient reaches the lifter, which learns of its own."""
         landmarks = read_landmarks(maps)
         seen = landmarks[:, :33]
         code = self.lifter(describe(seen[..., :2], seen[..., 3], seen[..., 5:]))
-        cells, code = self.neck(maps, landmarks, code)
-        places = self.field.places(self.field.hidden(self.marks))
+        cells, code = self.neck(maps, landmarks, code.detach() if apart else code)
+        places = self.field.places(self.marks)
+        places = places.detach() if apart else places
         frame = overlay(guess(places, code)[..., :2], (seen[..., :2] + 1) * (SIDE / 2), seen[..., 3])
         return LiteFeatures(cells, code, landmarks, maps["score"].detach().flatten(), frame)
 
-    def push(self, points: Tensor) -> LitePoints:
-        """(P, 3) canonical points through the field, with gradients."""
-        hidden = self.field.hidden(points)
-        return LitePoints(points, *self.field.maps(hidden), self.field.places(hidden))
+    def push(self, points: Tensor, apart: bool = False) -> LitePoints:
+        """(P, 3) canonical points through the field, with gradients; `apart`: none for their places."""
+        places = self.field.places(points)
+        return LitePoints(points, *self.field.maps(points), places.detach() if apart else places)
 
     @torch.no_grad()
     def prepare(self, points: Tensor) -> LitePoints:
@@ -269,14 +270,16 @@ class LiteField(nn.Module):
         """Localize (P, 3) canonical points in all crops, with gradients; see `find`."""
         return self.find(self.features(self.look(images)), points, mirrored)
 
-    def find(self, features: LiteFeatures, points: Tensor, mirrored: Tensor | None = None) -> HeadOutput:
+    def find(
+        self, features: LiteFeatures, points: Tensor, mirrored: Tensor | None = None, apart: bool = False
+    ) -> HeadOutput:
         """In crops that are `mirrored` (B,) the mirror images of the points are looked for: the left hand of a
         mirrored person was the right one."""
         if mirrored is None or not bool(mirrored.any()):
-            return self.heads(features, self.push(points))
+            return self.heads(features, self.push(points, apart))
         if bool(mirrored.all()):
-            return self.heads(features, self.push(mirror(points)))
-        pushed, P = self.push(torch.cat([points, mirror(points)])), len(points)
+            return self.heads(features, self.push(mirror(points), apart))
+        pushed, P = self.push(torch.cat([points, mirror(points)]), apart), len(points)
         plain = self.heads(features.rows(~mirrored), pushed.rows(0, P))
         other = self.heads(features.rows(mirrored), pushed.rows(P, 2 * P))
         order = torch.cat([(~mirrored).nonzero()[:, 0], mirrored.nonzero()[:, 0]]).argsort()

@@ -59,7 +59,7 @@ class Data:
 class Lifting:
     """The stage before the first picture. `steps`: 0 leaves it out; `motion`: npz of body poses; `batch`: bodies a
     step; `points`: of each beside joints and landmarks; `bank`: poses drawn once; `along`: bodies in every later
-    step, beside the pictures, so that nothing is forgotten."""
+    step, beside the pictures, so that nothing is forgotten; `apart`: the pictures do not change the lifter."""
 
     steps: int = 0
     motion: str = ""
@@ -69,6 +69,7 @@ class Lifting:
     ema: float = 0.998
     bank: int = 20_000
     along: int = 0
+    apart: bool = True
 
 
 @dataclass(frozen=True)

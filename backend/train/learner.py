@@ -122,6 +122,7 @@ class Objective(nn.Module):
         self.bf16 = recipe.run.precision == "bf16"
         self.plan = recipe.lifting
         self.lessons = open_lessons(recipe) if recipe.lifting.along else None
+        self.apart = recipe.lifting.apart
 
     def forward(self, batches: Sequence[Batch], step: int, rank: int = 0) -> tuple[Tensor, dict[str, Tensor]]:
         """Total loss and figures named `<stream>/<figure>`. One pass of trunk and neck serves all streams."""
@@ -132,14 +133,14 @@ class Objective(nn.Module):
         with torch.autocast(kind, torch.bfloat16, enabled=self.bf16 and kind != "cpu"):
             maps = self.model.look(images)
         with torch.autocast(kind, torch.bfloat16, enabled=self.bf16):
-            features = self.model.features(maps)
+            features = self.model.features(maps, self.apart)
         total, figures, start = images.new_zeros(()), {}, 0
         chance = torch.Generator().manual_seed((self.seed * 1_000_003 + step) * 4099 + rank)
         for b in batches:
             part = features.rows(slice(start, start + len(b)))
             start += len(b)
             with torch.autocast(kind, torch.bfloat16, enabled=self.bf16):
-                out = self.model.find(part, b.points, b.mirrored)
+                out = self.model.find(part, b.points, b.mirrored, self.apart)
             mix = torch.rand((len(b), 1, 1), generator=chance).to(images.device)
             loss, found = batch_loss(out, b, step, mix, self.direct2d, self.schedule)
             total = total + self.weights[b.stream] * loss

@@ -29,6 +29,5 @@ def lesson_error(model: LiteField, lesson: Lesson, bf16: bool = False) -> Tensor
     seen = torch.cat([seen[..., :-1], seen[..., -1:] * lesson.has_world[:, None, None]], -1)
     with torch.autocast(seen.device.type, torch.bfloat16, enabled=bf16):
         code = model.lifter(seen)
-        places = model.field.places(model.field.hidden(lesson.points))
-        found = guess(places, code)
+        found = guess(model.field.places(lesson.points), code)
     return torch.linalg.vector_norm(found - lesson.places, dim=-1).mean()

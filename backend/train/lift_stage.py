@@ -22,7 +22,7 @@ def lift(
 ) -> None:
     """Train what needs no pictures, in place. Repeatable: a function of the recipe and the model's weights."""
     plan, lessons = recipe.lifting, open_lessons(recipe)
-    parts = {"lifter": model.lifter, "field": model.field}
+    parts = {"lifter": model.lifter, "places": model.field.place, "road": model.field.place_mlp}
     weights = [p for part in parts.values() for p in part.parameters()]
     optimizer = torch.optim.AdamW(weights, plan.lr, weight_decay=1e-3)
     average = Average(torch.nn.ModuleDict(parts), plan.ema)

@@ -14,6 +14,7 @@ from backend.nlf.lite_localizer import LiteLocalizer
 from backend.nlf.lite_region import landmark_axis, landmark_region
 from backend.nlf.lite_weights import load_lite, new_model, save_lite
 from backend.records import Camera, JobError, Roi, Subject
+from backend.roi import crop_to_image, extract
 from train.conftest import SMALL
 
 
@@ -132,13 +133,18 @@ def test_localizer_answers_in_the_pictures_frame(model, body, tmp_path):
     assert out.anchors2d.shape == (10, 2, 2)
     assert (out.points3d[..., 2] > 0).all()
     assert (out.uncertainty > 0).all()
-    # Points well within the picture lie between their 3D place and their ray: not far from the one, not from the other.
-    flat = camera.project(out.points3d.astype(float))
-    inside = ((out.points2d > 150) & (out.points2d < 350)).all(-1)
-    assert np.median(np.linalg.norm(flat - out.points2d, axis=-1)[inside]) < 30
+    # What the model says of the crop, carried into the picture by hand.
+    crop = extract(image, camera, Roi.around(box), 256)
+    with torch.inference_mode():
+        x = torch.from_numpy(crop.image)[None].permute(0, 3, 1, 2).float() / 255
+        found = localizer.model(x, torch.from_numpy(localizer.native.positions))
+        placed = localizer.model.absolute(found, torch.from_numpy(crop.K)[None].float())
+    flat = crop_to_image(crop, camera, found.coords2d[0].double().numpy())
+    assert np.abs(flat - out.points2d[0]).max() < 0.1
+    assert np.abs(placed.points3d[0].double().numpy() @ crop.R - out.points3d[0]).max() < 1e-2
     # The same person in the same region, alone or in company.
     alone = localizer.localize(subjects[:1])
-    assert np.abs(alone.points3d - out.points3d[:1]).max() < 1e-3
+    assert np.allclose(alone.points3d, out.points3d[:1], rtol=1e-3, atol=1e-2)
     other = localizer.localize(subjects[:2], localizer.prepare(localizer.native.take(np.arange(5))))
     assert np.abs(other.points2d - out.points2d[:2, :5]).max() < 0.05
     assert localizer.localize([]).points3d.shape == (0, P, 3)

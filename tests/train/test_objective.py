@@ -90,8 +90,23 @@ def test_gradients_reach_the_trunk_unless_frozen(recipe, freeze, some, all_of):
     assert any(maps.values()) == some
     first = next(iter(maps))
     assert maps[first] == all_of
-    for part in (model.lifter, model.neck.attention, model.neck.blocks, model.field.mlp, model.field.place):
-        assert any(p.grad is not None and (p.grad != 0).any() for p in part.parameters())
+    for part in (model.neck.attention, model.neck.blocks, model.neck.to_code, model.field.mlp):
+        assert touched(part)
+
+
+def touched(part: torch.nn.Module) -> bool:
+    return any(p.grad is not None and bool((p.grad != 0).any()) for p in part.parameters())
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_pictures_leave_the_lifter_alone_if_told_to(recipe, apart):
+    model = build_model(recipe)
+    recipe = replace(recipe, lifting=replace(recipe.lifting, apart=apart))
+    loss, _ = Objective(model, recipe)(MixedBatches(recipe, 4, 10)[0], 5)
+    loss.backward()
+    assert touched(model.neck.to_code)
+    for part in (model.lifter, model.field.place, model.field.place_mlp):
+        assert touched(part) == (not apart)
 
 
 def test_rates_warm_up_and_fall(recipe):
