@@ -5,6 +5,7 @@ Several GPUs or processes: `torchrun --nproc-per-node N -m backend train ...`.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -15,12 +16,23 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from backend.evaluate.field import KnownSet, Predict, RealSet, judge_known, judge_real
+from backend.evaluate.certainty import calibrate, certainty_figures
+from backend.evaluate.field import (
+    KnownSet,
+    Predict,
+    RealSet,
+    judge_known,
+    judge_real,
+    predict_known,
+    relative_errors,
+)
 from backend.nlf.lite import LiteField
+from backend.nlf.lite_weights import read_lite, save_lite
 from backend.records import JobError
 from backend.train.config import Recipe, read_recipe
 from backend.train.loop import Judge
 from backend.train.loop import Progress as Told
+from backend.train.loop import export as export_weights
 from backend.train.loop import train as run_training
 from backend.train.streams import held_out
 
@@ -34,14 +46,22 @@ def train(
     real: Path | None = typer.Option(
         None, help="A set made by 'python -m backend.evaluate.field' to judge by."
     ),
+    export: bool = typer.Option(False, help="Only write the weights of the newest checkpoint in the folder."),
     known: Path | None = typer.Option(None, help="Folder of held-out rendered pictures to judge by."),
 ) -> None:
     """Train the localizer field that Bodyfield ships."""
     console = Console(stderr=True)
     try:
         recipe = read_recipe(config)
-        judges = make_judges(recipe, real, known)
-        path = _run(recipe, out, resume, judges, console)
+        known_set = KnownSet(*held_out(recipe, known)) if known else None
+        if export:
+            path = export_weights(recipe, out)
+        else:
+            path = _run(
+                recipe, out, resume, make_judges(known_set, RealSet.load(real) if real else None), console
+            )
+        if path is not None and known_set is not None and _leads():
+            print(json.dumps(calibrate_file(path, known_set)))
     except JobError as error:
         console.print(f"[red]{error}", soft_wrap=True, highlight=False)
         raise typer.Exit(1) from None
@@ -51,16 +71,28 @@ def train(
         print(path)
 
 
-def make_judges(recipe: Recipe, real: Path | None, known: Path | None) -> dict[str, Judge]:
+def make_judges(known: KnownSet | None, real: RealSet | None) -> dict[str, Judge]:
     """What the training is judged by, by name."""
     judges: dict[str, Judge] = {}
     if known is not None:
-        known_set = KnownSet(*held_out(recipe, known))
-        judges["held_out"] = lambda model: judge_known(known_set, predictor(model))
+        judges["held_out"] = lambda model: judge_known(known, predictor(model))
     if real is not None:
-        real_set = RealSet.load(real)
-        judges["real"] = lambda model: judge_real(real_set, predictor(model))
+        judges["real"] = lambda model: judge_real(real, predictor(model))
     return judges
+
+
+def calibrate_file(path: Path, data: KnownSet) -> dict[str, float]:
+    """Calibrate the weights in `path` on every other person of `data`, and judge them by the others."""
+    model, card = read_lite(path)
+    model.eval()
+    model.sigma.copy_(torch.tensor([1.0, 0.0]))
+    places, _, raw = predict_known(data, predictor(model))
+    factor, offset = calibrate(relative_errors(data, places)[::2], raw[::2])
+    model.sigma.copy_(torch.tensor([factor, offset]))
+    figures = certainty_figures(relative_errors(data, places)[1::2], factor * raw[1::2] + offset)
+    figures |= {"factor": factor, "offset_m": offset}
+    save_lite(model, path, {**card, "uncertainty": figures})
+    return figures
 
 
 def predictor(model: LiteField) -> Predict:
@@ -86,7 +118,7 @@ def _run(recipe: Recipe, out: Path, resume: bool, judges: dict[str, Judge], cons
         TextColumn("{task.completed:.0f}/{task.total:.0f}"), BarColumn(), TextColumn("{task.fields[text]}"),
         TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
-    quiet = not console.is_terminal or os.environ.get("RANK", "0") != "0"
+    quiet = not console.is_terminal or not _leads()
     with Progress(*columns, console=console, disable=quiet) as bar:
         task = bar.add_task("train", total=recipe.optim.steps, text="")
         return run_training(recipe, out, resume=resume, judges=judges, tell=_teller(bar, task))
@@ -98,6 +130,10 @@ def _teller(bar: Progress, task) -> Callable[[Told], None]:
         bar.update(task, completed=p.done, text=f"{p.rate:.1f} pictures/s  {shown}")
 
     return tell
+
+
+def _leads() -> bool:
+    return os.environ.get("RANK", "0") == "0"
 
 
 _SHOWN = ("/pve_mm", "/pixels", "/loss")

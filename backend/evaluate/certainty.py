@@ -14,8 +14,8 @@ _LEAST = 100
 def certainty_figures(error: np.ndarray, sigma: np.ndarray) -> dict[str, float]:
     """`error`: (..., 3) metres; `sigma`: (...) one standard deviation of each axis, metres.
 
-    `spearman`: rank correlation of sigma with the error's length, 0 where either is all the same; `within_1`, `within_2`: share of the axes' errors
-    that are no larger than 1 and 2 sigma, to be held against NOMINAL.
+    `spearman`: rank correlation of sigma with the error's length, 0 where either is all the same; `within_1`,
+    `within_2`: share of the axes' errors that are no larger than 1 and 2 sigma, to be held against NOMINAL.
     """
     error, sigma = error.reshape(-1, 3), sigma.reshape(-1)
     length = np.linalg.norm(error, axis=1)

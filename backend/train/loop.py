@@ -79,6 +79,24 @@ def train(
         return _Training(recipe, out, team, resume).run(judges or {}, tell, stop_at)
 
 
+def export(recipe: Recipe, out: Path) -> Path:
+    """Write the averaged weights of the newest checkpoint in `out`; JobError("bad_folder") if there is none."""
+    found = checkpoint.checkpoints(out)
+    if not found:
+        raise JobError(
+            "bad_folder", f"{out} holds no checkpoint: train into it first, or name another folder."
+        )
+    model = build_model(recipe)
+    state, tensors = checkpoint.load(found[-1], model.describe())
+    model.load_state_dict({k.removeprefix("ema."): v for k, v in tensors.items() if k.startswith("ema.")})
+    save_lite(model, out / WEIGHTS, _card(state))
+    return out / WEIGHTS
+
+
+def _card(state: checkpoint.State) -> dict:
+    return {k: v for k, v in vars(state).items() if k != "model"}
+
+
 class _Training:
     def __init__(self, recipe: Recipe, out: Path, team: Team, resume: bool) -> None:
         self.recipe, self.out, self.team = recipe, out, team
@@ -224,8 +242,7 @@ class _Training:
     def _finish(self) -> Path:
         path = self.out / WEIGHTS
         if self.team.leads:
-            card = {k: v for k, v in vars(self.state).items() if k != "model"}
-            save_lite(self._averaged(), path, card)
+            save_lite(self._averaged(), path, _card(self.state))
             self._back()
         return path
 
