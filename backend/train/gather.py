@@ -68,10 +68,13 @@ def look(
         return None
     # Upright, not turned as BlazePose wants it: training turns it as it likes.
     wide = extract(image, camera, Roi(roi.center, roi.size * ROOM), SIDE)
+    seen2d = image_to_crop(wide, camera, xy)
+    if not np.isfinite(seen2d).all():  # in close-ups some landmarks are guessed far beside the camera's view
+        return None
     relative = seen.world[0, :33].astype(float) @ crop.R @ wide.R.T
     return wide.image, {
         "K": wide.K,
-        "points2d": image_to_crop(wide, camera, xy),
+        "points2d": seen2d,
         "relative": relative,
         "visibility": (seen.visibility * seen.presence_points)[0, :33],
     }
