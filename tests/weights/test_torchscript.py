@@ -1,9 +1,9 @@
 """A TorchScript of the release becomes weights that give exactly its outputs."""
 
-from __future__ import annotations
-
+import enum
 import json
 import zipfile
+from typing import Optional
 
 import numpy as np
 import pytest
@@ -122,6 +122,8 @@ def test_numbers_are_those_that_torch_reads(tmp_path):
         "bool": torch.tensor([True, False]),
         "nested": {"deep": torch.tensor([7], dtype=torch.int32)},
     }
+    made["marked"] = torch.tensor([4.0])
+    made["marked"].origin = "somewhere"
     torch.save(made, tmp_path / "x.pt")
     with Archive(tmp_path / "x.pt") as archive:
         reader = TorchArchive(archive)
@@ -132,6 +134,52 @@ def test_numbers_are_those_that_torch_reads(tmp_path):
         for name, want in made.items():
             got = reader.load(found[name])
             assert got.dtype == want.dtype and got.is_contiguous() and torch.equal(got, want), name
+
+
+class Shade(enum.Enum):
+    DARK = 2
+
+
+class Odd(torch.nn.Module):
+    """Attributes of all kinds that TorchScript writes."""
+
+    texts: list[str]
+    maybe: list[Optional[torch.Tensor]]  # noqa: UP045 - TorchScript reads no other way of saying it
+    pair: tuple[torch.Tensor, Optional[int]]  # noqa: UP045
+    by_number: dict[int, torch.Tensor]
+
+    def __init__(self):
+        super().__init__()
+        self.texts, self.maybe, self.by_number = ["a"], [None], {3: torch.zeros(1)}
+        self.pair, self.shade, self.number, self.kind = (
+            (torch.ones(2), None),
+            Shade.DARK,
+            1 + 2j,
+            torch.float16,
+        )
+        self.device, self.far, self.low = torch.device("cpu"), float("inf"), -(2**62)
+        self.register_buffer("thin", torch.eye(3).to_sparse())
+        self.register_buffer("turning", torch.zeros(2, dtype=torch.complex64))
+        self.register_buffer("short", torch.zeros(2, dtype=torch.uint16))
+        self.register_buffer(
+            "last", torch.arange(24.0).reshape(1, 2, 3, 4).to(memory_format=torch.channels_last)
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+
+def test_attributes_of_all_kinds_do_not_stand_in_the_way(tmp_path):
+    torch.jit.script(Odd()).save(str(tmp_path / "x.torchscript"))
+    with Archive(tmp_path / "x.torchscript") as archive:
+        reader = TorchArchive(archive)
+        found = tensors_of(reader.root)
+        assert set(found) == {"by_number.3", "last"}, "kinds that no weights have are passed over"
+        assert torch.equal(reader.load(found["last"]), torch.arange(24.0).reshape(1, 2, 3, 4))
+        value = reader.root.attributes
+        assert value["texts"] == ["a"] and value["maybe"] == [None] and value["low"] == -(2**62)
+        assert value["number"] is None and value["shade"].cls.endswith("Shade")
+        assert reader.load(value["pair"][0]).tolist() == [1, 1]
 
 
 def test_what_is_written_is_plain_json(release):

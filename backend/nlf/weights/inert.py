@@ -69,11 +69,15 @@ class Record:
 
 @dataclass(frozen=True)
 class StorageRef:
-    """A run of numbers in the archive: the member's name, its numbers' type (None: bytes), how many there are."""
+    """A run of numbers in the archive: the member's name, its numbers' type (None: bytes), how many there are.
+
+    `foreign`: of a kind that weights never have (complex numbers, say); tensors of it are passed over.
+    """
 
     key: str
     dtype: torch.dtype | None
     numel: int
+    foreign: bool = False
 
     @classmethod
     def of(cls, pid: Any) -> StorageRef:
@@ -85,9 +89,8 @@ class StorageRef:
             raise Refusal("one of its storages is damaged")
         if kind.name == "UntypedStorage":
             return cls(key, None, numel)
-        if kind.name not in STORAGES or kind.module not in ("torch", "torch.cuda"):
-            raise Refusal(f"it holds numbers of the kind {said(kind.dotted)}, which weights never have")
-        return cls(key, STORAGES[kind.name], numel)
+        known = kind.module in ("torch", "torch.cuda") and kind.name in STORAGES
+        return cls(key, STORAGES[kind.name], numel) if known else cls(key, None, numel, foreign=True)
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,10 @@ from typing import Any
 from backend.nlf.weights.inert import DTYPES, ArrayRef, DtypeRef, Global, Refusal, StorageRef, TensorRef
 
 
-def _tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_: Any) -> TensorRef:
+def _tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_: Any) -> TensorRef | None:
     """torch._utils._rebuild_tensor(_v2): storage, offset, size, stride, needs a gradient, hooks."""
+    if isinstance(storage, StorageRef) and storage.foreign:
+        return None
     return TensorRef.of(storage, offset, shape, stride)
 
 
@@ -18,10 +20,22 @@ def _tensor_v3(
 ):
     """The same with a storage of bytes and the type beside it."""
     if not isinstance(dtype, Global) or dtype.module != "torch" or dtype.name not in DTYPES:
-        raise Refusal("one of its tensors has a type that weights never have")
+        return None
     if isinstance(storage, StorageRef) and storage.dtype is not None:
         storage = StorageRef(storage.key, None, storage.numel * storage.dtype.itemsize)
     return TensorRef.of(storage, offset, shape, stride, DTYPES[dtype.name])
+
+
+def _tensor_with_attributes(function: Any, _type: Any, arguments: Any, _state: Any) -> TensorRef | None:
+    """torch._tensor._rebuild_from_type_v2: a tensor to which Python attributes were given."""
+    rebuild = CALLS.get(function.dotted) if isinstance(function, Global) else None
+    if rebuild not in (_tensor, _tensor_v3):
+        raise Refusal("one of its tensors is made in a way that weights never are")
+    return rebuild(*arguments)
+
+
+def _nothing(*_: Any) -> None:
+    """For what may stand in a release without being part of the weights."""
 
 
 def _parameter(data: Any, *_: Any) -> Any:
@@ -75,10 +89,17 @@ CALLS: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_tensor_v3": _tensor_v3,
+    "torch._tensor._rebuild_from_type_v2": _tensor_with_attributes,
     "torch._utils._rebuild_parameter": _parameter,
     "torch._utils._rebuild_parameter_with_state": _parameter,
+    "torch._utils._rebuild_sparse_tensor": _nothing,
+    "torch._utils._rebuild_sparse_csr_tensor": _nothing,
+    "torch._utils._rebuild_qtensor": _nothing,
+    "torch._utils._rebuild_meta_tensor_no_storage": _nothing,
+    "torch.serialization._get_layout": _nothing,
+    "builtins.complex": _nothing,
     "torch.Size": lambda sizes=(): tuple(sizes),
-    "torch.device": lambda *_: None,
+    "torch.device": _nothing,
     "torch.jit._pickle.restore_type_tag": lambda value, _type: value,
     "torch.jit._pickle.build_intlist": _sequence,
     "torch.jit._pickle.build_doublelist": _sequence,

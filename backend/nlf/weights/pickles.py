@@ -22,6 +22,8 @@ MAX_OPERATIONS = 2_000_000
 """The official TorchScript needs about 200,000; a pickle of this many is read in a few seconds."""
 _MAX_MEMO = 1 << 31
 _MAX_INTEGER = 1 << 63
+_SCRIPT = "__torch__"
+"""Where TorchScript puts the classes of an archive. They exist only in there."""
 _DATA_CLASSES = {"collections.OrderedDict", "collections.defaultdict", "collections.Counter", "builtins.dict"}
 
 
@@ -183,6 +185,8 @@ class _Machine:
         self.push(StorageRef.of(pid))
 
     def _call(self, function: Any, arguments: Any) -> Any:
+        if isinstance(function, Global) and function.module.partition(".")[0] == _SCRIPT:
+            return Record(function.dotted)  # an enumeration of TorchScript; its value is no tuple
         if not isinstance(function, Global) or not isinstance(arguments, tuple):
             raise Refusal("one of its pickles is damaged")
         if function.dotted in ("copyreg._reconstructor", "copy_reg._reconstructor"):
@@ -204,7 +208,7 @@ class _Machine:
         if cls.dotted in _DATA_CLASSES:
             return {}
         room = cls.module.partition(".")[0]
-        own = room == "__torch__"
+        own = room == _SCRIPT
         if not own and not (self.foreign and room and room not in sys.stdlib_module_names):
             raise Refusal(f"it makes an object of {said(cls.dotted)}, which could run code; nothing was run")
         return Record(cls.dotted)
