@@ -184,7 +184,8 @@ def figures(mm: np.ndarray) -> dict[str, float]:
 
 
 def round_trip(found: VolumeMap, places: Places) -> dict[str, float]:
-    """Millimetres between places and what comes back, and what both ways cost (processor time)."""
+    """Millimetres between places and what comes back, between their images, and what both ways cost (processor
+    time)."""
     points = places.seen_by(found.body)
     found.to_body(found.to_volume(points.take(slice(0, 2))))  # builds what later calls share
     clock = time.process_time()
@@ -196,8 +197,11 @@ def round_trip(found: VolumeMap, places: Places) -> dict[str, float]:
         "to_volume_ms_per_1000": 1e3 * (middle - clock) / thousands,
         "to_body_ms_per_1000": 1e3 * (time.process_time() - middle) / thousands,
     }
-    mm = figures(1e3 * np.linalg.norm(back - points.positions, axis=1))
-    return mm | {k: round(v, 1) for k, v in cost.items()}
+    mm = 1e3 * np.linalg.norm(back - points.positions, axis=1)
+    image = 1e3 * np.linalg.norm(found.to_volume(canonical_points(found.body, back)) - there, axis=1)
+    # Where skinning folds two places have one image, and the other one may come back.
+    out = figures(mm) | {"over_half_mm_percent": round(100 * float((mm > 0.5).mean()), 2)}
+    return out | {"image_worst": round(float(image.max()), 3)} | {k: round(v, 1) for k, v in cost.items()}
 
 
 def run_case(name: str, bodies: int, body: Body, whole: Body, places: Places, seed: int) -> dict:

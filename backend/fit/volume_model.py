@@ -80,9 +80,9 @@ class VolumeModel:
         """Pose correctives (P, 3) of points with `posedirs` (486, 3 P)."""
         if posedirs is None:
             return 0.0
-        feature = pose_feature(rotations(s.pose))
-        used = np.flatnonzero(np.abs(feature) > 1e-12)
-        return (feature[used] @ posedirs[used]).reshape(-1, 3)
+        # In float32 as they are stored: turning them all into float64 would cost more than everything else.
+        feature = pose_feature(rotations(s.pose)).astype(np.float32)
+        return (feature @ posedirs).reshape(-1, 3).astype(np.float64)
 
     def vertices(self, s: Shape) -> np.ndarray:
         """(V, 3) posed vertices."""

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from backend.bench.spaces import strewn
+from backend.body.kinematics import forward
 from backend.body.points import canonical_points
+from backend.body.skeleton import JOINT
 from backend.body.surface import Surface, surface_of
 from backend.fit.volume import CanonicalVolume, official_pose, volume_of_body
 from backend.fit.volume_carriers import Carriers
 from backend.fit.volume_cloud import cloud_of, estimate_normals, seen_from_outside, skin_faces, vertex_normals
 from backend.fit.volume_inverse import invert
-from backend.fit.volume_model import FIRST_BETA, Shape, VolumeModel
+from backend.fit.volume_model import FIRST_BETA, Shape, VolumeModel, start
 from backend.fit.volume_triangles import triangles_between
 
 
@@ -23,6 +27,29 @@ def posed(body):
     """Vertices in the official pose and the triangles of the skin."""
     v = volume_of_body(body).vertices.astype(np.float64)
     return v, skin_faces(v, body.faces)
+
+
+def test_the_model_poses_as_the_bodys_kinematics_do(body):
+    rng = np.random.default_rng(7)
+    pose, betas, trans = rng.normal(0, 0.3, (55, 3)), rng.normal(size=body.n_betas), rng.normal(size=3)
+    points = canonical_points(body, body.v_template[::500] * [0.97, 1, 0.97])
+    given = (torch.from_numpy(a[None]).float() for a in (pose, betas, trans))
+    posed = forward(body.to("cpu"), *given, points=points, vertices=True)
+    model, s = VolumeModel(body), Shape(pose, betas, np.ones(55), trans)
+    np.testing.assert_allclose(model.vertices(s), posed.vertices[0].numpy(), atol=3e-6)
+    np.testing.assert_allclose(model.points(s, points), posed.points[0].numpy(), atol=3e-6)
+    np.testing.assert_allclose(model.joint_transforms(s)[1], posed.joints[0].numpy(), atol=3e-6)
+
+
+def test_a_joints_scale_enlarges_what_hangs_on_it(body):
+    model, s = VolumeModel(body), start(body.n_betas)
+    knee, pair = JOINT["left_knee"], [JOINT["left_ankle"], JOINT["left_knee"]]
+    grown = replace(s, scales=np.where(np.arange(55) == knee, 1.2, 1.0))
+    before, after = (model.joint_transforms(t)[1] for t in (s, grown))
+    shin = lambda j: np.linalg.norm(j[pair[0]] - j[pair[1]])  # noqa: E731
+    assert shin(after) == pytest.approx(1.2 * shin(before))
+    others = [j for j in range(55) if not model.below[knee, j] or j == knee]
+    np.testing.assert_allclose(after[others], before[others], atol=1e-12)
 
 
 def test_derivatives_match_differences(body):
