@@ -2,7 +2,8 @@
 
 Point -> learnable Fourier features -> global point signature (1024 Laplacian eigenfunctions of the body's volume,
 distilled into an MLP) -> weights (dossier 1.4). Names are those of the official state dict
-(`heatmap_head.weight_field.*`); buffers are not in it and come through `CropModel.load_constants`.
+(`heatmap_head.weight_field.*`); buffers are not in it and come through `CropModel.load_constants`. Operations stand
+in the reference's order: on a machine like the one of the fixtures the float32 results are equal to the last bit.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class LearnableFourier(nn.Module):
             weight = self.linear.weight
             weight = weight.to(torch.promote_types(weight.dtype, torch.float32))
             phase = F.linear(x.to(weight.dtype), weight)
-            return torch.cat([phase.sin(), phase.cos()], -1) / math.sqrt(_FOURIER)
+            return torch.cat([phase.sin(), phase.cos()], -1) * (1 / math.sqrt(_FOURIER))
 
 
 class GpsNet(nn.Module):
@@ -93,7 +94,7 @@ class LocalizerField(nn.Module):
         return eigenvalue_regularizer(self.pred_mlp[0].weight)
 
     def _signature(self, points: Tensor) -> Tensor:
-        return self.gps_net(points) * (self.r_sqrt_eigva * 0.1)
+        return self.gps_net(points) * self.r_sqrt_eigva * 0.1
 
 
 def eigenvalue_regularizer(weight: Tensor) -> Tensor:
