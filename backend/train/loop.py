@@ -117,7 +117,7 @@ class _Training:
         self.objective: torch.nn.Module = Objective(self.model, recipe)
         if team.size > 1:
             ids = [team.device.index] if team.device.type == "cuda" else None
-            # The landmark heads' presence has no say in the loss until tokens use it: parameters may lie idle.
+            # A lifter that the pictures leave alone, or a trunk's landmarks, get no gradient in some recipes.
             self.objective = DistributedDataParallel(
                 self.objective, device_ids=ids, find_unused_parameters=True
             )

@@ -44,7 +44,7 @@ def test_people_are_upright_and_in_front(lessons):
 
 
 def test_noiseless_landmarks_are_projections(lessons):
-    quiet = replace_noise(lessons, Noise(0, 0, 0, 0))
+    quiet = replace_noise(lessons, Noise(0, 0, 0, 0, 0))
     lesson = quiet.lesson(2, 50, 10)
     marks = lesson.places[:, 22:55]
     # A pinhole keeps directions about the hips nearly as they are.
