@@ -129,7 +129,7 @@ def extract_crops(
         whole = (sizes[b] >> level[a, b, None]).to(device)
         bent = None if lens is None else lens[b].to(device)
         xy = positions(rays[a, b].to(device), K[a, b].to(device), bent, whole, fine)
-        rectangles = seen_parts(xy, whole).cpu()
+        rectangles = seen_parts(xy, whole)
         # The views of a box see much the same: what they need of one level is made once.
         alike = torch.stack([b, level[a, b]])
         for which in alike.unique(dim=1).T:

@@ -86,7 +86,7 @@ def estimate_poses(
     lens = None if coeffs is None else coeffs.cpu().double().expand(N, coeffs.shape[-1])[ids]
     up = camera_up(extrinsics, world_up).expand(N, 3)[ids]
     weight = model.canonical_lefts
-    points = every.new_zeros(0, len(prepared), 3).to(weight.device, torch.float32)
+    points = torch.zeros(0, len(prepared), 3, device=weight.device)
     found, sigmas = [points], [points[..., 0]]
     for part in torch.arange(len(every)).split(max(1, recipe.batch // len(views))):
         crops = extract_crops(

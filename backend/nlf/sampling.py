@@ -51,19 +51,15 @@ def positions(inverse: Tensor, K: Tensor, coeffs: Tensor | None, sizes: Tensor, 
 
 def seen_parts(xy: Tensor, sizes: Tensor) -> Tensor:
     """(n, 4) long x0, y0, x1, y1: the smallest rectangles with every pixel that positions `xy` (n, h, w, 2) touch
-    in pictures of `sizes` (n, 2: width, height), one more pixel on every side; x1 <= x0 where there is none.
+    in pictures of `sizes` (n, 2: width, height); x1 <= x0 where there is none.
 
-    A union of several is that of their lower and upper bounds.
+    On the CPU. A union of several is that of their lower and upper bounds.
     """
-    xy, sizes = xy.flatten(1, 2), sizes.to(xy.device)
-    whole = sizes[:, None].to(xy.dtype)
+    xy, whole = xy.flatten(1, 2), sizes[:, None].to(xy.device, xy.dtype)
     inside = ((xy > -1) & (xy < whole)).all(-1, keepdim=True)
-    low = torch.where(inside, xy, whole).amin(1).floor().long() - 1
-    high = torch.where(inside, xy, torch.full_like(xy, -_MARGIN)).amax(1).floor().long() + _MARGIN
-    return torch.cat([low.clamp_min(0), high.minimum(sizes)], -1)
-
-
-_MARGIN = 3  # the next pixel, one more, and a half-open end
+    low = torch.where(inside, xy, whole).amin(1).floor()
+    high = torch.where(inside, xy, torch.full_like(xy, -2.0)).amax(1).floor() + 2
+    return torch.cat([low.clamp_min(0), torch.minimum(high, whole[:, 0])], -1).cpu().long()
 
 
 @dataclass(frozen=True)
