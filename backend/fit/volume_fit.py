@@ -9,20 +9,21 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from backend.body.model import Body
 from backend.body.skeleton import JOINT, JOINT_NAMES, N_JOINTS
 from backend.fit.volume import MIRROR, CanonicalVolume, official_pose
-from backend.fit.volume_cloud import Cloud, cKDTree, match, seen_from_outside, skin_faces, vertex_normals
+from backend.fit.volume_cloud import Cloud, match, seen_from_outside, skin_faces, vertex_normals
 from backend.fit.volume_model import FIRST_BETA, SCALES, TURNS, Shape, VolumeModel, start
 
 BODY_SIGMA, SPINE_SIGMA, FINGER_SIGMA, STIFF_SIGMA = np.deg2rad([14.0, 8.0, 14.0, 1.0])
+"""How far a joint's turn may be from the official pose (stiff: jaw and eyes), radians."""
 BETA_SIGMA = 1.5
 SCALE_SIGMA, LIMB_SIGMA, FINGER_SCALE_SIGMA = 0.08, 0.06, 0.04
-JOINT_SIGMA, FINGER_JOINT_SIGMA = (
-    0.02,
-    0.008,
-)  # metres: models put joints at different places in the same body
+"""Logarithms of the whole body's scale and of what each joint adds."""
+JOINT_SIGMA, FINGER_JOINT_SIGMA = 0.02, 0.008
+"""Metres: models put joints at different places in the same body."""
 PLANE_SIGMA = 0.008  # metres
 SLIDE = 0.15  # how much of a distance along the surface counts, as a share of one across it
 SAY = 1500.0  # independent distances that the whole surface is worth
@@ -94,10 +95,10 @@ def fit_shape(body: Body, volume: CanonicalVolume, cloud: Cloud) -> Shape:
 def place(body: Body, cloud: Cloud) -> Shape:
     """The mean body in the official pose, scaled and moved to the volume's height and middle."""
     s = start(body.n_betas)
-    x = VolumeModel(body).vertices(s)
-    size = np.where(np.arange(N_JOINTS) == 0, np.ptp(cloud.points[:, 1]) / np.ptp(x[:, 1]), 1.0)
-    s = replace(s, scales=size)
-    x = VolumeModel(body).vertices(s)
+    model = VolumeModel(body)
+    taller = np.ptp(cloud.points[:, 1]) / np.ptp(model.vertices(s)[:, 1])
+    s = replace(s, scales=np.where(np.arange(N_JOINTS) == 0, taller, 1.0))
+    x = model.vertices(s)
     middle = lambda p: (p.min(0) + p.max(0)) / 2  # noqa: E731
     return replace(s, trans=middle(cloud.points) - middle(x))
 
@@ -107,14 +108,11 @@ class _Normals:
 
     def __init__(self, body: Body) -> None:
         self.whole = VolumeModel(body)
+        self.whole.posedirs = None  # correctives hardly turn a normal and are most of the work
         self.faces = skin_faces(self.whole.v, body.faces)
 
     def of(self, s: Shape) -> np.ndarray:
-        # Normals change little by correctives, which are most of the work.
-        keep, self.whole.posedirs = self.whole.posedirs, None
-        x = self.whole.vertices(s)
-        self.whole.posedirs = keep
-        return vertex_normals(x, self.faces)[0]
+        return vertex_normals(self.whole.vertices(s), self.faces)[0]
 
 
 class _Joints:
