@@ -44,6 +44,8 @@ def test_learns_a_handful_of_people(recipe, tmp_path):
 
 
 def test_goes_on_to_the_bit(mixed_recipe, tmp_path):
+    along = Lifting(motion=str(motion(tmp_path)), along=4, points=8, bank=16)
+    mixed_recipe = replace(mixed_recipe, lifting=along)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     train(mixed_recipe, whole)
     assert train(mixed_recipe, parts, stop_at=2) is None
