@@ -6,13 +6,12 @@ official names for the norms, so a model is folded after its weights are loaded 
 
 from __future__ import annotations
 
+import platform
+
 import torch
 from torch import nn
 
 from backend.nlf.crop_model import CropModel
-
-CHANNELS_LAST = ("cpu", "cuda")
-"""Kinds of devices whose convolutions run faster with the channels of a pixel side by side."""
 
 
 @torch.no_grad()
@@ -24,10 +23,16 @@ def fold(model: CropModel) -> CropModel:
                 if isinstance(module[i], nn.Conv2d) and isinstance(module[i + 1], nn.BatchNorm2d):
                     _fold(module[i], module[i + 1])
                     module[i + 1] = nn.Identity()
-    if model.canonical_lefts.device.type in CHANNELS_LAST:
+    if _channels_side_by_side(model.canonical_lefts.device):
         model.backbone.to(memory_format=torch.channels_last)
         model.heatmap_head.layer.to(memory_format=torch.channels_last)
     return model
+
+
+def _channels_side_by_side(device: torch.device) -> bool:
+    """Whether convolutions run faster with the channels of a pixel side by side."""
+    x86 = platform.machine().lower() in ("x86_64", "amd64")
+    return device.type == "cuda" or (device.type == "cpu" and x86)
 
 
 def _fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
