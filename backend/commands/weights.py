@@ -12,6 +12,7 @@ from rich.table import Column, Table
 
 from backend.nlf import weights as store
 from backend.nlf.weights import Installed
+from backend.nlf.weights.offered import offer_body, offered_body
 from backend.records import JobError
 
 
@@ -49,6 +50,8 @@ def weights(
             print(f"{info.name}: NLF-{info.size.upper()} from {info.source}, {info.bytes / 1e6:.0f} MB.")
             print(info.licence)
             print(f"Use it with --localizer {info.name}.")
+            if (file := offered_body(info.folder)) is not None:
+                print(f"The SMPL-X body in it: --body {file}")
         elif action is Action.list:
             if items:
                 raise JobError("bad_options", "'weights list' takes no names: it lists all.")
@@ -80,7 +83,10 @@ def _add(files: list[Path], name: str | None, console: Console) -> Installed:
         def note(text: str) -> None:
             bar.console.print(_plain(text), soft_wrap=True, highlight=False)
 
-        return store.add(files, name=name, note=note, progress=show)
+        info = store.add(files, name=name, note=note, progress=show)
+        if "smplx" in info.bodies and offered_body(info.folder) is None:
+            offer_body(store.open_weights(info.name), note)
+        return info
 
 
 def _list(console: Console) -> None:
