@@ -51,7 +51,9 @@ def offer_body(opened: OfficialWeights, note: Callable[[str], None]) -> Path | N
         load_body(file)
     except (JobError, OSError) as error:
         (opened.info.folder / FILE).unlink(missing_ok=True)
-        note(f"The SMPL-X body in the file is left out: {error}")
+        no_person = isinstance(error, JobError) and error.code == "bad_volume"
+        reason = "its vertices are not those of a person." if no_person else str(error)
+        note(f"The SMPL-X body in the file is left out: {reason}")
         return None
     return file
 
