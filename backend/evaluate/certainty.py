@@ -9,6 +9,7 @@ NOMINAL = {1: 0.6827, 2: 0.9545}
 """Share of normal errors within 1 and 2 sigma, axis by axis."""
 _SHAPES = np.linspace(0, 1, 21)
 _LEAST = 100
+_SCALES = 101
 
 
 def certainty_figures(error: np.ndarray, sigma: np.ndarray) -> dict[str, float]:
@@ -30,8 +31,8 @@ def calibrate(error: np.ndarray, raw: np.ndarray) -> tuple[float, float]:
     """Factor and offset, neither below 0, that make `factor * raw + offset` one standard deviation of each axis.
 
     `error`: (..., 3) metres; `raw`: (...) what the model says, metres. Of all mixtures of the two the one under which
-    the errors are likeliest (Laplace: errors have heavy tails), scaled so that 1 and 2 sigma together hold the shares
-    that they promise. ValueError where there is too little to learn from.
+    the errors are likeliest (Laplace: errors have heavy tails), scaled so that neither 1 nor 2 sigma is far from the
+    share that it promises. ValueError where there is too little to learn from.
     """
     error, raw = np.abs(error.reshape(-1, 3).astype(float)), raw.reshape(-1).astype(float)
     ok = np.isfinite(error).all(1) & np.isfinite(raw) & (raw > 0)
@@ -46,6 +47,9 @@ def calibrate(error: np.ndarray, raw: np.ndarray) -> tuple[float, float]:
         if loss < best:
             best, shape, mixed = loss, tried, share
     ratio = np.sort((error / shape[:, None]).ravel())
-    at = [ratio[int(p * (len(ratio) - 1))] / k for k, p in NOMINAL.items()]
-    scale = float(np.mean(at))
+    # Heavy tails let no scale keep both promises: the one that breaks neither by much.
+    low, high = sorted(float(np.quantile(ratio, p)) / k for k, p in NOMINAL.items())
+    scales = np.linspace(low, high, _SCALES)
+    off = [np.abs(np.searchsorted(ratio, k * scales, "right") / len(ratio) - p) for k, p in NOMINAL.items()]
+    scale = float(scales[np.max(off, 0).argmin()])
     return scale * (1 - mixed) / float(raw.mean()), scale * mixed
