@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -52,8 +54,24 @@ def space_of(weights: OfficialWeights, body: Body, note: Callable[[str], None]) 
 
 def _digest(body: Body, volume: CanonicalVolume) -> str:
     hashed = hashlib.sha256(f"edition {_EDITION}".encode())
-    for array in (body.v_template, body.faces, body.weights, body.joints_template, volume.vertices):
-        hashed.update(np.ascontiguousarray(array).tobytes())
+    figure = (
+        body.v_template,
+        body.faces,
+        body.weights,
+        body.joints_template,
+        body.shapedirs,
+        body.joints_shapedirs,
+    )
+    faces = np.zeros(0) if volume.faces is None else volume.faces
+    joints = [volume.joints[name] for name in sorted(volume.joints)]
+    for array in (
+        *figure,
+        *(() if body.posedirs is None else (body.posedirs,)),
+        volume.vertices,
+        faces,
+        *joints,
+    ):
+        hashed.update(f"{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
     return hashed.hexdigest()[:24]
 
 
@@ -64,7 +82,7 @@ def _read(file: Path, body: Body) -> VolumeMap | None:
     try:
         with np.load(file, allow_pickle=False) as archive:
             return VolumeMap.from_arrays(body, dict(archive))
-    except (OSError, ValueError, KeyError, EOFError):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return None
 
 

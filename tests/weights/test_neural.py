@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,9 @@ from backend.body import load_body
 from backend.body.model import CanonicalPoints
 from backend.body.pointsets import PointSet, make_set, named_set
 from backend.fit.volume import volume_of_body
+from backend.fit.volume_map import map_same_mesh
 from backend.nlf.localizer import LocalizerOptions, create_localizer, localizer_names
+from backend.nlf.space import _digest, _keep, _read
 from backend.nlf.weights import add
 from backend.records import Camera, JobError, Subject
 
@@ -34,8 +38,6 @@ def bare(positions: np.ndarray, body) -> PointSet:
 @pytest.fixture(scope="module")
 def body():
     """Stands for a user's SMPL-X file: the mesh whose canonical vertices come with the weights."""
-    from dataclasses import replace
-
     return replace(load_body(), name="smplx")
 
 
@@ -173,3 +175,30 @@ def test_lens_and_several_views_are_refused_where_they_mean_nothing(home, body):
         create_localizer("landmarks-lite", body, LocalizerOptions(num_aug=5))
     with pytest.raises(JobError, match="5, 8 or 12"):
         create_localizer(NAME, body, LocalizerOptions(lens=(0.1, 0.2)))
+
+
+def test_a_kept_map_is_that_of_this_very_body_and_volume(body):
+    """Whatever the map is made from has its part in the name of the file."""
+    volume = volume_of_body(body)
+    names = {_digest(body, volume)}
+    for changed in ("v_template", "faces", "weights", "joints_template", "shapedirs", "joints_shapedirs"):
+        names.add(_digest(replace(body, **{changed: getattr(body, changed)[::-1]}), volume))
+    names.add(_digest(body, replace(volume, vertices=volume.vertices[::-1])))
+    names.add(_digest(body, replace(volume, faces=None)))
+    names.add(_digest(body, replace(volume, joints={n: -p for n, p in volume.joints.items()})))
+    assert len(names) == 10
+    assert _digest(body, volume) in names
+
+
+def test_a_damaged_map_is_made_anew(tmp_path, body):
+    made = map_same_mesh(body, volume_of_body(body).vertices)
+    file = tmp_path / "maps" / "map.npz"
+    _keep(made, file)
+    kept = _read(file, body)
+    np.testing.assert_array_equal(kept.vertices(), made.vertices())
+    whole = file.read_bytes()
+    middle = len(whole) // 2
+    for damaged in (whole[:1000], b"", whole[:middle] + bytes(500) + whole[middle + 500 :]):
+        file.write_bytes(damaged)
+        assert _read(file, body) is None
+    assert [p.name for p in file.parent.iterdir()] == ["map.npz"]
