@@ -43,10 +43,19 @@ def space_of(weights: OfficialWeights, body: Body, note: Callable[[str], None]) 
             f"The weights {weights.info.name} came without canonical vertices, so that points of a body cannot be "
             "found in their space: add them again together with nlf_data_files.zip.",
         )
-    kept = weights.info.folder / "maps" / f"{_digest(body, volume)}.npz"
+    tell = f"Laying the body onto the volume that {weights.info.name} knows: once, for up to a minute."
+    return kept_map(body, volume, weights.info.folder / "maps", lambda: note(tell))
+
+
+def kept_map(
+    body: Body, volume: CanonicalVolume, folder: Path, before: Callable[[], None] = lambda: None
+) -> VolumeMap:
+    """The map between `body` and `volume` that is kept in `folder`; made and kept if there is none, which takes up
+    to a minute and is announced by calling `before`."""
+    kept = folder / f"{_digest(body, volume)}.npz"
     found = _read(kept, body)
     if found is None:
-        note(f"Laying the body onto the volume that {weights.info.name} knows: once, for up to a minute.")
+        before()
         found = map_volumes(body, volume)
         _keep(found, kept)
     return found

@@ -10,10 +10,14 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from backend.train.cutouts import put_things
+
 
 @dataclass(frozen=True)
 class Looks:
-    """Chance of each change; the ranges are the paper's where it has them (dossier 2.4)."""
+    """Chance of each change; the ranges are the paper's where it has them (dossier 2.4). `erase`: a rectangle of up to
+    a third of the picture; `things`: one to six cut-out things in front, from the folder `things_from` of pictures
+    with transparency (or of Pascal VOC 2012, whose segmented objects are cut out)."""
 
     colour: float = 0.8
     gamma: float = 0.5
@@ -22,6 +26,9 @@ class Looks:
     noise: float = 0.25
     jpeg: float = 0.3
     occlusion: float = 0.35
+    erase: float = 0.0
+    things: float = 0.0
+    things_from: str = ""
 
 
 PLAIN = Looks(0, 0, 0, 0, 0, 0, 0)
@@ -31,6 +38,11 @@ def change_looks(image: np.ndarray, rng: np.random.Generator, looks: Looks) -> n
     """One picture, changed at random."""
     if rng.random() < looks.occlusion:
         image = occlude(image, rng)
+    # No number is drawn where nothing is asked for: recipes without these two keep their pictures.
+    if looks.things and looks.things_from and rng.random() < looks.things:
+        image = put_things(image, rng, looks.things_from)
+    if looks.erase and rng.random() < looks.erase:
+        image = erased(image, rng)
     if rng.random() < looks.blur:
         image = blurred(image, rng)
     if rng.random() < looks.colour:
@@ -79,6 +91,16 @@ def blurred(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     size = int(image.shape[0] * rng.uniform(0.25, 0.7))
     small = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
     return cv2.resize(small, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+
+
+def erased(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A rectangle of up to a third of the picture, 0.3 to 3.3 times as high as wide, filled with noise."""
+    image, side = image.copy(), image.shape[0]
+    area, aspect = rng.uniform(0.02, 1 / 3) * side * side, np.exp(rng.uniform(np.log(0.3), np.log(1 / 0.3)))
+    w, h = (min(side, int(np.sqrt(area / aspect))), min(side, int(np.sqrt(area * aspect))))
+    x, y = int(rng.integers(0, side - w + 1)), int(rng.integers(0, side - h + 1))
+    image[y : y + h, x : x + w] = rng.integers(0, 256, (h, w, 3), np.uint8)
+    return image
 
 
 def occlude(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:

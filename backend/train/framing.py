@@ -12,13 +12,15 @@ from backend.roi import extract, image_to_crop
 from backend.train.batch import Example
 
 SIDE = 256
+_PART = (0.35, 0.8)
 
 
 @dataclass(frozen=True)
 class Shake:
     """Spread of the crops: `shift` of the region's side and `roll` degrees (standard deviations), `zoom` (factor,
     log-uniform to either side), `any_roll`: share of crops with any roll at all, `upright`: share laid by a box
-    instead of by the landmarks, as before a person is known; `mirror`: share of mirrored ones."""
+    instead of by the landmarks, as before a person is known; `mirror`: share of mirrored ones; `part`: share that
+    shows a part of the person only."""
 
     shift: float = 0.04
     roll: float = 8.0
@@ -26,6 +28,7 @@ class Shake:
     any_roll: float = 0.05
     upright: float = 0.2
     mirror: float = 0.5
+    part: float = 0.0
 
 
 STILL = Shake(0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
@@ -38,10 +41,25 @@ def shaken_region(xy: np.ndarray, rng: np.random.Generator, shake: Shake) -> Roi
         roi = Roi.around(np.array([*low, *(high - low)]))
     else:
         roi = landmark_region(xy)
+    return shake_region(roi, rng, shake)
+
+
+def shake_region(roi: Roi, rng: np.random.Generator, shake: Shake) -> Roi:
+    """`roi`, laid as inexactly as in use."""
     roll = rng.uniform(-180, 180) if rng.random() < shake.any_roll else rng.normal(0, 1) * shake.roll
     zoom = shake.zoom ** rng.uniform(-1, 1)
     center = roi.center + rng.normal(size=2) * shake.shift * roi.size
-    return Roi(center, roi.size * zoom, roi.angle + np.deg2rad(roll))
+    shaken = Roi(center, roi.size * zoom, roi.angle + np.deg2rad(roll))
+    # No number is drawn where nothing is asked for: recipes without it keep their pictures.
+    return part_of(shaken, rng) if shake.part and rng.random() < shake.part else shaken
+
+
+def part_of(roi: Roi, rng: np.random.Generator) -> Roi:
+    """A square that lies within `roi` and has 0.35 to 0.8 of its side (NLF's partial views; dossier 2.4)."""
+    share = rng.uniform(*_PART)
+    c, s = np.cos(roi.angle), np.sin(roi.angle)
+    off = rng.uniform(-0.5, 0.5, 2) * (1 - share) * roi.size
+    return Roi(roi.center + np.array([[c, -s], [s, c]]) @ off, roi.size * share, roi.angle)
 
 
 def crop_example(image: np.ndarray, K: np.ndarray, roi: Roi, example: Example) -> Example:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import pickletools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from backend.nlf.weights.inert import ArrayRef, DtypeRef, Global, Record, Refusal, StorageRef, said
@@ -37,13 +37,17 @@ def read_pickle(data: bytes, foreign: bool = False) -> Any:
     if len(data) > MAX_BYTES:
         raise Refusal(f"one of its pickles has {len(data) >> 20} MB, more than {MAX_BYTES >> 20}")
     try:
-        return _Machine(foreign).run(data)
+        return Machine(foreign).run(data)
     except (ValueError, TypeError, IndexError, KeyError, OverflowError, AttributeError) as error:
         raise Refusal("one of its pickles is damaged") from error
 
 
-class _Machine:
-    """Stack, marks and memo of one pickle."""
+class Machine:
+    """Stack, marks and memo of one pickle. `calls`: the functions that are imitated, by name; `max_operations`: steps;
+    other kinds of data files change these in a subclass."""
+
+    calls: Mapping[str, Callable[..., Any]] = CALLS
+    max_operations = MAX_OPERATIONS
 
     def __init__(self, foreign: bool) -> None:
         self.foreign = foreign
@@ -53,8 +57,8 @@ class _Machine:
 
     def run(self, data: bytes) -> Any:
         for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
-            if count > MAX_OPERATIONS:
-                raise Refusal(f"one of its pickles has more than {MAX_OPERATIONS} steps")
+            if count > self.max_operations:
+                raise Refusal(f"one of its pickles has more than {self.max_operations} steps")
             name = opcode.name
             if name == "STOP":
                 return self.pop()
@@ -122,7 +126,7 @@ class _Machine:
 
     def build_dict(self, _: Any) -> None:
         values = self.since_mark()
-        self.push(_pairs(values, {}))
+        self.push(self.pairs(values, {}))
 
     def append(self, _: Any) -> None:
         value = self.pop()
@@ -134,11 +138,11 @@ class _Machine:
 
     def set_item(self, _: Any) -> None:
         value, key = self.pop(), self.pop()
-        _pairs([key, value], _items(self.top()))
+        self.pairs([key, value], _items(self.top()))
 
     def set_items(self, _: Any) -> None:
         values = self.since_mark()
-        _pairs(values, _items(self.top()))
+        self.pairs(values, _items(self.top()))
 
     # Classes and calls.
 
@@ -158,7 +162,7 @@ class _Machine:
 
     def new(self, _: Any) -> None:
         arguments, cls = self.pop(), self.pop()
-        self.push(self._instance(cls, arguments))
+        self.push(self.instance_of(cls, arguments))
 
     def new_with_names(self, _: Any) -> None:
         self.pop()
@@ -166,11 +170,11 @@ class _Machine:
 
     def instance(self, argument: str) -> None:
         module, _, name = argument.partition(" ")
-        self.push(self._instance(Global(module, name), tuple(self.since_mark())))
+        self.push(self.instance_of(Global(module, name), tuple(self.since_mark())))
 
     def object(self, _: Any) -> None:
         cls, *arguments = self.since_mark()
-        self.push(self._instance(cls, tuple(arguments)))
+        self.push(self.instance_of(cls, tuple(arguments)))
 
     def build(self, _: Any) -> None:
         state, target = self.pop(), self.top()
@@ -191,18 +195,19 @@ class _Machine:
             raise Refusal("one of its pickles is damaged")
         if function.dotted in ("copyreg._reconstructor", "copy_reg._reconstructor"):
             cls, _, state = arguments
-            found = self._instance(cls, ())
+            found = self.instance_of(cls, ())
             if isinstance(state, dict):
-                _pairs([x for pair in state.items() for x in pair], _items(found))
+                self.pairs([x for pair in state.items() for x in pair], _items(found))
             elif isinstance(state, list):
                 _elements(found).extend(state)
             return found
-        known = CALLS.get(function.dotted)
+        known = self.calls.get(function.dotted)
         if known is None:
             raise Refusal(f"it calls {said(function.dotted)}, which could run code; nothing was run")
         return known(*arguments)
 
-    def _instance(self, cls: Any, arguments: Any) -> Any:
+    def instance_of(self, cls: Any, arguments: Any) -> Any:
+        """What stands for an object of the class `cls`."""
         if not isinstance(cls, Global) or not isinstance(arguments, tuple):
             raise Refusal("one of its pickles is damaged")
         if cls.dotted in _DATA_CLASSES:
@@ -212,6 +217,21 @@ class _Machine:
         if not own and not (self.foreign and room and room not in sys.stdlib_module_names):
             raise Refusal(f"it makes an object of {said(cls.dotted)}, which could run code; nothing was run")
         return Record(cls.dotted)
+
+
+    def pairs(self, values: list, into: dict) -> dict:
+        """Put keys and values, by turns, into a dictionary."""
+        if len(values) % 2:
+            raise Refusal("one of its pickles is damaged")
+        for key, value in zip(values[::2], values[1::2], strict=True):
+            if not self.is_key(key):
+                raise Refusal("one of its dictionaries has keys that are neither names nor numbers")
+            into[key] = value
+        return into
+
+    def is_key(self, key: Any) -> bool:
+        """Hashing a nest of tuples or a crowd of chosen floats can take for ever."""
+        return isinstance(key, (str, int, bytes, type(None)))
 
 
 def _kind(value: Any) -> str:
@@ -234,17 +254,6 @@ def _items(target: Any) -> dict:
     return target
 
 
-def _pairs(values: list, into: dict) -> dict:
-    if len(values) % 2:
-        raise Refusal("one of its pickles is damaged")
-    for key, value in zip(values[::2], values[1::2], strict=True):
-        # Hashing a nest of tuples or a crowd of chosen floats can take for ever.
-        if not isinstance(key, (str, int, bytes, type(None))):
-            raise Refusal("one of its dictionaries has keys that are neither names nor numbers")
-        into[key] = value
-    return into
-
-
 _PUSHED = {
     *("INT", "LONG", "LONG1", "LONG4", "BININT", "BININT1", "BININT2", "FLOAT", "BINFLOAT"),
     *("STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"),
@@ -261,40 +270,40 @@ _CONSTANTS: dict[str, Callable[[], Any]] = {
     "EMPTY_DICT": dict,
 }
 """Opcodes without an argument that make a value. Sets become lists: their members need no hash then."""
-_STEPS: dict[str, Callable[[_Machine, Any], None]] = {
+_STEPS: dict[str, Callable[[Machine, Any], None]] = {
     "PROTO": lambda machine, _: None,
     "FRAME": lambda machine, _: None,
-    "MARK": _Machine.mark,
-    "POP": _Machine.pop_or_mark,
+    "MARK": Machine.mark,
+    "POP": Machine.pop_or_mark,
     "POP_MARK": lambda machine, _: machine.since_mark() and None,
     "DUP": lambda machine, _: machine.push(machine.top()),
-    "PUT": _Machine.put,
-    "BINPUT": _Machine.put,
-    "LONG_BINPUT": _Machine.put,
-    "MEMOIZE": _Machine.put,
-    "GET": _Machine.get,
-    "BINGET": _Machine.get,
-    "LONG_BINGET": _Machine.get,
+    "PUT": Machine.put,
+    "BINPUT": Machine.put,
+    "LONG_BINPUT": Machine.put,
+    "MEMOIZE": Machine.put,
+    "GET": Machine.get,
+    "BINGET": Machine.get,
+    "LONG_BINGET": Machine.get,
     "TUPLE": lambda machine, _: machine.build_tuple(None),
     "TUPLE1": lambda machine, _: machine.build_tuple(1),
     "TUPLE2": lambda machine, _: machine.build_tuple(2),
     "TUPLE3": lambda machine, _: machine.build_tuple(3),
-    "LIST": _Machine.build_list,
-    "FROZENSET": _Machine.build_list,
-    "DICT": _Machine.build_dict,
-    "APPEND": _Machine.append,
-    "APPENDS": _Machine.extend,
-    "ADDITEMS": _Machine.extend,
-    "SETITEM": _Machine.set_item,
-    "SETITEMS": _Machine.set_items,
-    "GLOBAL": _Machine.global_,
-    "STACK_GLOBAL": _Machine.stack_global,
-    "REDUCE": _Machine.reduce,
-    "NEWOBJ": _Machine.new,
-    "NEWOBJ_EX": _Machine.new_with_names,
-    "INST": _Machine.instance,
-    "OBJ": _Machine.object,
-    "BUILD": _Machine.build,
-    "PERSID": _Machine.persistent,
-    "BINPERSID": _Machine.persistent,
+    "LIST": Machine.build_list,
+    "FROZENSET": Machine.build_list,
+    "DICT": Machine.build_dict,
+    "APPEND": Machine.append,
+    "APPENDS": Machine.extend,
+    "ADDITEMS": Machine.extend,
+    "SETITEM": Machine.set_item,
+    "SETITEMS": Machine.set_items,
+    "GLOBAL": Machine.global_,
+    "STACK_GLOBAL": Machine.stack_global,
+    "REDUCE": Machine.reduce,
+    "NEWOBJ": Machine.new,
+    "NEWOBJ_EX": Machine.new_with_names,
+    "INST": Machine.instance,
+    "OBJ": Machine.object,
+    "BUILD": Machine.build,
+    "PERSID": Machine.persistent,
+    "BINPERSID": Machine.persistent,
 }
