@@ -12,6 +12,7 @@ from backend.nlf.lite import LiteConfig
 from backend.nlf.lite_trunk import TRUNKS
 from backend.records import JobError
 from backend.train.augment import Looks
+from backend.train.datasets.source import Source, source_rules
 from backend.train.framing import Shake
 
 FREEZE = ("none", "stride4", "stride8", "stride16", "all")
@@ -46,13 +47,14 @@ class Real:
 @dataclass(frozen=True)
 class Data:
     """`body`: a licensed SMPL-X file, empty for the open body; `points`: canonical points of each stream's batch;
-    `inside`: share of inner ones among those drawn."""
+    `inside`: share of inner ones among those drawn; `sources`: datasets (see docs/datasets.md)."""
 
     body: str = ""
     points: int = 192
     inside: float = 0.3
     synthetic: Synthetic = field(default_factory=Synthetic)
     real: Real = field(default_factory=Real)
+    sources: tuple[Source, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ def read_recipe(path: Path) -> Recipe:
 def check(recipe: Recipe, name: str = "the recipe") -> None:
     """JobError("bad_config") for values that do not go together."""
     m, o, d, r = recipe.model, recipe.optim, recipe.data, recipe.run
-    shares = d.synthetic.share + d.real.share
+    shares = d.synthetic.share + d.real.share + sum(s.share for s in d.sources)
     rules = [
         (m.trunk in TRUNKS, f"model.trunk must be one of {', '.join(TRUNKS)}"),
         (
@@ -173,7 +175,7 @@ def check(recipe: Recipe, name: str = "the recipe") -> None:
             "the numbers of steps in run must be at least 1",
         ),
     ]
-    for fine, sentence in rules:
+    for fine, sentence in [*source_rules(d.sources), *rules]:
         if not fine:
             raise JobError("bad_config", f"{name}: {sentence}.")
 
@@ -199,6 +201,8 @@ def _value(hint: Any, value: Any, name: str, place: str) -> Any:
         return float(value)
     if getattr(hint, "__origin__", None) is tuple:
         kind = get_args(hint)[0]
+        if is_dataclass(kind) and isinstance(value, list):
+            return tuple(_make(kind, v, name, f"{place} {i}") for i, v in enumerate(value, 1))
         if isinstance(value, list) and all(isinstance(v, kind) for v in value):
             return tuple(value)
         raise JobError("bad_config", f"{name}: {place} must be a list of {_called(kind)}.")
@@ -209,9 +213,8 @@ def _value(hint: Any, value: Any, name: str, place: str) -> Any:
 
 
 def _called(kind: type) -> str:
-    return {int: "a whole number", float: "a number", str: "text", bool: "true or false"}.get(
-        kind, kind.__name__
-    )
+    names = {int: "a whole number", float: "a number", str: "text", bool: "true or false", Source: "tables"}
+    return names.get(kind, kind.__name__)
 
 
 def _dotted(place: str, key: str) -> str:

@@ -17,6 +17,7 @@ from backend.nlf.lite_weights import new_model, read_lite, set_body
 from backend.records import JobError
 from backend.train.batch import Batch
 from backend.train.config import Optim, Recipe
+from backend.train.datasets.open import group_shares
 from backend.train.lessons import lesson_error, open_lessons
 from backend.train.objective import Schedule, batch_loss
 from backend.train.streams import recipe_body
@@ -114,7 +115,9 @@ class Objective(nn.Module):
         super().__init__()
         self.model = model
         d = recipe.data
-        self.weights = {"synthetic": 1.0, "real": d.real.weight}
+        self.weights = {"synthetic": 1.0, "real": d.real.weight} | {s.label: s.in_loss for s in d.sources}
+        # The streams of one of NLF's groups have one mean loss; ours are a group each, but synthetic bodies are bodies.
+        self.groups = {"synthetic": "parametric", "real": "real"} | {s.label: s.group for s in d.sources}
         self.direct2d = recipe.optim.direct2d
         self.seed = recipe.run.seed
         warm = recipe.optim.warmup
@@ -136,14 +139,14 @@ class Objective(nn.Module):
             features = self.model.features(maps, self.apart)
         total, figures, start = images.new_zeros(()), {}, 0
         chance = torch.Generator().manual_seed((self.seed * 1_000_003 + step) * 4099 + rank)
-        for b in batches:
+        for b, share in zip(batches, group_shares(batches, self.groups), strict=True):
             part = features.rows(slice(start, start + len(b)))
             start += len(b)
             with torch.autocast(kind, torch.bfloat16, enabled=self.bf16):
                 out = self.model.find(part, b.points, b.mirrored, self.apart)
             mix = torch.rand((len(b), 1, 1), generator=chance).to(images.device)
             loss, found = batch_loss(out, b, step, mix, self.direct2d, self.schedule)
-            total = total + self.weights[b.stream] * loss
+            total = total + self.weights[b.stream] * share * loss
             figures |= {f"{b.stream}/{k}": v for k, v in found.items()}
         if self.lessons:
             # Numbers that the stage before did not use; each process has its own.

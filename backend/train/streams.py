@@ -13,6 +13,7 @@ from backend.body.load import load_body
 from backend.body.model import Body
 from backend.train.batch import Batch, Stream
 from backend.train.config import Recipe
+from backend.train.datasets.open import open_source, turns
 from backend.train.points import point_pool
 from backend.train.shards import Shards
 from backend.train.synthetic import Rendered, SyntheticStream
@@ -51,6 +52,8 @@ class MixedBatches(Dataset):
         return self.length
 
     def __getitem__(self, index: int) -> list[Batch]:
+        if self.recipe.data.sources:
+            return mixed_with_sources(self.recipe, self.streams, self.size, index)
         return [stream.batch(index, n) for stream, n in zip(self.streams, self.sizes, strict=True)]
 
     @cached_property
@@ -73,7 +76,7 @@ class MixedBatches(Dataset):
 
 
 def open_streams(recipe: Recipe) -> list[Stream]:
-    """All streams with a share, synthetic first."""
+    """All streams with a share: synthetic, real, then the datasets in their order."""
     import cv2
 
     cv2.setNumThreads(1)  # the processes share the cores already
@@ -83,7 +86,18 @@ def open_streams(recipe: Recipe) -> list[Stream]:
     if d.real.share > 0:
         out.append(TeacherStream(d.real.shards, body, shake=d.real.shake, looks=d.real.looks, depth=d.real.depth,
                                  seed=recipe.run.seed + 1))  # fmt: skip
+    for number, source in enumerate(d.sources):
+        out.append(open_source(source, body, point_pool(body), points=d.points, inside=d.inside,
+                               seed=recipe.run.seed + 2 + number))  # fmt: skip
     return out
+
+
+def mixed_with_sources(recipe: Recipe, streams: list[Stream], size: int, index: int) -> list[Batch]:
+    """Batch `index` of a recipe with datasets: streams that are due less than one picture come now and then."""
+    d = recipe.data
+    shares = [s for s in (d.synthetic.share, d.real.share) if s > 0] + [s.share for s in d.sources]
+    counts = turns(shares, size, index)
+    return [stream.batch(index, n) for stream, n in zip(streams, counts, strict=True) if n]
 
 
 def recipe_body(recipe: Recipe) -> Body:

@@ -218,7 +218,6 @@ class Machine:
             raise Refusal(f"it makes an object of {said(cls.dotted)}, which could run code; nothing was run")
         return Record(cls.dotted)
 
-
     def pairs(self, values: list, into: dict) -> dict:
         """Put keys and values, by turns, into a dictionary."""
         if len(values) % 2:

@@ -28,7 +28,8 @@ _TALL = 1.7
 class Fitted:
     """A person. `gender`: of the licensed body; `pose`: (55, 3) rotation vectors in SMPL-X's order; `betas`: (k,);
     `expression`: (k,); `trans`: (3,) metres, as the body model adds it; `R` (3, 3), `t` (3,): from the space of the
-    body's vertices to the camera's: x -> R x + t, metres; `K`: (3, 3)."""
+    body's vertices to the camera's: x -> R x + t, metres; `K`: (3, 3); `mean_hands`: fingers are relative to the
+    licensed file's mean hands, not to flat ones."""
 
     photo: Photo
     K: np.ndarray
@@ -39,6 +40,7 @@ class Fitted:
     R: np.ndarray
     t: np.ndarray
     expression: np.ndarray | None = None
+    mean_hands: bool = False
 
 
 class People(Protocol):
@@ -54,7 +56,7 @@ class People(Protocol):
 
 
 class FittedStream:
-    """`people`: a dataset; `carried`: the pool's points on its bodies; `points`, `inside`: as of the synthetic stream."""
+    """`people`: a dataset; `carried`: the pool's points on its bodies; others as of the synthetic stream."""
 
     def __init__(
         self,
@@ -99,12 +101,15 @@ class FittedStream:
 
     def places(self, person: Fitted, rows: np.ndarray) -> np.ndarray:
         """(P, 3) metres, camera space, of the pool's `rows`."""
-        body = self.carried.licensed(person.gender).body
+        licensed = self.carried.licensed(person.gender)
+        body, pose = licensed.body, np.asarray(person.pose, np.float64)
+        if person.mean_hands:
+            pose = np.concatenate([pose[:25], pose[25:] + licensed.hands])
         points = self.carried.points(person.gender).take(rows)
         batch = lambda a, most: torch.from_numpy(np.asarray(a, np.float32)[:most])[None]  # noqa: E731
         expression = person.expression
         posed = forward(
-            self._tensors(person.gender), batch(person.pose, None), batch(person.betas, body.n_betas),
+            self._tensors(person.gender), batch(pose, None), batch(person.betas, body.n_betas),
             # Far from the origin float32 loses the millimetres: the place is added in float64.
             torch.zeros(1, 3), None if expression is None else batch(expression, body.n_expressions), points,
         )  # fmt: skip

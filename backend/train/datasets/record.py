@@ -24,12 +24,12 @@ _BEYOND = 0.2
 @dataclass(frozen=True)
 class Photo:
     """A picture that is read when it is needed. `path`: of a picture, or of a movie whose frame number `frame` it is;
-    `turned`: it lies on its side and is turned by a quarter, clockwise; `lens`: distortion (k1, k2, p1, p2, k3), which
-    is taken out."""
+    `portrait`: it is higher than wide, and one that lies on its side is turned by a quarter, clockwise; `lens`:
+    distortion (k1, k2, p1, p2, k3), which is taken out."""
 
     path: Path
     frame: int | None = None
-    turned: bool = False
+    portrait: bool = False
     lens: tuple[float, ...] = ()
 
     def read(self, K: np.ndarray | None = None) -> np.ndarray:
@@ -39,7 +39,7 @@ class Photo:
             raise JobError(
                 "bad_data", f"The picture {self.path} is missing or damaged: check the dataset's folder."
             )
-        if self.turned:
+        if self.portrait and image.shape[1] > image.shape[0]:
             image = cv2.rotate(image, cv2.ROTATE_90_CLOCKWISE)
         if self.lens and K is not None:
             image = cv2.undistort(image, K, np.array(self.lens))

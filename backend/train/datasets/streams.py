@@ -75,9 +75,7 @@ def thinned(record: Record, most: int, rng: np.random.Generator) -> Record:
     return replace(record, **cut)
 
 
-def joined(
-    examples: Sequence[Example], points: Sequence[np.ndarray]
-) -> tuple[list[Example], np.ndarray]:
+def joined(examples: Sequence[Example], points: Sequence[np.ndarray]) -> tuple[list[Example], np.ndarray]:
     """Examples with points of their own as examples of all the points, of which each knows its own."""
     total = sum(len(p) for p in points)
     out, start = [], 0

@@ -1,0 +1,100 @@
+"""A dataset in a recipe: a table `[[data.sources]]`, and what may stand in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from backend.nlf.losses import StreamWeights
+from backend.train.augment import Looks
+from backend.train.framing import Shake
+
+GROUPS = ("parametric", "keypoints3d", "dense", "keypoints2d")
+"""NLF's four kinds of training data; their weights are the paper's (`StreamWeights`)."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """`group`: one of `GROUPS`; `bodies`: needs the user's licensed files; `does`: the options beyond the common ones
+    that it knows."""
+
+    group: str
+    bodies: bool = False
+    does: tuple[str, ...] = ()
+
+
+KINDS: dict[str, Kind] = {
+    "amass": Kind("parametric", does=("every",)),
+    "agora": Kind("parametric", True, ("split", "every")),
+    "bedlam": Kind("parametric", True, ("split", "every")),
+    "3dpw": Kind("parametric", True, ("split", "every")),
+    "emdb": Kind("parametric", True, ("split", "every")),
+    "human36m": Kind("keypoints3d", does=("split", "every")),
+    "mpi_inf_3dhp": Kind("keypoints3d", does=("split", "every")),
+    "coco": Kind("keypoints2d", does=("split", "hidden", "fov")),
+    "mpii": Kind("keypoints2d", does=("split", "hidden", "fov")),
+    "densepose": Kind("dense", True, ("split", "fov")),
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """`kind`: of `KINDS`; `folder`: of the dataset, in its published layout; `share`: of each batch; `weight`: in the
+    loss, 0 for the paper's weight of its group; `body`: folder of the user's licensed SMPL / SMPL-X files; `name`: in
+    reports, the kind if empty; `split`: the reader's own words, empty for its usual one; `every`: takes one of so many
+    frames, 0 for the reader's own; `fov`: degrees of the larger side where nothing is known of the camera; `hidden`:
+    joints that are marked but not visible count too."""
+
+    kind: str = ""
+    folder: str = ""
+    share: float = 0.0
+    weight: float = 0.0
+    body: str = ""
+    name: str = ""
+    split: str = ""
+    every: int = 0
+    fov: float = 55.0
+    hidden: bool = False
+    shake: Shake = field(default_factory=lambda: Shake(part=0.15))
+    looks: Looks = field(default_factory=lambda: Looks(erase=0.15))
+
+    @property
+    def label(self) -> str:
+        """Its name in reports."""
+        return self.name or self.kind
+
+    @property
+    def group(self) -> str:
+        return KINDS[self.kind].group
+
+    @property
+    def in_loss(self) -> float:
+        """Its weight."""
+        return self.weight or getattr(StreamWeights(), self.group)
+
+
+def source_rules(sources: Sequence[Source]) -> Iterator[tuple[bool, str]]:
+    """(whether it is so, the sentence if it is not), for `config.check`."""
+    labels = ["synthetic", "real"]
+    for number, s in enumerate(sources, 1):
+        place = f"data.sources {number}"
+        yield s.kind in KINDS, f"the kind of {place} must be one of {', '.join(KINDS)}, not '{s.kind}'"
+        if s.kind not in KINDS:
+            return
+        place, kind = f"{place} ({s.label})", KINDS[s.kind]
+        yield bool(s.folder), f"{place} must name its folder"
+        yield s.share > 0, f"{place} needs a share of each batch that is more than 0"
+        yield s.weight >= 0, f"{place} needs a weight that is not negative"
+        yield s.every >= 0, f"every of {place} must be a number of frames"
+        yield 1 <= s.fov <= 170, f"fov of {place} must lie between 1 and 170 degrees"
+        yield (
+            bool(s.body) or not kind.bodies,
+            f"{place} needs a body: name the folder of your licensed SMPL or SMPL-X files",
+        )
+        usual = Source()
+        for option in ("split", "every", "fov", "hidden"):
+            said = getattr(s, option) != getattr(usual, option)
+            yield not said or option in kind.does, f"{place} does not know {option}"
+        yield "/" not in s.label, f"the name of {place} must not hold a /"
+        yield s.label not in labels, f"{place} has a name that is taken: give it another one"
+        labels.append(s.label)
