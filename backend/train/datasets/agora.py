@@ -1,11 +1,11 @@
 """AGORA: cameras in `Cam/*.pkl`, SMPL-X fits in `GT_fits/`, pictures anywhere in `images/`.
 
 Layout and conventions: agora_evaluation (docs/gt_dataframe.md, docs/project_joints_vertices.md, projection.py): a
-pandas table with a row for each picture (imgPath, camX, camY, camZ in centimetres, camYaw in degrees) and lists with an entry
-for each person (X, Y, Z in centimetres, Yaw in degrees, gender, kid, isValid, occlusion in percent, gt_path_smplx). The
-world is Unreal's: x forward, y right, z up. A fit's vertices are turned by Yaw - 90 degrees about the vertical, and the
-camera by camYaw and its pitch, which the picture's name tells like place and focal length (sensor 36 x 20.25 mm). Fits
-hold rotation vectors of SMPL-X's own gender; the hands are relative to the mean hands.
+pandas table with a row for each picture (imgPath, camX, camY, camZ in centimetres, camYaw in degrees) and lists with
+an entry for each person (X, Y, Z in centimetres, Yaw in degrees, gender, kid, isValid, occlusion in percent,
+gt_path_smplx). The world is Unreal's: x forward, y right, z up. A fit's vertices are turned by Yaw - 90 degrees about
+the vertical, and the camera by camYaw and its pitch, which the picture's name tells like place and focal length (sensor
+36 x 20.25 mm). Fits hold rotation vectors of SMPL-X's own gender; the hands are relative to the mean hands.
 
 Use the camera files without joints and vertices: the others have gigabytes. Fits of children need a template of their
 own and are left out.

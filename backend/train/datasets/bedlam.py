@@ -1,10 +1,10 @@
 """BEDLAM: processed labels `<scene>.npz` and pictures `<scene>/png/<sequence>/<frame>.png`.
 
 Layout: BEDLAM's data_processing/df_full_body.py, which writes the labels, and train/dataset/datasetx.py, which reads
-them: imgname, center, scale (of 200 pixels, of a box 1.2 times as large as the joints'), pose_cam (165: SMPL-X, the root in
-camera space, hands relative to flat ones), shape (11, of the neutral body), trans_cam, cam_ext (4, 4), cam_int (3, 3).
-A vertex lies in camera space at SMPL-X(pose_cam, shape, trans_cam) + cam_ext[:3, 3]: the rotation in cam_ext is in
-pose_cam already. Close-ups are portraits that were stored lying on their side. Labels of AGORA in the same layout
+them: imgname, center, scale (of 200 pixels, of a box 1.2 times as large as the joints'), pose_cam (165: SMPL-X, the
+root in camera space, hands relative to flat ones), shape (11, of the neutral body), trans_cam, cam_ext (4, 4), cam_int
+(3, 3). A vertex lies in camera space at SMPL-X(pose_cam, shape, trans_cam) + cam_ext[:3, 3]: the rotation in cam_ext is
+in pose_cam already. Close-ups are portraits that were stored lying on their side. Labels of AGORA in the same layout
 (agora-*.npz) are passed over: they mix in children and other hands; `agora` reads the data set itself.
 
 Folders: labels in `training_labels/all_npz_12_training/` and pictures in `training_images/`, as BEDLAM's

@@ -36,7 +36,13 @@ class DensePose:
     def __init__(self, folder: Path, body: Body, bodies: str, split: str = "") -> None:
         split = split or "train"
         name = f"densepose_coco_2014_{split}.json"
-        file = first(folder, (name, f"annotations/{name}", f"DensePose_COCO/{name}"), _WHAT)
+        # Named by DensePose itself, or by detectron2.
+        names = [
+            f"{p}{n}"
+            for n in (name, f"densepose_{split}2014.json")
+            for p in ("", "annotations/", "DensePose_COCO/")
+        ]
+        file = first(folder, names, _WHAT)
         self._pictures = picture_folder(folder, "train2014" if split == "train" else "val2014", _WHAT)
         uv = first(folder, ("UV_data/UV_Processed.mat", "UV_Processed.mat"), _WHAT)
         smpl = licensed_body(bodies, "smpl", "neutral", _WHAT)

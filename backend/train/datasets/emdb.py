@@ -1,8 +1,8 @@
 """EMDB: `P*/<sequence>/*_data.pkl` and `images/00000.jpg` beside it.
 
 Layout: EMDB's dataset.md (gender, good_frames_mask (n,), camera: intrinsics (3, 3), extrinsics (n, 4, 4) from the world
-to the camera; smpl: poses_root (n, 3), poses_body (n, 69), trans (n, 3), betas (10,)). Bodies are SMPL's of the person's
-gender. Most papers evaluate on EMDB: whoever trains on it cannot compare there.
+to the camera; smpl: poses_root (n, 3), poses_body (n, 69), trans (n, 3), betas (10,)). Bodies are SMPL's of the
+person's gender. Most papers evaluate on EMDB: whoever trains on it cannot compare there.
 """
 
 from __future__ import annotations
