@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import pickletools
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from backend.nlf.weights.inert import ArrayRef, DtypeRef, Global, Record, Refusal, StorageRef, said
@@ -56,7 +56,7 @@ class Machine:
         self.memo: dict[int, Any] = {}
 
     def run(self, data: bytes) -> Any:
-        for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
+        for count, (opcode, argument, _) in enumerate(self.operations(data)):
             if count > self.max_operations:
                 raise Refusal(f"one of its pickles has more than {self.max_operations} steps")
             name = opcode.name
@@ -72,6 +72,10 @@ class Machine:
                     raise Refusal(f"one of its pickles uses {name}, which weights never need")
                 step(self, argument)
         raise Refusal("one of its pickles has no end")
+
+    def operations(self, data: bytes) -> Iterable[tuple[Any, Any, Any]]:
+        """Opcode, argument and place of every step."""
+        return pickletools.genops(data)
 
     # Stack and memo.
 

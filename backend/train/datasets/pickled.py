@@ -7,8 +7,11 @@ that such files use beside numpy's, and what it gives is turned into plain value
 
 from __future__ import annotations
 
+import codecs
+import io
 import math
-from collections.abc import Mapping
+import pickletools
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +48,17 @@ def _thing(name: str):
     return lambda *arguments: Thing(name, arguments)
 
 
+_OPCODES = {o.code.encode("latin-1"): o for o in pickletools.opcodes}
+
+
+def _text(line: bytes) -> str:
+    """What stands in quotes on a line of a pickle of protocol 0."""
+    inner = line.removesuffix(b"\n")
+    if len(inner) < 2 or inner[:1] not in b"'\"" or inner[-1:] != inner[:1]:
+        raise ValueError("a text without quotes")
+    return codecs.escape_decode(inner[1:-1])[0].decode("latin-1")
+
+
 _NOT_TENSORS = {k: v for k, v in CALLS.items() if not k.startswith("torch.")}
 
 
@@ -57,6 +71,22 @@ class _DataMachine(Machine):
         "pandas.core.indexes.base._new_Index": _thing("index"),
     }
     max_operations = _MAX_OPERATIONS
+
+    def operations(self, data: bytes) -> Iterator[tuple[Any, Any, Any]]:
+        """As `pickletools.genops`, which takes the texts of protocol 0 for ASCII; Python 2 put arrays' bytes there."""
+        file = io.BytesIO(data)
+        while True:
+            code = file.read(1)
+            opcode = _OPCODES.get(code)
+            if opcode is None:
+                raise ValueError(f"no opcode {code!r}")
+            if opcode.name == "STRING":
+                argument = _text(file.readline())
+            else:
+                argument = None if opcode.arg is None else opcode.arg.reader(file)
+            yield opcode, argument, None
+            if code == b".":
+                return
 
     def instance_of(self, cls: Any, arguments: Any) -> Any:
         """As usual, but keeping what the object was to be made of."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import pickle
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +12,6 @@ from scipy.spatial.transform import Rotation
 from backend.records import JobError
 from backend.train.datasets.agora import camera_of
 from backend.train.datasets.open import open_source
-from backend.train.datasets.pickled import table, unpickled
 from backend.train.datasets.source import Source
 from backend.train.framing import Shake
 
@@ -284,7 +281,7 @@ def test_agora(tmp_path, body, pool, bodies, name, size):
 
 def test_agora_in_pixels(tmp_path, body, pool, bodies):
     name = "ag_trainset_3dpeople_bfh_hdri_50mm_5_10_00001.png"
-    row = AGORA_ROWS | {"X": 420.0, "Y": 10.0, "Z": 30.0}
+    row = AGORA_ROWS | {"X": 700.0, "Y": 10.0, "Z": 175.0}
     known, camera = agora_truth(body, name, row, (1280, 720))
     columns = {n: [[v]] for n, v in row.items()}
     columns |= {"imgPath": [name], "camX": [0.0], "camY": [0.0], "camZ": [0.0], "camYaw": [0.0]}
@@ -293,31 +290,13 @@ def test_agora_in_pixels(tmp_path, body, pool, bodies):
     (tmp_path / "Cam" / "train_0.pkl").write_bytes(data_frame(columns))
     (tmp_path / "GT_fits").mkdir()
     (tmp_path / "GT_fits" / "fit.pkl").write_bytes(fit_of(known))
-    image = paint(body, pool, known, camera, (1280, 720), radius=10)
+    image = paint(body, pool, known, camera, (1280, 720), radius=7)
     write_picture(tmp_path / "images" / name.replace(".png", "_1280x720.png"), image)
     stream = open_source(source("agora", tmp_path, bodies), body, pool, points=120, inside=0.3, seed=1)
     batch = stream.batch(0, 6)
     rows = pool.draw(np.random.default_rng((1, 0)), 120, 0.3)
     skin = np.flatnonzero((rows >= pool.fixed) & (rows < pool.fixed + pool.skin))
     assert sum(check_example(batch, i, skin, rows[skin] - pool.fixed) for i in range(6)) > 100
-
-
-PANDAS_1_5 = (
-    "eJyFU9GK00AUTdpkt+riuohaUXzwaX2wdN8EhS1WXDRYZUF0H8pwk0wzock0JBNqwQV9cLeFedvrX/kx/oHeSbrY7i6YwMydzJ17zsmc+835"
-    "+atpVY/eyUCGUHSCSc47oxxSjvraK1DwuorP8Ml3PMZd7bA0ylE/Wk2PpeK5hKTopCAh4nmBeutlMgnG7+o1Hdd3lydYEvvFvyOot1kpszgY"
-    "J5z55oxJviPLNJvV1dMyUTHkOcyoKst5MJGFystAmUS3SkS9SbWrlDP0rB/Yt308xUPc9Wx6GycotrUbqllmlOjG6Bku5vV+U9svcDAYvP1D"
-    "TzV4lkJ/0b9V/5ijXj07PaTPuuWXMdGRxNstkjgw9QyCZ5tyXsOM4oa4KXYMDXF7nURbN+IVaPHwSmC7RrQay9kAi8ee47n/Q2meo7xfE/j1"
-    "gsB9gzOky2wB63Y7mYyQhLHuXhXSxmLOh7gAig72f9ckDpb/waIdsaU3igASMBcrHvRb9U6rhycECdzwvcyNFk8X/bZ1QV1zRWWt7NRQ0O11"
-    "h4X8Cy86PhTky+tM8il7Y74ZAh+1ex5XDg3JtXiZgEuL55XszTiNPoASqJ0A0s+om+M4pPEIpqhtiUaAdqTx/aA0ksQnff8qOjnIyPA5NPMK"
-    "BxENyB4KckVu1E6hJhndmgk4BXZVk5uB2olMSZ1mOJ93HUu5gkrEkFwGSlE/HaPeYKMEoiq8B0kymRYsLDPyICjOEvA5NdO8KP3OXxt6aHQ="
-)
-"""zlib and base64 of a table that pandas 1.5.3 pickled: columns of numbers, texts and lists."""
-
-
-def test_tables_of_newer_pandas():
-    found = table(unpickled(zlib.decompress(base64.b64decode(PANDAS_1_5))))
-    assert found == {"imgPath": ["a_00.png", "b_01.png"], "camX": [100.0, 2.5], "kid": [[False, True], [False]],
-                     "Yaw": [[1.0, 2.0], [3.0]], "n": [1, 2]}  # fmt: skip
 
 
 def test_agora_knows_its_cameras():
