@@ -90,14 +90,16 @@ def write_bodies(folder: Path, body: Body) -> Path:
         np.savez(
             folder / f"SMPLX_{gender.upper()}.npz", v_template=x.v, f=body.faces, weights=x.weights,
             J_regressor=x.regressor, shapedirs=np.concatenate([x.shapedirs, np.zeros_like(x.shapedirs)], 2),
-            kintree_table=tree(x.rows).astype(np.uint32), hands_meanl=np.full(45, HANDS), hands_meanr=np.full(45, -HANDS),
+            kintree_table=tree(x.rows).astype(np.uint32),
+            hands_meanl=np.full(45, HANDS), hands_meanr=np.full(45, -HANDS),
         )  # fmt: skip
         with foreign("chumpy.ch", "Ch") as ch:
             shapes = ch()
             shapes.x = s.shapedirs
             said = {
                 "v_template": s.v, "f": body.faces.astype(np.uint32), "weights": s.weights, "shapedirs": shapes,
-                "kintree_table": tree(s.rows).astype(np.uint32), "J_regressor": csc_matrix(s.regressor), "bs_type": "lrotmin",
+                "kintree_table": tree(s.rows).astype(np.uint32), "J_regressor": csc_matrix(s.regressor),
+                "bs_type": "lrotmin",
             }  # fmt: skip
             (folder / f"SMPL_{gender.upper()}.pkl").write_bytes(pickle.dumps(said, protocol=2))
     return folder

@@ -98,7 +98,7 @@ def test_missing_and_foreign_files(tmp_path, body, bodies):
         JobError, match=r"^AGORA needs your own licensed SMPLX body: put SMPLX_MALE.npz into [^\n]*\.$"
     ):
         licensed_body(str(tmp_path), "smplx", "male", "AGORA")
-    with pytest.raises(JobError, match="put SMPL_NEUTRAL.pkl into a folder"):
+    with pytest.raises(JobError, match=r"put SMPL_NEUTRAL\.pkl into a folder"):
         licensed_body("", "smpl", "neutral", "3DPW")
     file = tmp_path / "SMPL_MALE.pkl"
     said = pickle.loads(pickle.dumps({"v_template": np.zeros((3, 3))}))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copyreg
 import pickle
+import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -81,7 +84,8 @@ def write_3dpw(folder: Path, body, pool, protocol: int = 2):
     cameras = np.tile(np.eye(4), (n, 1, 1))
     cameras[:, :3, :3], cameras[:, :3, 3] = TURN, SHIFT
     said = {"sequence": "walk_00", "genders": ["m", "m"], "cam_intrinsics": K, "cam_poses": cameras,
-            "img_frame_ids": np.arange(n), "poses": [], "trans": [], "betas": [], "campose_valid": [], "poses2d": []}  # fmt: skip
+            "img_frame_ids": np.arange(n), "poses": [], "trans": [], "betas": [],
+            "campose_valid": [], "poses2d": []}  # fmt: skip
     for i in range(2):
         known = stand(body, "male", True, TURN, SHIFT, seed=i)
         people.append(known)
@@ -124,7 +128,8 @@ def write_emdb(folder: Path, body):
         "gender": "female", "name": "P1_14_walk", "emdb1": True, "emdb2": False, "n_frames": n,
         "good_frames_mask": np.array([True, False, True, True]),
         "camera": {"intrinsics": K, "extrinsics": cameras, "width": SIZE[0], "height": SIZE[1]},
-        "smpl": {"poses_root": np.tile(known.pose[0], (n, 1)), "poses_body": np.tile(known.pose[1:].reshape(1, 69), (n, 1)),
+        "smpl": {"poses_root": np.tile(known.pose[0], (n, 1)),
+                 "poses_body": np.tile(known.pose[1:].reshape(1, 69), (n, 1)),
                  "trans": np.tile(known.trans, (n, 1)), "betas": known.betas},
         "kp2d": np.zeros((n, 24, 2)), "bboxes": {"bboxes": np.zeros((n, 4)), "invalid_idxs": np.array([1])},
     }  # fmt: skip
@@ -178,7 +183,8 @@ def test_bedlam(tmp_path, body, pool, bodies, portrait):
 
 
 AGORA_ROWS = {
-    "X": 310.0, "Y": 25.0, "Z": 172.0, "Yaw": 205.0, "occlusion": 12.0, "gender": "female", "kid": False, "isValid": True,
+    "X": 310.0, "Y": 25.0, "Z": 172.0, "Yaw": 205.0, "occlusion": 12.0, "gender": "female", "kid": False,
+    "isValid": True,
 }  # fmt: skip
 
 
@@ -200,7 +206,7 @@ def agora_truth(body, name: str, row: dict, size):
     elif "cam01" in name:
         focal, place, yaw, pitch = 18, unreal([400, 225, 265]), -135, 30
     else:
-        focal, place, yaw, pitch = 28, unreal([30, -20, 10]) + [0, -1.7, 0], 15, 0
+        focal, place, yaw, pitch = 28, np.add(unreal([30, -20, 10]), [0, -1.7, 0]), 15, 0
     known.x = ((j - place) @ turn(-yaw, "y").T) @ turn(pitch, "x").T
     w, h = size
     camera = np.array([[focal / 36 * w, 0, w / 2], [0, focal / 20.25 * h, h / 2], [0, 0, 1]])
@@ -219,29 +225,30 @@ def fit_of(known) -> bytes:
 
 def data_frame(columns: dict[str, list]) -> bytes:
     """A DataFrame as pandas 1.0 to 1.2 pickles it."""
-    with foreign("pandas.core.frame", "DataFrame") as frame, foreign("pandas.core.internals.managers", "BlockManager") as manager:  # fmt: skip
-        with foreign("pandas.core.indexes.base", "Index") as index:
-            module = __import__("sys").modules["pandas.core.indexes.base"]
-            module._new_Index = lambda cls, d: None
-            module._new_Index.__module__, module._new_Index.__qualname__ = (
-                "pandas.core.indexes.base",
-                "_new_Index",
-            )
-            index.__reduce__ = lambda self: (module._new_Index, (index, {"data": self.labels, "name": None}))
-            values = np.empty((len(columns), len(next(iter(columns.values())))), object)
-            for i, column in enumerate(columns.values()):
-                for j, entry in enumerate(column):
-                    values[i, j] = entry
-            names, rows = index(), index()
-            names.labels, rows.labels = np.array(list(columns), object), np.arange(values.shape[1])
-            blocks = [{"values": np.asfortranarray(values), "mgr_locs": slice(0, len(columns), 1)}]
-            manager.__reduce_ex__ = lambda self, _: (
-                __import__("copyreg").__newobj__, (manager,),
-                ([names, rows], [values], [names], {"0.14.1": {"axes": [names, rows], "blocks": blocks}}),
-            )  # fmt: skip
-            df = frame()
-            df._data, df._typ = manager(), "dataframe"
-            return pickle.dumps(df, protocol=4)
+    with ExitStack() as stack:
+        made = lambda *names: stack.enter_context(foreign(*names))  # noqa: E731
+        frame, index = made("pandas.core.frame", "DataFrame"), made("pandas.core.indexes.base", "Index")
+        manager = made("pandas.core.internals.managers", "BlockManager")
+        module = sys.modules["pandas.core.indexes.base"]
+        module._new_Index = lambda cls, d: None
+        module._new_Index.__module__, module._new_Index.__qualname__ = (
+            "pandas.core.indexes.base",
+            "_new_Index",
+        )
+        index.__reduce__ = lambda self: (module._new_Index, (index, {"data": self.labels, "name": None}))
+        values = np.empty((len(columns), len(next(iter(columns.values())))), object)
+        for i, column in enumerate(columns.values()):
+            for j, entry in enumerate(column):
+                values[i, j] = entry
+        names, rows = index(), index()
+        names.labels, rows.labels = np.array(list(columns), object), np.arange(values.shape[1])
+        blocks = [{"values": np.asfortranarray(values), "mgr_locs": slice(0, len(columns), 1)}]
+        inside = {"0.14.1": {"axes": [names, rows], "blocks": blocks}}
+        state = ([names, rows], [values], [names], inside)
+        manager.__reduce_ex__ = lambda self, _: (copyreg.__newobj__, (manager,), state)
+        df = frame()
+        df._data, df._typ = manager(), "dataframe"
+        return pickle.dumps(df, protocol=4)
 
 
 @pytest.mark.parametrize(
