@@ -25,10 +25,9 @@ class Carried:
     "smplx"; `wanted_by`: the dataset's name. JobError("bad_body") for missing files."""
 
     def __init__(self, body: Body, points: CanonicalPoints, folder: str, model: str, wanted_by: str) -> None:
+        self._body, self._points = body, points
         self._folder, self._model, self._wanted_by = folder, model, wanted_by
-        self._neutral = self.licensed("neutral").body
-        self._places = places_in(body, points, self.licensed("neutral"))
-        self._found: dict[str, CanonicalPoints] = {}
+        self._neutral = self.licensed("neutral")
 
     def licensed(self, gender: str) -> Licensed:
         """The dataset's body of a gender."""
@@ -36,10 +35,13 @@ class Carried:
 
     def points(self, gender: str) -> CanonicalPoints:
         """The points on the body of a gender, all of them."""
-        if gender not in self._found:
-            other = self.licensed(gender).body
-            self._found[gender] = same_combinations(self._neutral, other, self._places)
-        return self._found[gender]
+        return _points_on(self._body, self._points, self._neutral, self.licensed(gender))
+
+
+@lru_cache(maxsize=8)
+def _points_on(body: Body, points: CanonicalPoints, neutral: Licensed, other: Licensed) -> CanonicalPoints:
+    """Kept, as several datasets have the same bodies."""
+    return same_combinations(neutral.body, other.body, places_in(body, points, neutral))
 
 
 @lru_cache(maxsize=4)
@@ -49,6 +51,7 @@ def volume_of(licensed: Licensed) -> CanonicalVolume:
     return replace(volume, joints={n: p for n, p in volume.joints.items() if n in licensed.joints})
 
 
+@lru_cache(maxsize=4)
 def places_in(body: Body, points: CanonicalPoints, licensed: Licensed) -> np.ndarray:
     """(P, 3) places of `points` of `body` in the rest volume of the licensed neutral body. Up to a minute, once."""
     other = licensed.body

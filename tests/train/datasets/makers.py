@@ -87,6 +87,8 @@ def write_bodies(folder: Path, body: Body) -> Path:
     tree = lambda rows: np.array([[2**32 - 1, *(rows.index(PARENTS[r]) for r in rows[1:])], range(len(rows))])  # noqa: E731
     for gender in BETAS:
         x, s = (made_up(body, gender, smpl) for smpl in (False, True))
+        for made in (x, s):
+            made.weights, made.shapedirs = made.weights.astype(np.float32), made.shapedirs.astype(np.float32)
         np.savez(
             folder / f"SMPLX_{gender.upper()}.npz", v_template=x.v, f=body.faces, weights=x.weights,
             J_regressor=x.regressor, shapedirs=np.concatenate([x.shapedirs, np.zeros_like(x.shapedirs)], 2),
