@@ -77,6 +77,8 @@ class Npz:
             if dtype.kind not in "iufbUS":
                 raise Refusal(f"it holds {dtype.kind} values")
             count = int(np.prod(shape, dtype=object))
+            if min(shape, default=0) < 0:
+                raise Refusal("it has an impossible size")
             if count * dtype.itemsize > size:
                 raise Refusal("it is shorter than it says")
             flat = np.frombuffer(member.read(count * dtype.itemsize), dtype)

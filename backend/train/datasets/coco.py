@@ -9,6 +9,7 @@ of the joint: all 17 map to the landmarks of the same names. Ears and eyes are m
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
@@ -46,10 +47,11 @@ class Coco:
         names, boxes, joints = [], [], []
         for name, people in people_of(read_json(file, _WHAT), file).items():
             for person, alone in people:
-                marks = np.asarray(person.get("keypoints", ()), np.float32)
+                marks = np.array(person.get("keypoints", ()), np.float32)
                 if marks.shape != (51,):
                     raise wrong(_WHAT, file, "it holds people without 17 keypoints")
                 marks = marks.reshape(17, 3)
+                marks[~np.isfinite(marks).all(1)] = 0
                 if alone and (marks[:, 2] >= self._least).sum() >= LEAST_JOINTS:
                     names.append(name)
                     boxes.append(person["bbox"])
@@ -93,7 +95,8 @@ def people_of(said: Any, file: Path) -> dict[str, list[tuple[Mapping, bool]]]:
         by_picture: dict[int, list[Mapping]] = defaultdict(list)
         for a in said["annotations"]:
             box = [float(v) for v in a["bbox"]]
-            if not a.get("iscrowd") and len(box) == 4 and min(box[2:]) > 0:
+            sound = len(box) == 4 and all(map(math.isfinite, box)) and min(box[2:]) > 0
+            if sound and not a.get("iscrowd"):
                 by_picture[a["image_id"]].append(a)
         out = {}
         for number, people in by_picture.items():

@@ -86,8 +86,9 @@ def kept(person) -> dict[str, np.ndarray]:
         out["keypoints"] = np.asarray(person.get("keypoints", ()), np.float64)
     except (KeyError, TypeError, ValueError) as e:
         raise wrong(_WHAT, "An annotation", "its numbers are missing") from e
-    if len({len(out[n]) for n in ("dp_x", "dp_y", "dp_I", "dp_U", "dp_V")}) != 1:
-        raise wrong(_WHAT, "An annotation", "its points have more numbers of one kind than of another")
+    marked = [out[n] for n in ("dp_x", "dp_y", "dp_I", "dp_U", "dp_V")]
+    if len({a.shape for a in marked}) != 1 or not all(np.isfinite(a).all() for a in marked):
+        raise wrong(_WHAT, "An annotation", "its points are not as many as their numbers")
     return out
 
 

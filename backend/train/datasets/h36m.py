@@ -56,7 +56,10 @@ class Human36M:
         if not len(self._names) or len(self._names) != len(self._places):
             raise wrong(_WHAT, npz.path, "its pictures and poses are not as many")
         scale = npz.read("scale", None)[::every] * 200
-        self._rows = np.flatnonzero(scale >= LEAST_SIDE)
+        x = self._places[..., :3]
+        self._rows = np.flatnonzero(
+            (scale >= LEAST_SIDE) & np.isfinite(x).all((1, 2)) & (x[..., 2].min(1) > 0.1)
+        )
         if not len(self._rows):
             raise wrong(_WHAT, npz.path, "it holds nobody who is large enough")
 

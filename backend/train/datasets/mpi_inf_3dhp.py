@@ -87,7 +87,7 @@ class MpiInf3dhp:
         rows = []
         for number, view in enumerate(self._views):
             tall = np.ptp(view.xy, axis=1).max(1)
-            frames = np.flatnonzero(tall >= LEAST_SIDE)
+            frames = np.flatnonzero((tall >= LEAST_SIDE) & np.isfinite(view.x).all((1, 2)))
             frames = frames[frames % every == 0]
             rows.append(np.stack([np.full_like(frames, number), frames], 1))
         self._rows = np.concatenate(rows) if rows else np.zeros((0, 2), int)

@@ -104,6 +104,7 @@ def _joints(points: list[Any]) -> np.ndarray:
             # Written as 0, as "0" or, for neck and head, which are marked where they are seen, not at all.
             visible = str(getattr(p, "is_visible", "")).strip() not in ("0", "0.0", "False")
             marks[number] = [float(p.x) - 1, float(p.y) - 1, 2 if visible else 1]
+    marks[~np.isfinite(marks).all(1)] = 0
     return marks
 
 
@@ -113,6 +114,7 @@ def _from_json(file: Path) -> dict[str, list[np.ndarray]]:
         for entry in read_json(file, _WHAT):
             xy = np.asarray(entry["joints"], np.float64).reshape(16, 2) - 1
             marked = np.asarray(entry["joints_vis"], np.float64).reshape(16) > 0
+            marked &= np.isfinite(xy).all(1)
             if marked.any():
                 marks = np.concatenate([xy, 2.0 * marked[:, None]], 1)
                 out.setdefault(str(entry["image"]), []).append(marks)

@@ -55,6 +55,16 @@ def test_damaged_annotations_are_said(tmp_path, body, pool):
         file.write_text(wrong)
         with pytest.raises(JobError, match=rf"^[^\n]*{why}[^\n]*\.$"):
             opened("coco", tmp_path, body, pool)
+    strange = good["annotations"][0] | {"bbox": [float("nan"), 0, 100, 200]}
+    file.write_text(json.dumps(good | {"annotations": [strange]}))
+    with pytest.raises(JobError, match="nobody who is large enough"):
+        opened("coco", tmp_path, body, pool)
+    good["annotations"][0]["keypoints"][0] = float("nan")
+    file.write_text(json.dumps(good))
+    batch = opened("coco", tmp_path, body, pool).batch(0, 1)
+    assert (
+        not batch.valid2d[0, 0] and batch.valid2d[0, 1:].all() and np.isfinite(batch.points2d.numpy()).all()
+    )
     good["images"][0]["file_name"] = "../../secret.jpg"
     file.write_text(json.dumps(good))
     with pytest.raises(JobError, match="name a picture outside of it"):
