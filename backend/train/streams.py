@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch.utils.data import Dataset
 
 from backend.body.load import load_body
 from backend.body.model import Body
+from backend.nlf.graph import Graph
+from backend.nlf.lite_trunk import load_trunk
+from backend.nlf.lite_weights import read_lite
 from backend.train.batch import Batch, Stream
 from backend.train.config import Recipe
 from backend.train.points import point_pool
@@ -51,7 +55,14 @@ class MixedBatches(Dataset):
         return self.length
 
     def __getitem__(self, index: int) -> list[Batch]:
-        return [stream.batch(index, n) for stream, n in zip(self.streams, self.sizes, strict=True)]
+        batches = [stream.batch(index, n) for stream, n in zip(self.streams, self.sizes, strict=True)]
+        return [looked_at(b, self.trunk) for b in batches] if self.recipe.run.ahead else batches
+
+    @cached_property
+    def trunk(self) -> Graph:
+        """The trunk that never learns."""
+        config, start = self.recipe.model, self.recipe.start
+        return read_lite(Path(start))[0].trunk if start else load_trunk(config.trunk, config.taps())
 
     @cached_property
     def sizes(self) -> list[int]:
@@ -69,7 +80,7 @@ class MixedBatches(Dataset):
 
     def __getstate__(self) -> dict:
         """Open files and bodies do not travel to other processes."""
-        return {k: v for k, v in self.__dict__.items() if k not in ("streams", "sizes")}
+        return {k: v for k, v in self.__dict__.items() if k not in ("streams", "sizes", "trunk")}
 
 
 def open_streams(recipe: Recipe) -> list[Stream]:
@@ -84,6 +95,13 @@ def open_streams(recipe: Recipe) -> list[Stream]:
         out.append(TeacherStream(d.real.shards, body, shake=d.real.shake, looks=d.real.looks, depth=d.real.depth,
                                  seed=recipe.run.seed + 1))  # fmt: skip
     return out
+
+
+@torch.no_grad()
+def looked_at(batch: Batch, trunk: Graph) -> Batch:
+    """The same with what the trunk says of it."""
+    images = batch.images.float().div_(255).contiguous(memory_format=torch.channels_last)
+    return replace(batch, maps=trunk(images, trunk.names))
 
 
 def recipe_body(recipe: Recipe) -> Body:
