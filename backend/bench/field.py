@@ -18,6 +18,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from backend.bench.accuracy import run_rival
@@ -26,12 +27,13 @@ from backend.body.load import load_body
 from backend.body.pointsets import PointSet, named_set
 from backend.commands.runner import open_video
 from backend.commands.train import predictor
-from backend.evaluate.field import KnownSet, Predict, judge_known
+from backend.evaluate.field import KnownSet, Predict, judge_known, predict_known, relative_errors
 from backend.evaluate.metrics import procrustes
 from backend.nlf.landmarks import LandmarksLocalizer
 from backend.nlf.lite_localizer import LiteLocalizer
 from backend.nlf.localizer import Localizer, LocalizerOptions
 from backend.options import choose_device
+from backend.overlay import colours
 from backend.people.detect import PersonDetector
 from backend.people.track import PeopleTracker
 from backend.records import Camera, Roi, Subject
@@ -40,6 +42,7 @@ from backend.train.streams import held_out
 
 SKIN = "surface_1024"
 _ROUNDS = 5
+_SHOWN = 10
 
 
 def main() -> None:
@@ -50,6 +53,7 @@ def main() -> None:
     p.add_argument("--count", type=int, default=96, help="how many of them")
     p.add_argument("--walk", type=Path, help="a clip of people who walk")
     p.add_argument("--rival", help="a Python interpreter that has mediapipe 0.10.21")
+    p.add_argument("--pictures", type=Path, help="draw the best, middling and worst of them into this .jpg")
     p.add_argument("--every", type=int, default=10, help="frames of the cameras that are looked at")
     a = p.parse_args()
     body, device = load_body(), choose_device("cpu")
@@ -59,6 +63,8 @@ def main() -> None:
     figures: dict = {}
     if a.known:
         known = KnownSet(*held_out(Recipe(), a.known, a.count))
+        if a.pictures:
+            cv2.imwrite(str(a.pictures), gallery(known, predictor(field.model))[..., ::-1])
         figures["known"] = {
             "field": judge_known(known, predictor(field.model)),
             "landmarks": judge_known(known, fitted(landmarks, known)),
@@ -73,6 +79,31 @@ def main() -> None:
         figures["steady"] = {**jerks, "ratio": jerks[field.name] / jerks[landmarks.name]}
     figures["speed"] = speed(videos[0], field, a.rival)
     finish(figures, a.json)
+
+
+def gallery(known: KnownSet, predict: Predict) -> np.ndarray:
+    """(3 x 256, n x 256, 3) uint8: people from the best to the worst answered; below each what was found (colour:
+    uncertainty), and it beside the truth (white) from the side."""
+    places, flat, sigma = predict_known(known, predict)
+    error = relative_errors(known, places)
+    order = np.linalg.norm(error, axis=-1).mean(1).argsort()
+    shown = order[np.linspace(0, len(order) - 1, min(_SHOWN, len(order))).astype(int)]
+    columns = []
+    for i in shown:
+        drawn, side = known.images[i].copy(), np.full((256, 256, 3), 28, np.uint8)
+        truth = known.points3d[i] - known.points3d[i].mean(0)
+        dots(side, 128 + 105 * truth[:, [2, 1]], np.full((len(truth), 3), 235))
+        dots(side, 128 + 105 * (truth + error[i])[:, [2, 1]], colours(sigma[i]))
+        dots(drawn, flat[i], colours(sigma[i]))
+        columns.append(np.concatenate([known.images[i], drawn, side]))
+    return np.concatenate(columns, 1)
+
+
+def dots(image: np.ndarray, xy: np.ndarray, colour: np.ndarray) -> None:
+    """Single pixels (n, 2) of `colour` (n, 3), where they lie in the picture."""
+    at = np.round(xy).astype(int)
+    inside = ((at >= 0) & (at < image.shape[0])).all(1)
+    image[at[inside, 1], at[inside, 0]] = colour[inside]
 
 
 def fitted(localizer: LandmarksLocalizer, known: KnownSet) -> Predict:

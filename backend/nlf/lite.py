@@ -48,7 +48,8 @@ _FINE = tuple(b + tap for b in ("", BRANCH) for tap in ("stride8", "stride16", "
 class LiteConfig:
     """`trunk`: full or heavy; `branch`: the same, or empty for none; `width`: channels; `layers`: of attention;
     `grid`: cells of the heat maps along one side, 16 or 32; `blocks`: of the fine map; `code`, `lift`: widths of the
-    lifter's code and of the lifter; `metric`: whether the lifter is told BlazePose's metric guess."""
+    lifter's code and of the lifter; `metric`: whether the lifter is told BlazePose's metric guess: told,
+    untold, or both, of which the mean is taken."""
 
     trunk: str = "full"
     width: int = 256
@@ -60,7 +61,7 @@ class LiteConfig:
     code: int = 256
     lift: int = 768
     branch: str = ""
-    metric: bool = True
+    metric: str = "told"
 
     def taps(self) -> tuple[str, ...]:
         """What the trunk is asked for. Where there is a branch, it gives the fine maps."""
@@ -240,9 +241,11 @@ class LiteField(nn.Module):
         """What the crops show, ready for points. `apart`: no gradient reaches the lifter, which learns of its own."""
         landmarks = read_landmarks(maps)
         seen = landmarks[:, :33]
-        code = self.lifter(
-            describe(seen[..., :2], seen[..., 3], seen[..., 5:] if self.config.metric else None)
-        )
+        told = {"told": (True,), "untold": (False,), "both": (True, False)}[self.config.metric]
+        codes = [
+            self.lifter(describe(seen[..., :2], seen[..., 3], seen[..., 5:] if t else None)) for t in told
+        ]
+        code = torch.stack(codes).mean(0)
         cells, code = self.neck(maps, landmarks, code.detach() if apart else code)
         places = self.field.places(self.marks)
         places = places.detach() if apart else places

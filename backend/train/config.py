@@ -149,6 +149,7 @@ def check(recipe: Recipe, name: str = "the recipe") -> None:
     shares = d.synthetic.share + d.real.share
     rules = [
         (m.trunk in TRUNKS, f"model.trunk must be one of {', '.join(TRUNKS)}"),
+        (m.metric in ("told", "untold", "both"), "model.metric must be told, untold or both"),
         (m.branch in ("", *TRUNKS), f"model.branch must be empty or one of {', '.join(TRUNKS)}"),
         (
             not (recipe.lifting.steps or recipe.lifting.along) or recipe.lifting.motion,
