@@ -18,7 +18,7 @@ class MocapOptions:
     `smooth`: strength of the time term, 1 is normal, 0 none; `chunk`: frames per saved and sent piece;
     `device`: auto, cpu, cuda, cuda:1, mps."""
 
-    localizer: str = "landmarks-heavy"
+    localizer: str = "field"
     max_people: int = 4
     fov_deg: float | None = None
     focal_px: float | None = None

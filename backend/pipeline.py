@@ -68,7 +68,10 @@ def mocap(frames: Iterable[Frame], options: MocapOptions, *, total: int | None =
             with watch("people"):
                 rois = tracker.rois(frame.index, frame.image)
             with watch("points"):
-                people = [Subject(frame.image, clip.camera, roi.person, roi) for _, roi in rois]
+                people = [
+                    Subject(frame.image, clip.camera, roi.person, roi, tracker.expected(track))
+                    for track, roi in rois
+                ]
                 seen = localizer.localize(people)
                 landmarks = seen.points2d[:, localizer.landmarks]
             with watch("people"):

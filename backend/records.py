@@ -90,13 +90,15 @@ class Subject:
 
     `image`: (H, W, 3) uint8 RGB, the whole picture, which several subjects may share; `camera`: the picture's;
     `box`: (4,) x, y, w, h pixels, tight around the whole person; `roi`: the turned square that the tracker or the
-    detector has laid around the person, where known.
+    detector has laid around the person, where known; `landmarks`: (33, 2) pixels, where the landmarks of someone who
+    is followed are expected.
     """
 
     image: np.ndarray
     camera: Camera
     box: np.ndarray
     roi: Roi | None = None
+    landmarks: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,13 @@ import zlib
 
 from .process import home
 
-LANDMARKS = (
-    ("heavy", "Best", "The most accurate landmarks"),
-    ("full", "Medium", "About twice as fast"),
-    ("lite", "Draft", "The fastest, for a first look"),
+SHIPPED = (
+    ("field", "Best", "Every point is looked for in the picture itself", 3),
+    ("heavy", "Landmarks", "33 points of each person, the body is fitted to them", 0),
+    ("full", "Landmarks, faster", "About twice as fast", 1),
+    ("lite", "Landmarks, draft", "The fastest, for a first look", 2),
 )
-"""Identifier, label and tooltip of the shipped ones, best first."""
+"""Identifier, label, tooltip and lasting number of the shipped ones, best first."""
 
 
 def installed_weights() -> list[str]:
@@ -34,14 +35,14 @@ def choices() -> list[tuple[str, str, str, int]]:
 
     The number is what a .blend file keeps: it must not change when other weights are added.
     """
-    shipped = [(*row, number) for number, row in enumerate(LANDMARKS)]
     added = [
         (name, name, "Weights that you have added to the backend", zlib.crc32(name.encode()) & 0x3FFFFFFF)
         for name in installed_weights()
     ]
-    return shipped + added
+    return [*SHIPPED, *added]
 
 
 def localizer(choice: str) -> str:
     """What the backend calls the choice `choice`."""
-    return f"landmarks-{choice}" if choice in {row[0] for row in LANDMARKS} else choice
+    landmarks = {name for name, *_ in SHIPPED} - {"field"}
+    return f"landmarks-{choice}" if choice in landmarks else choice

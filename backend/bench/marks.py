@@ -85,7 +85,7 @@ def follow(
         view = Camera.from_fov(clip.width, clip.height)
         for frame in clip:
             rois = tracker.rois(frame.index, frame.image)
-            people = [Subject(frame.image, view, roi.person, roi) for _, roi in rois]
+            people = [Subject(frame.image, view, r.person, r, tracker.expected(t)) for t, r in rois]
             seen = localizer.localize(people)
             flat = seen.points2d[:, localizer.landmarks]
             for i, (track, _) in enumerate(rois):

@@ -48,7 +48,7 @@ def localize(
         None, help="CSV with columns file, x, y, width, height: people are where it says, not searched for."
     ),
     localizer: str = typer.Option(
-        "landmarks-heavy", help="As listed by doctor: landmarks or installed weights."
+        MocapOptions.localizer, help="As listed by doctor: field, landmarks or installed weights."
     ),
     num_aug: int = typer.Option(1, help="Views of each person that are merged; for weights of your own."),
     fov: float | None = typer.Option(

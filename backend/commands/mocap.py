@@ -30,7 +30,8 @@ def mocap(
     video: Path = typer.Argument(..., help="A movie, a folder of pictures, or a numbered picture."),
     out: Path = typer.Option(..., "-o", "--out", help="Folder for the results; made if missing."),
     localizer: str = typer.Option(
-        "landmarks-heavy", help="landmarks-heavy, -full or -lite, or weights that you have added."
+        MocapOptions.localizer,
+        help="field, landmarks-heavy, landmarks-full or landmarks-lite, or weights that you have added.",
     ),
     max_people: int = typer.Option(4, help="How many people to follow at a time."),
     fov: float | None = typer.Option(

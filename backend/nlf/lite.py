@@ -2,8 +2,9 @@
 
 The lifter guesses where a body that has these landmarks is in space. NLF's heat maps look for each point in the
 picture, first where the guess lies, and say by how much its place in space is another one. The neck joins BlazePose's
-coarse map, its landmarks and the guess, as tokens that attend to one another, and adds the fine maps. Canonical
-space: the rest T-pose of our body, metres. Made for a CPU; the whole of it is trained by `backend.train`.
+coarse map, its landmarks and the guess, as tokens that attend to one another, and adds the fine maps. A second, smaller
+BlazePose, the branch, can look beside the trunk: it learns, while the trunk's landmarks stay what they are on real
+people. Canonical space: the rest T-pose of our body, metres. Made for a CPU; trained by `backend.train`.
 """
 
 from __future__ import annotations
@@ -36,12 +37,19 @@ FOCUS_CELLS = 1.5
 """Spread, in cells, of the first look around the guess; it is learnt."""
 REACH_M = 1.1
 """Range of what the heat maps add to the guess, metres, half of it to either side."""
+BRANCH = "branch."
+"""Before the names of the branch's maps and weights."""
+_COARSE = ("stride32", "encoder32", BRANCH + "stride32", BRANCH + "encoder32")
+_PYRAMID = ("pyramid", BRANCH + "pyramid")
+_FINE = tuple(b + tap for b in ("", BRANCH) for tap in ("stride8", "stride16", "encoder16"))
 
 
 @dataclass(frozen=True)
 class LiteConfig:
-    """`trunk`: full or heavy; `width`: channels; `layers`: of attention; `grid`: cells of the heat maps along one
-    side, 16 or 32; `blocks`: of the fine map; `code`, `lift`: widths of the lifter's code and of the lifter."""
+    """`trunk`: full or heavy; `branch`: the same, or empty for none; `width`: channels; `layers`: of attention;
+    `grid`: cells of the heat maps along one side, 16 or 32; `blocks`: of the fine map; `code`, `lift`: widths of the
+    lifter's code and of the lifter; `metric`: whether the lifter is told BlazePose's metric guess: told,
+    untold, or both, of which the mean is taken."""
 
     trunk: str = "full"
     width: int = 256
@@ -52,12 +60,22 @@ class LiteConfig:
     hidden: int = 384
     code: int = 256
     lift: int = 768
+    branch: str = ""
+    metric: str = "told"
 
     def taps(self) -> tuple[str, ...]:
-        """What the trunk is asked for."""
-        fine = ("stride16", "pyramid") if self.grid == 16 else ("stride8", "stride16", "pyramid")
+        """What the trunk is asked for. Where there is a branch, it gives the fine maps."""
+        fine = () if self.branch else self._fine()
         deep = ("encoder16", "encoder32") if self.trunk == "heavy" else ()
         return ("stride32", *fine, *deep, "landmarks", "world", "heatmap", "score")
+
+    def branch_taps(self) -> tuple[str, ...]:
+        """What the branch is asked for."""
+        deep = ("encoder16", "encoder32") if self.branch == "heavy" else ()
+        return ("stride32", *self._fine(), *deep) if self.branch else ()
+
+    def _fine(self) -> tuple[str, ...]:
+        return ("stride16", "pyramid") if self.grid == 16 else ("stride8", "stride16", "pyramid")
 
 
 class Attention(nn.Module):
@@ -97,13 +115,14 @@ class Block(nn.Module):
 class Neck(nn.Module):
     """Maps and landmarks of the trunk -> one map (B, grid * grid, c)."""
 
-    def __init__(self, config: LiteConfig, trunk: Graph) -> None:
+    def __init__(self, config: LiteConfig, trunk: Graph, branch: Graph | None) -> None:
         super().__init__()
         self.config = config
         c = config.width
         width = {tap: channels(trunk, tap) for tap in config.taps() if tap in trunk.taps}
-        coarse = width["stride32"] + width.get("encoder32", 0)
-        self.coarse = nn.Linear(coarse, c)
+        if branch is not None:
+            width |= {BRANCH + tap: channels(branch, tap) for tap in config.branch_taps()}
+        self.coarse = nn.Linear(sum(width.get(tap, 0) for tap in _COARSE), c)
         self.place = nn.Parameter(torch.randn(COARSE * COARSE, c) * 0.02)
         self.landmark = nn.Sequential(nn.Linear(8, c), nn.GELU(), nn.Linear(c, c))
         self.which = nn.Parameter(torch.randn(LANDMARKS, c) * 0.02)
@@ -114,9 +133,8 @@ class Neck(nn.Module):
         nn.init.zeros_(self.to_code.bias)
         self.attention = nn.Sequential(*(Attention(c) for _ in range(config.layers)))
         self.norm = nn.LayerNorm(c)
-        fine = width["pyramid"] * (64 // config.grid) ** 2
-        fine += width["stride16"] + width.get("encoder16", 0) + width.get("stride8", 0)
-        self.fine = nn.Linear(fine, c)
+        fine = sum(width.get(tap, 0) for tap in _PYRAMID) * (64 // config.grid) ** 2
+        self.fine = nn.Linear(fine + sum(width.get(tap, 0) for tap in _FINE), c)
         self.blocks = nn.Sequential(*(Block(c) for _ in range(config.blocks)))
         self.out_norm = nn.LayerNorm(c)
         self.out = nn.Linear(c, c)
@@ -125,14 +143,12 @@ class Neck(nn.Module):
         """`maps`: what the trunk gave; `landmarks`: (B, 39, 8); `code`: (B, k) of the lifter -> the map, and the code
         in the light of the picture."""
         grid = self.config.grid
-        coarse = [maps["stride32"], *([maps["encoder32"]] if "encoder32" in maps else [])]
-        cells = self.coarse(_cells(torch.cat(coarse, 1)).flatten(1, 2)) + self.place
+        coarse = torch.cat([maps[tap] for tap in _COARSE if tap in maps], 1)
+        cells = self.coarse(_cells(coarse).flatten(1, 2)) + self.place
         known = self.landmark(landmarks) + self.which
         tokens = self.norm(self.attention(torch.cat([cells, known, self.from_code(code)[:, None]], 1)))
-        fine = [_patches(maps["pyramid"], 64 // grid)]
-        fine += [
-            _cells(_to_grid(maps[tap], grid)) for tap in ("stride8", "stride16", "encoder16") if tap in maps
-        ]
+        fine = [_patches(maps[tap], 64 // grid) for tap in _PYRAMID if tap in maps]
+        fine += [_cells(_to_grid(maps[tap], grid)) for tap in _FINE if tap in maps]
         cells = tokens[:, : COARSE * COARSE].unflatten(1, (COARSE, COARSE)).permute(0, 3, 1, 2)
         x = self.blocks(self.fine(torch.cat(fine, -1)) + _cells(_to_grid(cells, grid)))
         features = F.silu(self.out(self.out_norm(x))).flatten(1, 2)
@@ -196,12 +212,13 @@ class LiteFeatures:
 class LiteField(nn.Module):
     """Trunk, lifter, neck, field and head. Inputs are crops (B, 3, 256, 256), RGB 0..1."""
 
-    def __init__(self, config: LiteConfig, trunk: Graph) -> None:
+    def __init__(self, config: LiteConfig, trunk: Graph, branch: Graph | None = None) -> None:
         super().__init__()
         self.config = config
         self.trunk = trunk
+        self.branch = branch
         self.lifter = Lifter(config.code, config.lift)
-        self.neck = Neck(config, trunk)
+        self.neck = Neck(config, trunk, branch)
         self.field = PointField(config.width, config.frequencies, config.hidden, config.code)
         self.register_buffer("marks", torch.zeros(33, 3))
         """Canonical places of BlazePose's 33 landmarks, metres."""
@@ -213,15 +230,22 @@ class LiteField(nn.Module):
         """The configuration, for a file's metadata."""
         return asdict(self.config)
 
-    def look(self, images: Tensor) -> dict[str, Tensor]:
-        """The trunk: (B, 3, 256, 256) -> what `features` wants."""
-        return self.trunk(images, self.config.taps())
+    def look(self, images: Tensor, maps: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """Trunk and branch: (B, 3, 256, 256) -> what `features` wants. `maps`: the trunk's, where it has looked."""
+        maps = self.trunk(images, self.config.taps()) if maps is None else maps
+        if self.branch is None:
+            return maps
+        return maps | {BRANCH + k: v for k, v in self.branch(images, self.config.branch_taps()).items()}
 
     def features(self, maps: dict[str, Tensor], apart: bool = False) -> LiteFeatures:
         """What the crops show, ready for points. `apart`: no gradient reaches the lifter, which learns of its own."""
         landmarks = read_landmarks(maps)
         seen = landmarks[:, :33]
-        code = self.lifter(describe(seen[..., :2], seen[..., 3], seen[..., 5:]))
+        told = {"told": (True,), "untold": (False,), "both": (True, False)}[self.config.metric]
+        codes = [
+            self.lifter(describe(seen[..., :2], seen[..., 3], seen[..., 5:] if t else None)) for t in told
+        ]
+        code = torch.stack(codes).mean(0)
         cells, code = self.neck(maps, landmarks, code.detach() if apart else code)
         places = self.field.places(self.marks)
         places = places.detach() if apart else places

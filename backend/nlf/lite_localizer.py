@@ -1,67 +1,101 @@
-"""The *lite* localizer: our own field at work, for any canonical point of our body (see `backend.nlf.lite`)."""
+"""The localizer *field*: our own field at work, for any canonical point of the body (see `backend.nlf.lite`)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from backend.body.landmarks import body_landmarks, stack
+from backend.body.load import load_body
 from backend.body.model import Body, CanonicalPoints
 from backend.body.pointsets import PointSet, named_set
+from backend.nlf.blazepose import ASSETS
 from backend.nlf.lite import SIDE, LitePoints
 from backend.nlf.lite_region import landmark_axis, landmark_region
 from backend.nlf.lite_weights import load_lite
+from backend.nlf.localizer import OWN, LocalizerOptions
+from backend.nlf.space import rest_places
 from backend.records import Localization, Roi, Subject
 from backend.roi import extract
 
+WEIGHTS = ASSETS / "lite.safetensors"
 SURFACE = 168
 """Points of the skin that the fit uses beside landmarks and joints: 256 in all."""
 LANDMARKS = 33
-_BATCH = 8
+_BATCH = {"cpu": 8}
+_GPU_BATCH = 64
+_SIDES = (0.5 * np.pi, np.pi, -0.5 * np.pi)
+"""Further ways up, radians, in which a newcomer is looked at who is not recognised at once."""
+_RECOGNISED = (0.8, 0.1)
+"""Least score, and most metres of mean uncertainty of the landmarks, of somebody who is."""
 
 
 class LiteLocalizer:
-    """`file`: weights; `body`: must be the body whose canonical space they were trained in."""
+    """`body`: whose points are asked for; the shipped one, whose rest pose is the field's canonical space, or another
+    one, which is laid onto it once."""
 
-    def __init__(self, name: str, file: Path, body: Body, device: str = "cpu") -> None:
-        self.name, self.body, self.device = name, body, torch.device(device)
-        self.model = load_lite(file, device)
+    def __init__(self, body: Body, options: LocalizerOptions | None = None, file: Path = WEIGHTS) -> None:
+        self.name, self.body, self.options = OWN, body, options or LocalizerOptions()
+        self.device = torch.device(self.options.device)
+        self.model = load_lite(file, self.device)
         landmarks, _ = body_landmarks(body)
         sets = [named_set(body, kind) for kind in ("smplx_55", f"surface_{SURFACE}")]
         self.native = stack([landmarks, *(s.points for s in sets if s is not None)])
         self.landmarks = np.arange(LANDMARKS)
         self.skeletons: Mapping[str, PointSet] = {}
+        self._batch = _BATCH.get(self.device.type, _GPU_BATCH)
+        self._own = body if body.name == "open" else load_body()
+        self._marks = self.model.prepare(self.model.marks)
         self._native: LitePoints | None = None
-        self._marks: LitePoints | None = None
 
     def prepare(self, points: CanonicalPoints | PointSet) -> LitePoints:
-        """See `Localizer.prepare`: the rest pose of the body is the canonical space, for raw points too."""
-        where = points.positions if isinstance(points, CanonicalPoints) else points.points.positions
-        return self.model.prepare(torch.from_numpy(np.ascontiguousarray(where, np.float32)))
+        """See `Localizer.prepare`; `raw` positions are those of the shipped body's rest pose."""
+        return self.model.prepare(torch.from_numpy(np.ascontiguousarray(self.places(points), np.float32)))
+
+    def places(self, points: CanonicalPoints | PointSet) -> np.ndarray:
+        """(P, 3) positions in the field's canonical space, metres."""
+        if isinstance(points, CanonicalPoints):
+            return rest_places(self.body, points, self._own, self.options.note)
+        where = np.array(points.points.positions, np.float64)
+        known = np.flatnonzero(~points.raw)
+        if len(known):
+            where[known] = rest_places(self.body, points.points.take(known), self._own, self.options.note)
+        return where
 
     def localize(self, subjects: Sequence[Subject], prepared: LitePoints | None = None) -> Localization:
-        """See `Localizer.localize`. Someone of whom only a box is known is looked at twice: the first look says where
-        the square must lie, and how it must be turned."""
+        """See `Localizer.localize`. Someone of whom no landmarks are known is looked at first to learn how the square
+        must lie, from other sides too if need be."""
         if prepared is None:
-            self._native = self._native or self.prepare(self.native)
-            prepared = self._native
-        if self._marks is None:
-            self._marks = self.prepare(self.native.take(self.landmarks))
-        regions = [s.roi or Roi.around(s.box) for s in subjects]
-        again = [i for i, s in enumerate(subjects) if s.roi is None]
-        if again:
-            first = self._look([subjects[i] for i in again], [regions[i] for i in again], self._marks)
-            for i, flat in zip(again, first.points2d, strict=True):
-                regions[i] = landmark_region(flat.astype(float))
-        return self._look(subjects, regions, prepared)
+            prepared = self._native = self._native or self.prepare(self.native)
+        return self._look(subjects, self._regions(subjects), prepared)
+
+    def _regions(self, subjects: Sequence[Subject]) -> list[Roi]:
+        known = [None if s.landmarks is None else landmark_region(s.landmarks) for s in subjects]
+        new = [i for i, region in enumerate(known) if region is None]
+        some = [subjects[i] for i in new]
+        regions = [s.roi or Roi.around(s.box) for s in some]
+        seen = self._look(some, regions, self._marks)
+        best, how_good = list(seen.points2d), _recognition(seen)
+        doubtful = np.flatnonzero(how_good < 1)
+        if len(doubtful):
+            asked = [(i, turn) for i in doubtful for turn in _SIDES]
+            turned = [replace(regions[i], angle=regions[i].angle + turn) for i, turn in asked]
+            more = self._look([some[i] for i, _ in asked], turned, self._marks)
+            for (i, _), points2d, good in zip(asked, more.points2d, _recognition(more), strict=True):
+                if good > how_good[i]:
+                    best[i], how_good[i] = points2d, good
+        for i, points2d in zip(new, best, strict=True):
+            known[i] = landmark_region(points2d.astype(float))
+        return [region for region in known if region is not None]
 
     def _look(self, subjects: Sequence[Subject], regions: Sequence[Roi], points: LitePoints) -> Localization:
+        n = self._batch
         parts = [
-            self._crops(subjects[i : i + _BATCH], regions[i : i + _BATCH], points)
-            for i in range(0, len(subjects), _BATCH)
+            self._crops(subjects[i : i + n], regions[i : i + n], points) for i in range(0, len(subjects), n)
         ]
         if not parts:
             empty = np.zeros((0, len(points), 3), np.float32)
@@ -72,7 +106,6 @@ class LiteLocalizer:
 
     @torch.inference_mode()
     def _crops(self, subjects: Sequence[Subject], regions: Sequence[Roi], points: LitePoints) -> tuple:
-        assert self._marks is not None
         crops = [extract(s.image, s.camera, roi, SIDE) for s, roi in zip(subjects, regions, strict=True)]
         images = torch.from_numpy(np.stack([c.image for c in crops])).to(self.device)
         # (B, H, W, 3) seen as NCHW is the channels-last layout already: no copy.
@@ -90,6 +123,12 @@ class LiteLocalizer:
             _numpy(features.score).astype(np.float32),
             np.stack([np.stack(axis) for axis in axes]),
         )
+
+
+def _recognition(seen: Localization) -> np.ndarray:
+    """(B,) how well somebody was recognised, from 1 on well enough."""
+    score, most = _RECOGNISED
+    return np.minimum(seen.score / score, most / np.maximum(seen.uncertainty.mean(1), 1e-6))
 
 
 def _numpy(x: torch.Tensor) -> np.ndarray:

@@ -15,6 +15,7 @@ from torch import Tensor
 from backend.body.landmarks import body_landmarks
 from backend.body.load import load_body
 from backend.body.model import Body
+from backend.nlf.graph import Graph
 from backend.nlf.lite import LiteConfig, LiteField
 from backend.nlf.lite_trunk import build_trunk, describe, load_trunk
 from backend.records import JobError
@@ -24,7 +25,8 @@ FORMAT = "bodyfield-lite-1"
 
 def new_model(config: LiteConfig) -> LiteField:
     """An untrained model of the open body on the shipped BlazePose trunk. The caller seeds torch."""
-    model = LiteField(config, load_trunk(config.trunk, config.taps()))
+    branch = load_trunk(config.branch, config.branch_taps()) if config.branch else None
+    model = LiteField(config, load_trunk(config.trunk, config.taps()), branch)
     set_body(model, load_body())
     return model
 
@@ -36,17 +38,25 @@ def set_body(model: LiteField, body: Body) -> None:
 
 
 def save_lite(model: LiteField, path: Path, card: Mapping[str, Any] | None = None, half: bool = True) -> None:
-    """Write `model` with `card` (plain values: where it came from). `half`: float16, as shipped."""
+    """Write `model` with `card` (plain values: where it came from). `half`: float16, as shipped.
+
+    A trunk that is still BlazePose's as shipped is not written again: the file then names it, and reading takes it
+    from there.
+    """
     spec, _ = describe(model.trunk, model.config.taps())
-    tensors = {}
+    branch = describe(model.branch, model.config.branch_taps())[0] if model.branch is not None else None
+    tensors, shipped = {}, is_shipped(model)
     for name, value in model.state_dict().items():
+        if shipped and name.startswith("trunk."):
+            continue
         # The frequencies are multiplied by positions and then wrapped: they need all their digits.
         keep = not half or name.startswith("field.frequency") or name in ("sigma", "marks", "focus")
         tensors[name] = value.detach().cpu().to(torch.float32 if keep else torch.float16).contiguous()
     metadata = {
         "format": FORMAT,
         "config": json.dumps(model.describe()),
-        "graph": json.dumps(spec),
+        "graph": json.dumps(None if shipped else spec),
+        "branch": json.dumps(branch),
         "card": json.dumps(dict(card or {})),
     }
     part = path.with_suffix(".part")
@@ -72,17 +82,35 @@ def read_lite(path: Path) -> tuple[LiteField, dict[str, Any]]:
             tensors = {name: f.get_tensor(name).float() for name in f.keys()}  # noqa: SIM118
         if metadata.get("format") != FORMAT:
             raise ValueError("format")
-        model = model_from(json.loads(metadata["config"]), json.loads(metadata["graph"]), tensors)
+        graphs = [json.loads(metadata[name]) for name in ("graph", "branch")]
+        model = model_from(json.loads(metadata["config"]), *graphs, tensors)
         return model, json.loads(metadata["card"])
     except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError, AttributeError) as e:
         text = f"The weights file {path.name} is damaged or of another kind: get the project's files again."
         raise JobError("bad_weights", text) from e
 
 
-def model_from(config: dict, graph: dict, tensors: dict[str, Tensor]) -> LiteField:
-    """The model of a description and a whole state dict."""
-    prefix = "trunk.convs."
-    convs = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-    model = LiteField(LiteConfig(**config), build_trunk(graph, convs))
+def is_shipped(model: LiteField) -> bool:
+    """Whether the model's trunk is BlazePose's as shipped, to the bit."""
+    own = dict(model.trunk.named_parameters())
+    other = dict(load_trunk(model.config.trunk, model.config.taps()).named_parameters())
+    return own.keys() == other.keys() and all(torch.equal(own[k].cpu(), other[k]) for k in own)
+
+
+def model_from(
+    config: dict, trunk: dict | None, branch: dict | None, tensors: dict[str, Tensor]
+) -> LiteField:
+    """The model of its descriptions and a whole state dict; no description of the trunk stands for the shipped one,
+    whose weights the state dict then lacks."""
+    made = LiteConfig(**config)
+    graph = load_trunk(made.trunk, made.taps()) if trunk is None else _graph(trunk, "trunk.convs.", tensors)
+    second = None if branch is None else _graph(branch, "branch.convs.", tensors)
+    model = LiteField(made, graph, second)
+    if trunk is None:
+        tensors = tensors | {f"trunk.{k}": v for k, v in graph.state_dict().items()}
     model.load_state_dict(tensors)
     return model
+
+
+def _graph(spec: dict, prefix: str, tensors: dict[str, Tensor]) -> Graph:
+    return build_trunk(spec, {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})

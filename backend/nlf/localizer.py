@@ -17,7 +17,10 @@ from backend.records import JobError, Localization, Subject
 if TYPE_CHECKING:
     from backend.body.pointsets import PointSet
 
+OWN = "field"
+"""Our own localizer field."""
 LANDMARK_LOCALIZERS = ("landmarks-heavy", "landmarks-full", "landmarks-lite")
+SHIPPED = (OWN, *LANDMARK_LOCALIZERS)
 """Names of the localizers that are shipped, best first."""
 
 
@@ -50,7 +53,7 @@ class Localizer(Protocol):
 
 @dataclass(frozen=True)
 class LocalizerOptions:
-    """What can be asked of a localizer. The landmarks take only the device.
+    """What can be asked of a localizer. The shipped ones take only the device, and `field` the note.
 
     `device`: a torch device; `num_aug`: views of each person that are merged into one answer; `precision`: of the
     network, auto, fp32, bf16 or fp16; `compiled`: let PyTorch compile the network first; `lens`: 5, 8 or 12
@@ -70,7 +73,7 @@ def localizer_names() -> list[str]:
     """All names that `create_localizer` takes here: the shipped localizers, then the user's installed weights."""
     from backend.nlf.weights import installed
 
-    return [*LANDMARK_LOCALIZERS, *(found.name for found in installed())]
+    return [*SHIPPED, *(found.name for found in installed())]
 
 
 def create_localizer(name: str, body: Body, options: LocalizerOptions = LocalizerOptions()) -> Localizer:
@@ -79,16 +82,15 @@ def create_localizer(name: str, body: Body, options: LocalizerOptions = Localize
     Raises JobError: "bad_options" for an unknown name or options that this localizer does not have,
     "bad_weights" for damaged files.
     """
-    if name in LANDMARK_LOCALIZERS:
+    if name in SHIPPED:
         if options.num_aug > 1 or options.lens:
             asked = "several views of a person" if options.num_aug > 1 else "lens distortion"
             text = (
-                f"The landmarks do not know {asked}: leave it out, or install NLF weights with 'weights add'."
+                f"The localizer '{name}' does not know {asked}: leave it out, or install NLF weights with "
+                "'weights add'."
             )
             raise JobError("bad_options", text)
-        from backend.nlf.landmarks import LandmarksLocalizer
-
-        return LandmarksLocalizer(name.removeprefix("landmarks-"), body, options.device)
+        return _shipped(name, body, options)
     from backend.nlf.neural import NeuralLocalizer
     from backend.nlf.weights import installed, open_weights, survey
 
@@ -98,3 +100,13 @@ def create_localizer(name: str, body: Body, options: LocalizerOptions = Localize
         reasons = [text for text in survey()[1] if name in text]
         raise JobError("bad_options", (reasons + known)[0])
     return NeuralLocalizer(open_weights(name), body, options)
+
+
+def _shipped(name: str, body: Body, options: LocalizerOptions) -> Localizer:
+    if name == OWN:
+        from backend.nlf.lite_localizer import LiteLocalizer
+
+        return LiteLocalizer(body, options)
+    from backend.nlf.landmarks import LandmarksLocalizer
+
+    return LandmarksLocalizer(name.removeprefix("landmarks-"), body, options.device)

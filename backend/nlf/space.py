@@ -1,4 +1,4 @@
-"""From the body at hand to the canonical space of a model's weights, and back.
+"""From the body at hand to the canonical space of a model's weights.
 
 Official weights know places of the SMPL neutral mean body in its canonical pose (dossier 1.5). A user's SMPL-X file has
 the same mesh as the canonical vertices that come with the weights; any other body is laid onto that volume once, and
@@ -17,9 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
-from backend.body.model import Body
-from backend.fit.volume import CanonicalVolume
+from backend.body.model import Body, CanonicalPoints
+from backend.fit.volume import CanonicalVolume, volume_of_body
 from backend.fit.volume_map import VolumeMap, map_same_mesh, map_volumes
+from backend.fit.volume_model import VolumeModel, start
+from backend.home import home_folder
 from backend.nlf.weights import OfficialWeights
 from backend.records import JobError
 
@@ -43,19 +45,29 @@ def space_of(weights: OfficialWeights, body: Body, note: Callable[[str], None]) 
             f"The weights {weights.info.name} came without canonical vertices, so that points of a body cannot be "
             "found in their space: add them again together with nlf_data_files.zip.",
         )
-    tell = f"Laying the body onto the volume that {weights.info.name} knows: once, for up to a minute."
-    return kept_map(body, volume, weights.info.folder / "maps", lambda: note(tell))
+    return kept_map(body, volume, weights.info.folder / "maps", weights.info.name, note)
+
+
+def rest_places(body: Body, points: CanonicalPoints, own: Body, note: Callable[[str], None]) -> np.ndarray:
+    """(P, 3) where `points` of `body` lie in the rest pose of `own`, the shipped body that our own field knows.
+
+    Another body takes up to a minute when it is met for the first time, of which `note` is told.
+    """
+    if body.name == own.name:
+        return points.positions
+    found = kept_map(own, volume_of_body(body), home_folder() / "maps", "Bodyfield's own localizer", note)
+    return found.to_body(VolumeModel(body, np.zeros(0, int)).points(start(body.n_betas), points))
 
 
 def kept_map(
-    body: Body, volume: CanonicalVolume, folder: Path, before: Callable[[], None] = lambda: None
+    body: Body, volume: CanonicalVolume, folder: Path, who: str, note: Callable[[str], None]
 ) -> VolumeMap:
     """The map between `body` and `volume` that is kept in `folder`; made and kept if there is none, which takes up
-    to a minute and is announced by calling `before`."""
+    to a minute and of which `note` is told. `who`: knows the volume."""
     kept = folder / f"{_digest(body, volume)}.npz"
     found = _read(kept, body)
     if found is None:
-        before()
+        note(f"Laying the body onto the volume that {who} knows: once, for up to a minute.")
         found = map_volumes(body, volume)
         _keep(found, kept)
     return found

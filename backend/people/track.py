@@ -115,6 +115,14 @@ class PeopleTracker:
         self._asked = {i for i, _ in out}
         return out
 
+    def expected(self, track_id: int) -> np.ndarray | None:
+        """(33, 2) pixels where someone's landmarks are expected in the open frame; None for a newcomer, or somebody
+        whom the detector has just found again."""
+        track = next(t for t in self._tracks if t.id == track_id)
+        if track.points is None or track.fresh:
+            return None
+        return track.points + track.expected(self._index)
+
     def update(
         self, track_id: int, points2d: np.ndarray, score: float, aux: np.ndarray | None = None
     ) -> None:

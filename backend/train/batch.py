@@ -34,7 +34,8 @@ class Example:
 @dataclass(frozen=True, eq=False)
 class Batch:
     """B examples that share their P canonical points: `points` (P, 3) metres; `root`: row that 3D is relative to,
-    -1 for the mean of the valid ones; others as in `Example`, stacked; `images`: (B, 3, 256, 256) uint8."""
+    -1 for the mean of the valid ones; others as in `Example`, stacked; `images`: (B, 3, 256, 256) uint8; `maps`:
+    what the trunk says of them, where it has looked already."""
 
     images: Tensor
     K: Tensor
@@ -47,6 +48,7 @@ class Batch:
     absolute: Tensor
     root: int
     stream: str
+    maps: dict[str, Tensor] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -54,6 +56,8 @@ class Batch:
     def to(self, device: torch.device | str) -> Batch:
         """The same on a torch device."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
+        if self.maps is not None:
+            values["maps"] = {k: v.to(device) for k, v in self.maps.items()}
         return Batch(**{k: v.to(device) if isinstance(v, Tensor) else v for k, v in values.items()})
 
 

@@ -78,7 +78,8 @@ class Lifting:
 class Optim:
     """`batch`: pictures a step, of all processes together; `lr`, `trunk_lr`: peaks; `trunk_from`: step from which
     the trunk learns; `warmup`: steps; `final`: learning rate at the end, in peaks (cosine); `ema`: decay of the
-    averaged weights; `clip`: largest norm of the gradient; `freeze`: which part of the trunk never learns."""
+    averaged weights; `clip`: largest norm of the gradient; `freeze`, `freeze_branch`: which part of the trunk and of
+    the branch never learns; the branch has the trunk's rates."""
 
     steps: int = 10_000
     batch: int = 16
@@ -92,11 +93,13 @@ class Optim:
     clip: float = 1.0
     direct2d: float = 0.5
     freeze: str = "none"
+    freeze_branch: str = "none"
 
 
 @dataclass(frozen=True)
 class Run:
     """`threads`: of torch in every process, 0 for its own choice; `workers`: processes that prepare pictures;
+    `ahead`: those processes run the trunk too, if it never learns (two cores then do the work of one trainer);
     the rest: steps between reports, judgements, checkpoints and pictures; `keep`: checkpoints."""
 
     seed: int = 0
@@ -104,6 +107,7 @@ class Run:
     precision: str = "fp32"
     threads: int = 1
     workers: int = 1
+    ahead: bool = False
     log: int = 20
     judge: int = 500
     save: int = 500
@@ -147,6 +151,8 @@ def check(recipe: Recipe, name: str = "the recipe") -> None:
     shares = d.synthetic.share + d.real.share + sum(s.share for s in d.sources)
     rules = [
         (m.trunk in TRUNKS, f"model.trunk must be one of {', '.join(TRUNKS)}"),
+        (m.metric in ("told", "untold", "both"), "model.metric must be told, untold or both"),
+        (m.branch in ("", *TRUNKS), f"model.branch must be empty or one of {', '.join(TRUNKS)}"),
         (
             not (recipe.lifting.steps or recipe.lifting.along) or recipe.lifting.motion,
             "lifting.motion must name a file of body poses",
@@ -154,6 +160,8 @@ def check(recipe: Recipe, name: str = "the recipe") -> None:
         (m.grid in (16, 32), "model.grid must be 16 or 32"),
         (m.width % 8 == 0 and m.width > 0, "model.width must be a multiple of 8"),
         (o.freeze in FREEZE, f"optim.freeze must be one of {', '.join(FREEZE)}"),
+        (o.freeze_branch in FREEZE, f"optim.freeze_branch must be one of {', '.join(FREEZE)}"),
+        (not r.ahead or o.freeze == "all", 'run.ahead needs a trunk that never learns: optim.freeze = "all"'),
         (min(o.steps, o.batch) >= 1, "optim.steps and optim.batch must be at least 1"),
         (0 <= o.ema < 1, "optim.ema must lie between 0 and 1"),
         (

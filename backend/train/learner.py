@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from backend.nlf.blazepose import ASSETS
-from backend.nlf.graph import load_graph
-from backend.nlf.lite import LiteField
+from backend.nlf.graph import Graph, load_graph
+from backend.nlf.lite import BRANCH, LiteField
 from backend.nlf.lite_trunk import describe
 from backend.nlf.lite_weights import new_model, read_lite, set_body
 from backend.records import JobError
@@ -38,31 +38,33 @@ def build_model(recipe: Recipe) -> LiteField:
     return model
 
 
-def freeze_trunk(model: LiteField, freeze: str) -> None:
-    """Take the trunk, or its part up to the tap `freeze`, out of the training."""
+def freeze_parts(model: LiteField, o: Optim) -> None:
+    """Take trunk and branch, or their parts up to a tap, out of the training."""
+    freeze_graph(model.trunk, model.config.trunk, o.freeze)
+    if model.branch is not None:
+        freeze_graph(model.branch, model.config.branch, o.freeze_branch)
+
+
+def freeze_graph(graph: Graph, variant: str, freeze: str) -> None:
+    """Take `graph`, BlazePose's `variant`, or its part up to the tap `freeze`, out of the training."""
     if freeze == "none":
         return
     if freeze == "all":
-        model.trunk.requires_grad_(False)
+        graph.requires_grad_(False)
         return
-    for name in _convs_of(model, freeze):
-        model.trunk.convs[name].requires_grad_(False)
-
-
-def _convs_of(model: LiteField, tap: str) -> set[str]:
-    graph = model.trunk
-    if tap not in graph.names:  # the tap was cut off, its value was not
-        graph = load_graph(ASSETS / f"blazepose_{model.config.trunk}.safetensors")
-    spec, _ = describe(graph, [tap])
-    return {node["name"] for node in spec["nodes"] if node["op"] == "conv"}
+    whole = graph if freeze in graph.names else load_graph(ASSETS / f"blazepose_{variant}.safetensors")
+    spec, _ = describe(whole, [freeze])  # the tap may have been cut off, its value was not
+    for node in spec["nodes"]:
+        if node["op"] == "conv":
+            graph.convs[node["name"]].requires_grad_(False)
 
 
 def make_optimizer(model: LiteField, o: Optim) -> torch.optim.AdamW:
-    """AdamW in four groups: trunk or not, decayed (matrices) or not."""
+    """AdamW in four groups: trunk and branch or not, decayed (matrices) or not."""
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, p in model.named_parameters():
         if p.requires_grad:
-            groups.setdefault((name.startswith("trunk."), p.ndim > 1), []).append(p)
+            groups.setdefault((name.startswith(("trunk.", BRANCH)), p.ndim > 1), []).append(p)
     return torch.optim.AdamW(
         [
             {"params": ps, "trunk": trunk, "weight_decay": o.weight_decay if decay and not trunk else 0.0}
@@ -134,7 +136,7 @@ class Objective(nn.Module):
         kind = images.device.type
         # On a CPU only large matrix products gain from 16 bits; the trunk's narrow convolutions lose.
         with torch.autocast(kind, torch.bfloat16, enabled=self.bf16 and kind != "cpu"):
-            maps = self.model.look(images)
+            maps = self.model.look(images, _joined([b.maps for b in batches]))
         with torch.autocast(kind, torch.bfloat16, enabled=self.bf16):
             features = self.model.features(maps, self.apart)
         total, figures, start = images.new_zeros(()), {}, 0
@@ -156,3 +158,14 @@ class Objective(nn.Module):
             total = total + error
             figures["lifting/mm"] = 1000 * error.detach()
         return total, figures
+
+
+def _joined(parts: Sequence[dict[str, Tensor] | None]) -> dict[str, Tensor] | None:
+    """The trunk's maps of several batches as one, if all have them."""
+    known = [p for p in parts if p is not None]
+    if len(known) < len(parts):
+        return None
+    joined = {k: torch.cat([p[k] for p in known]) for k in known[0]}
+    return {
+        k: v.contiguous(memory_format=torch.channels_last) if v.ndim == 4 else v for k, v in joined.items()
+    }

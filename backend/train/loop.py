@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import time
@@ -24,7 +25,7 @@ from backend.train import checkpoint
 from backend.train.batch import Batch
 from backend.train.board import Board, picture_grid
 from backend.train.config import Recipe, check
-from backend.train.learner import Average, Objective, build_model, freeze_trunk, make_optimizer, set_rates
+from backend.train.learner import Average, Objective, build_model, freeze_parts, make_optimizer, set_rates
 from backend.train.lift_stage import lift
 from backend.train.streams import MixedBatches
 
@@ -76,7 +77,11 @@ def train(
     """
     check(recipe)
     with _team(recipe) as team:
-        return _Training(recipe, out, team, resume).run(judges or {}, tell, stop_at)
+        training = _Training(recipe, out, team, resume)
+        try:
+            return training.run(judges or {}, tell, stop_at)
+        finally:
+            training.close()
 
 
 def export(recipe: Recipe, out: Path) -> Path:
@@ -109,7 +114,7 @@ class _Training:
             torch.set_num_threads(recipe.run.threads)
         out.mkdir(parents=True, exist_ok=True)
         self.model = build_model(recipe).to(team.device)
-        freeze_trunk(self.model, recipe.optim.freeze)
+        freeze_parts(self.model, recipe.optim)
         self.optimizer = make_optimizer(self.model, recipe.optim)
         self.average = Average(self.model, recipe.optim.ema)
         self.state = checkpoint.State(self.model.describe(), recipe.describe())
@@ -183,6 +188,12 @@ class _Training:
         if self.state.step < total:
             return None
         return self._finish()
+
+    def close(self) -> None:
+        """Let go of what holds on to the other processes: left to the interpreter's end, their connection can be
+        torn down while its threads still run, which aborts the process."""
+        del self.objective
+        gc.collect()
 
     def _step(self, step: int, batches: list[Batch]) -> dict[str, torch.Tensor]:
         o = self.recipe.optim
@@ -308,5 +319,7 @@ def _team(recipe: Recipe) -> Iterator[Team]:
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(minutes=30))
     try:
         yield Team(dist.get_rank(), size, device)
+        # Whoever is done first must not hang up on those who still listen.
+        dist.barrier()
     finally:
         dist.destroy_process_group()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch.utils.data import Dataset
 
 from backend.body.load import load_body
 from backend.body.model import Body
+from backend.nlf.graph import Graph
+from backend.nlf.lite_trunk import load_trunk
+from backend.nlf.lite_weights import read_lite
 from backend.train.batch import Batch, Stream
 from backend.train.config import Recipe
 from backend.train.datasets.open import open_source, turns
@@ -53,8 +57,16 @@ class MixedBatches(Dataset):
 
     def __getitem__(self, index: int) -> list[Batch]:
         if self.recipe.data.sources:
-            return mixed_with_sources(self.recipe, self.streams, self.size, index)
-        return [stream.batch(index, n) for stream, n in zip(self.streams, self.sizes, strict=True)]
+            batches = mixed_with_sources(self.recipe, self.streams, self.size, index)
+        else:
+            batches = [stream.batch(index, n) for stream, n in zip(self.streams, self.sizes, strict=True)]
+        return [looked_at(b, self.trunk) for b in batches] if self.recipe.run.ahead else batches
+
+    @cached_property
+    def trunk(self) -> Graph:
+        """The trunk that never learns."""
+        config, start = self.recipe.model, self.recipe.start
+        return read_lite(Path(start))[0].trunk if start else load_trunk(config.trunk, config.taps())
 
     @cached_property
     def sizes(self) -> list[int]:
@@ -72,7 +84,7 @@ class MixedBatches(Dataset):
 
     def __getstate__(self) -> dict:
         """Open files and bodies do not travel to other processes."""
-        return {k: v for k, v in self.__dict__.items() if k not in ("streams", "sizes")}
+        return {k: v for k, v in self.__dict__.items() if k not in ("streams", "sizes", "trunk")}
 
 
 def open_streams(recipe: Recipe) -> list[Stream]:
@@ -98,6 +110,13 @@ def mixed_with_sources(recipe: Recipe, streams: list[Stream], size: int, index: 
     shares = [s for s in (d.synthetic.share, d.real.share) if s > 0] + [s.share for s in d.sources]
     counts = turns(shares, size, index)
     return [stream.batch(index, n) for stream, n in zip(streams, counts, strict=True) if n]
+
+
+@torch.no_grad()
+def looked_at(batch: Batch, trunk: Graph) -> Batch:
+    """The same with what the trunk says of it."""
+    images = batch.images.float().div_(255).contiguous(memory_format=torch.channels_last)
+    return replace(batch, maps=trunk(images, trunk.names))
 
 
 def recipe_body(recipe: Recipe) -> Body:

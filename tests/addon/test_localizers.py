@@ -1,4 +1,4 @@
-"""What can be chosen in Blender: the shipped landmarks and the weights in the user's folder."""
+"""What can be chosen in Blender: the shipped localizers and the weights in the user's folder."""
 
 from blender_addon.localizers import choices, installed_weights, localizer
 
@@ -12,7 +12,7 @@ def add(home, name: str, whole: bool = True) -> None:
 
 def test_weights_of_the_user_stand_after_the_landmarks(tmp_path, monkeypatch):
     monkeypatch.setenv("BODYFIELD_HOME", str(tmp_path))
-    assert [c[0] for c in choices()] == ["heavy", "full", "lite"]
+    assert [c[0] for c in choices()] == ["field", "heavy", "full", "lite"]
     add(tmp_path, "nlf-l-0.3.2")
     before = {c[0]: c[3] for c in choices()}
     add(tmp_path, "nlf-a")
@@ -22,9 +22,10 @@ def test_weights_of_the_user_stand_after_the_landmarks(tmp_path, monkeypatch):
     now = {c[0]: c[3] for c in choices()}
     # The number that a .blend keeps still means the same weights.
     assert {k: now[k] for k in before} == before
-    assert len(set(now.values())) == 5
+    assert len(set(now.values())) == 6
 
 
 def test_what_the_backend_calls_them():
+    assert localizer("field") == "field"
     assert localizer("heavy") == "landmarks-heavy"
     assert localizer("nlf-l-0.3.2") == "nlf-l-0.3.2"

@@ -100,7 +100,7 @@ def test_operator_brings_a_person_into_the_scene(addon, walk):
 
 def test_weights_of_the_user_can_be_chosen(addon):
     settings = bpy.context.scene.bodyfield
-    assert choices_to_options(settings, None)["localizer"] == "landmarks-heavy"
+    assert choices_to_options(settings, None)["localizer"] == "field"
     info = addon / "home" / "weights" / "nlf-l-0.3.2" / "info.json"
     info.parent.mkdir(parents=True)
     info.write_text("{}", encoding="utf-8")

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from backend.body.landmarks import body_landmarks
 from backend.nlf.lite import LiteField, guess, overlay
@@ -42,6 +43,29 @@ def test_files_keep_the_model(model, crops, body, tmp_path):
             after = load_lite(tmp_path / "a.safetensors")(crops, points)
             assert float((after.coords3d_rel - before.coords3d_rel).abs().max()) < most
     assert (tmp_path / "a.safetensors").stat().st_size < 60e6
+
+
+def test_a_trunk_as_shipped_is_not_written_again(crops, body, tmp_path):
+    torch.manual_seed(5)
+    made = new_model(replace(SMALL, branch="full")).eval()
+    with torch.no_grad():
+        made.field.last.weight.normal_(std=0.02)
+        next(made.branch.parameters()).mul_(1.01)
+    points = torch.from_numpy(body_landmarks(body)[0].positions)
+    save_lite(made, tmp_path / "a.safetensors", half=False)
+    kept = load_file(tmp_path / "a.safetensors")
+    assert not any(name.startswith("trunk.") for name in kept)
+    assert any(name.startswith("branch.") for name in kept)
+    with torch.inference_mode():
+        before, after = made(crops, points), load_lite(tmp_path / "a.safetensors")(crops, points)
+    assert float((after.coords3d_rel - before.coords3d_rel).abs().max()) < 1e-4
+    with torch.no_grad():
+        next(made.trunk.parameters()).mul_(1.01)
+    save_lite(made, tmp_path / "b.safetensors", half=False)
+    assert any(name.startswith("trunk.") for name in load_file(tmp_path / "b.safetensors"))
+    with torch.inference_mode():
+        before, after = made(crops, points), load_lite(tmp_path / "b.safetensors")(crops, points)
+    assert float((after.coords3d_rel - before.coords3d_rel).abs().max()) < 1e-4
 
 
 def test_other_files_are_refused(tmp_path):
@@ -120,12 +144,13 @@ def test_region_turns_with_the_person():
 
 def test_localizer_answers_in_the_pictures_frame(model, body, tmp_path):
     save_lite(model, tmp_path / "a.safetensors")
-    localizer = LiteLocalizer("lite", tmp_path / "a.safetensors", body)
+    localizer = LiteLocalizer(body, file=tmp_path / "a.safetensors")
     rng = np.random.default_rng(0)
     image = rng.integers(0, 255, (480, 640, 3), np.uint8)
     camera = Camera.from_fov(640, 480)
     box = np.array([200.0, 100, 180, 300])
-    subjects = [Subject(image, camera, box, Roi.around(box)), Subject(image, camera, box, None)] * 5
+    expected = rng.uniform(box[:2], box[:2] + box[2:], (33, 2))
+    subjects = [Subject(image, camera, box, Roi.around(box), expected), Subject(image, camera, box, None)] * 5
     out = localizer.localize(subjects)
     P = len(localizer.native)
     assert out.points3d.shape == (10, P, 3)
@@ -134,7 +159,7 @@ def test_localizer_answers_in_the_pictures_frame(model, body, tmp_path):
     assert (out.points3d[..., 2] > 0).all()
     assert (out.uncertainty > 0).all()
     # What the model says of the crop, carried into the picture by hand.
-    crop = extract(image, camera, Roi.around(box), 256)
+    crop = extract(image, camera, landmark_region(expected), 256)
     with torch.inference_mode():
         x = torch.from_numpy(crop.image)[None].permute(0, 3, 1, 2).float() / 255
         found = localizer.model(x, torch.from_numpy(localizer.native.positions))

@@ -180,7 +180,7 @@ def test_two_processes_train_one_model(shards, tmp_path):
     ran = subprocess.run(
         command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=120, check=False
     )
-    assert ran.returncode == 0, ran.stderr[-2000:]
+    assert ran.returncode == 0, ran.stdout[-2000:] + ran.stderr
     assert (tmp_path / "out" / "lite.safetensors").exists()
     state, tensors = checkpoint.load(checkpoint.checkpoints(tmp_path / "out")[-1], _small())
     assert (state.step, state.seen) == (2, 8)

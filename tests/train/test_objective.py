@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from backend.nlf.head import HeadOutput
-from backend.train.learner import Objective, build_model, freeze_trunk, make_optimizer, rate, set_rates
+from backend.train.learner import Objective, build_model, freeze_parts, make_optimizer, rate, set_rates
 from backend.train.objective import Schedule, batch_loss
 from backend.train.streams import MixedBatches
 
@@ -83,7 +83,7 @@ def test_gradients_reach_the_trunk_unless_frozen(recipe, freeze, some, all_of):
     model = build_model(recipe)
     with torch.no_grad():  # it starts at zero, which lets no gradient through in the very first step
         model.field.last.weight.normal_(std=0.01)
-    freeze_trunk(model, freeze)
+    freeze_parts(model, replace(recipe.optim, freeze=freeze))
     loss, _ = Objective(model, recipe)(MixedBatches(recipe, 4, 10)[0], 5)
     loss.backward()
     maps = {n: p.grad is not None and bool((p.grad != 0).any()) for n, p in model.trunk.named_parameters()}
@@ -121,3 +121,38 @@ def test_rates_warm_up_and_fall(recipe):
         set_rates(optimizer, o, step)
         for group in optimizer.param_groups:
             assert (group["lr"] > 0) == (ready or not group["trunk"])
+
+
+def branched(recipe):
+    """The recipe with a branch, and a trunk that never learns and is run by those who prepare the pictures."""
+    return replace(
+        recipe,
+        model=replace(recipe.model, trunk="full", branch="full"),
+        optim=replace(recipe.optim, freeze="all", freeze_branch="stride16"),
+        run=replace(recipe.run, ahead=True),
+    )
+
+
+def test_a_branch_learns_beside_a_trunk_that_was_run_ahead(recipe):
+    recipe = branched(recipe)
+    model = build_model(recipe)
+    with torch.no_grad():
+        model.field.last.weight.normal_(std=0.01)
+    freeze_parts(model, recipe.optim)
+    ahead = MixedBatches(recipe, 4, 10)[0]
+    plain = MixedBatches(replace(recipe, run=replace(recipe.run, ahead=False)), 4, 10)[0]
+    assert all(b.maps is not None for b in ahead)
+    assert all(b.maps is None for b in plain)
+    losses = [Objective(model, recipe)(batches, 5)[0] for batches in (ahead, plain)]
+    assert float(losses[0].detach()) == pytest.approx(float(losses[1].detach()), rel=1e-4)
+    losses[0].backward()
+    assert not touched(model.trunk)
+    assert model.branch is not None
+    learns = [bool(p.grad is not None and (p.grad != 0).any()) for p in model.branch.parameters()]
+    assert any(learns)
+    assert not learns[0]
+    # Without the trunk's own say the maps that were made ahead must be what counts.
+    wrong = [replace(b, maps={k: torch.zeros_like(v) for k, v in b.maps.items()}) for b in ahead]
+    assert float(Objective(model, recipe)(wrong, 5)[0].detach()) != pytest.approx(
+        float(losses[1].detach()), rel=1e-4
+    )

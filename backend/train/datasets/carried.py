@@ -20,6 +20,10 @@ from backend.nlf.space import kept_map
 from backend.train.datasets.bodies import Licensed, licensed_body
 
 
+def _quiet(_: str) -> None:
+    """A training's processes have nobody to tell that a map takes half a minute."""
+
+
 class Carried:
     """`points` of the learnt `body`, on the bodies of a dataset. `folder`: of licensed files; `model`: "smpl" or
     "smplx"; `wanted_by`: the dataset's name. JobError("bad_body") for missing files."""
@@ -58,7 +62,7 @@ def places_in(body: Body, points: CanonicalPoints, licensed: Licensed) -> np.nda
     if same_mesh(body, other):
         return points.positions.astype(np.float64)
     volume = volume_of(licensed)
-    there = kept_map(body, volume, home_folder() / "maps").to_volume(points)
+    there = kept_map(body, volume, home_folder() / "maps", licensed.body.name, _quiet).to_volume(points)
     return map_same_mesh(other, volume.vertices).to_body(there)
 
 
@@ -67,7 +71,7 @@ def vertices_in(body: Body, licensed: Licensed) -> np.ndarray:
     if same_mesh(body, licensed.body):
         return body.v_template.astype(np.float64)
     volume = volume_of(licensed)
-    return kept_map(body, volume, home_folder() / "maps").to_body(volume.vertices)
+    return kept_map(body, volume, home_folder() / "maps", licensed.body.name, _quiet).to_body(volume.vertices)
 
 
 def same_mesh(a: Body, b: Body) -> bool:

@@ -18,7 +18,7 @@ from backend.train.datasets.amass import clips, main
 from backend.train.datasets.open import group_shares, open_source, turns
 from backend.train.datasets.source import KINDS, Source
 from backend.train.framing import Shake
-from backend.train.learner import Objective, build_model, freeze_trunk, make_optimizer
+from backend.train.learner import Objective, build_model, freeze_parts, make_optimizer
 from backend.train.loop import train
 from backend.train.streams import MixedBatches, open_streams
 from backend.train.synth.motion import load_motion
@@ -215,7 +215,7 @@ def test_all_of_them_train_one_model(tmp_path, body, pool, bodies, recipe, real_
     batches = MixedBatches(recipe, 6, 100)[1]
     assert sum(len(b) for b in batches) == 6 and len(batches) > 2
     objective = Objective(build_model(recipe), recipe)
-    freeze_trunk(objective.model, "all")
+    freeze_parts(objective.model, recipe.optim)
     optimizer = make_optimizer(objective.model, replace(recipe.optim, lr=4e-3))
     totals = []
     for _ in range(8):
