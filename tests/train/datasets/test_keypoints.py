@@ -352,3 +352,36 @@ def test_anatomy(body):
     assert np.isclose(place(body, "top_of_head")[1], body.v_template[:, 1].max(), atol=0.01)
     with pytest.raises(KeyError):
         place(body, "heart")
+
+
+def test_rows_are_the_published_joints():
+    """The orders as the data sets publish them, written down apart from the readers."""
+    own = {
+        "pelvis": "middle_of_hips", "spine": "joint:spine1", "head_top": "top_of_head",
+        "left_hand": "joint:left_middle1", "right_hand": "joint:right_middle1",
+        "left_toe": "left_foot_index", "right_toe": "right_foot_index",
+    }  # fmt: skip
+    arm, leg = (
+        "{0}_clavicle {0}_shoulder {0}_elbow {0}_wrist {0}_hand",
+        "{0}_hip {0}_knee {0}_ankle {0}_foot {0}_toe",
+    )
+    names = ["spine3", "spine4", "spine2", "spine", "pelvis", "neck", "head", "head_top"]
+    names += " ".join(part.format(side) for part in (arm, leg) for side in ("left", "right")).split()
+    for row, ours in zip(mpi_inf_3dhp.ROWS, mpi_inf_3dhp.JOINTS, strict=True):
+        assert ours == own.get(names[row], f"joint:{names[row]}")
+    order = "hip:R knee:R ankle:R hip:L knee:L ankle:L spine thorax nose head "
+    order += "shoulder:L elbow:L wrist:L shoulder:R elbow:R wrist:R"
+    sides = {"L": "left", "R": "right"}
+    for ours, word in zip(h36m.JOINTS[1:], order.split(), strict=True):
+        part, _, side = word.partition(":")
+        assert not side or ours == f"joint:{sides[side]}_{part}"
+    order = "ankle:R knee:R hip:R hip:L knee:L ankle:L pelvis thorax neck top "
+    order += "wrist:R elbow:R shoulder:R shoulder:L elbow:L wrist:L"
+    for ours, word in zip(mpii.JOINTS, order.split(), strict=True):
+        part, _, side = word.partition(":")
+        assert not side or ours == f"{sides[side]}_{part}"
+    face = ["nose", "left_eye", "right_eye", "left_ear", "right_ear"]
+    rest = [
+        f"{s}_{p}" for p in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle") for s in ("left", "right")
+    ]
+    assert list(coco.JOINTS) == [*face, *rest]
