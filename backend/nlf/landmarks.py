@@ -99,7 +99,7 @@ class LandmarksLocalizer:
         where, flat = np.zeros((n, len(points), 3), np.float32), np.zeros((n, len(points), 2), np.float32)
         sigma = np.zeros((n, len(points)), np.float32)
         cameras = [s.camera for s in subjects]
-        keys = [(c.K.tobytes(), c.width, c.height) for c in cameras]
+        keys = [(np.asarray(c.K, np.float64).tobytes(), c.width, c.height) for c in cameras]
         for key in dict.fromkeys(keys):
             rows = [i for i, k in enumerate(keys) if k == key]
             fitter = _fitter(self.body, self.native, *key)

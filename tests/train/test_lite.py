@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from backend.body.landmarks import body_landmarks
 from backend.nlf.lite import LiteField, guess, overlay
-from backend.nlf.lite_localizer import LiteLocalizer
+from backend.nlf.lite_localizer import LiteLocalizer, limb_errors, pull
 from backend.nlf.lite_region import landmark_axis, landmark_region
 from backend.nlf.lite_weights import load_lite, new_model, save_lite
 from backend.records import Camera, JobError, Roi, Subject
@@ -162,7 +162,11 @@ def test_localizer_answers_in_the_pictures_frame(model, body, tmp_path):
     crop = extract(image, camera, landmark_region(expected), 256)
     with torch.inference_mode():
         x = torch.from_numpy(crop.image)[None].permute(0, 3, 1, 2).float() / 255
-        found = localizer.model(x, torch.from_numpy(localizer.native.positions))
+        model, points = localizer.model, torch.from_numpy(localizer.native.positions)
+        features = model.features(model.look(x))
+        off = limb_errors(features, model.heads(features, model.prepare(model.marks)))
+        found = model.heads(features, model.prepare(points))
+        found = replace(found, coords2d=found.coords2d + pull(points, model.marks, *off))
         placed = localizer.model.absolute(found, torch.from_numpy(crop.K)[None].float())
     flat = crop_to_image(crop, camera, found.coords2d[0].double().numpy())
     assert np.abs(flat - out.points2d[0]).max() < 0.1
@@ -182,3 +186,26 @@ def test_uncertainty_is_calibrated_by_the_file(model, crops):
         other.sigma.copy_(torch.tensor([2.0, 0.01]))
     u = torch.tensor([0.1, 0.2])
     assert torch.allclose(other.calibrated(u), torch.tensor([0.21, 0.41]))
+
+
+def test_seen_limbs_follow_the_trunks_landmarks(model, crops):
+    marks = model.marks
+    with torch.inference_mode():
+        features = model.features(model.look(crops))
+        landmarks = features.landmarks.clone()
+        landmarks[:, :, 3] = 0.9
+        landmarks[:, 25, 3] = 0.4
+        features = replace(features, landmarks=landmarks)
+        found = model.heads(features, model.prepare(marks))
+        off, visible = limb_errors(features, found)
+        at_marks = pull(marks, marks, off, visible)
+        chest = torch.tensor([[0.0, 0.0, 0.1]])
+        assert float(pull(chest, marks, off, visible).abs().max()) < 0.05 * float(off.abs().max())
+    assert float(visible[:, 25].max()) == 0
+    assert float(visible[:, [0, 11, 12, 23, 24]].max()) == 0
+    # Alone with its landmark an ankle goes most of the way, and nobody goes the other way.
+    share = (at_marks[:, 27] * off[:, 27]).sum(-1) / off[:, 27].square().sum(-1)
+    assert float(share.min()) > 0.4
+    assert float(share.max()) < 1.3
+    truth = (features.landmarks[:, 27, :2] + 1) * 128
+    assert torch.allclose(found.coords2d[:, 27] + off[:, 27], truth, atol=1e-3)

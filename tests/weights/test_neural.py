@@ -169,10 +169,10 @@ def test_a_point_alone_is_found_where_it_is_among_others(localizer, body):
 
 
 def test_lens_and_several_views_are_refused_where_they_mean_nothing(home, body):
-    with pytest.raises(JobError, match="landmarks do not know lens distortion"):
+    with pytest.raises(JobError, match="does not know lens distortion"):
         create_localizer("landmarks-lite", body, LocalizerOptions(lens=(0.1, 0, 0, 0, 0)))
-    with pytest.raises(JobError, match="landmarks do not know several views"):
-        create_localizer("landmarks-lite", body, LocalizerOptions(num_aug=5))
+    with pytest.raises(JobError, match="does not know several views"):
+        create_localizer("field", body, LocalizerOptions(num_aug=5))
     with pytest.raises(JobError, match="5, 8 or 12"):
         create_localizer(NAME, body, LocalizerOptions(lens=(0.1, 0.2)))
 
