@@ -33,6 +33,10 @@ _SIDES = (0.5 * np.pi, np.pi, -0.5 * np.pi)
 """Further ways up, radians, in which a newcomer is looked at who is not recognised at once."""
 _RECOGNISED = (0.8, 0.1)
 """Least score, and most metres of mean uncertainty of the landmarks, of somebody who is."""
+_BOUNDS = (0.25, 2.5)
+"""Least and most side of a region, in sides of the one before."""
+_GRAZING = 0.05
+"""Cosine to the camera's axis beyond which nothing is drawn further out."""
 _NO_LIMB = [*range(13), 23, 24]
 _SEEN = 0.5
 _REACH_M, _ELSE = 0.1, 0.3
@@ -80,10 +84,13 @@ class LiteLocalizer:
         return self._look(subjects, self._regions(subjects), prepared)
 
     def _regions(self, subjects: Sequence[Subject]) -> list[Roi]:
-        known = [None if s.landmarks is None else landmark_region(s.landmarks) for s in subjects]
+        first = [s.roi or Roi.around(s.box) for s in subjects]
+        known = [
+            None if s.landmarks is None else bounded(landmark_region(s.landmarks), roi)
+            for s, roi in zip(subjects, first, strict=True)
+        ]
         new = [i for i, region in enumerate(known) if region is None]
-        some = [subjects[i] for i in new]
-        regions = [s.roi or Roi.around(s.box) for s in some]
+        some, regions = [subjects[i] for i in new], [first[i] for i in new]
         seen = self._look(some, regions, self._marks)
         best, how_good = list(seen.points2d), _recognition(seen)
         doubtful = np.flatnonzero(how_good < 1)
@@ -95,7 +102,7 @@ class LiteLocalizer:
                 if good > how_good[i]:
                     best[i], how_good[i] = points2d, good
         for i, points2d in zip(new, best, strict=True):
-            known[i] = landmark_region(points2d.astype(float))
+            known[i] = bounded(landmark_region(points2d.astype(float)), first[i])
         return [region for region in known if region is not None]
 
     def _look(self, subjects: Sequence[Subject], regions: Sequence[Roi], points: LitePoints) -> Localization:
@@ -153,6 +160,18 @@ def pull(points: torch.Tensor, marks: torch.Tensor, off: torch.Tensor, visible: 
     return weight @ off / (weight.sum(-1, keepdim=True) + _ELSE)
 
 
+def bounded(region: Roi, before: Roi) -> Roi:
+    """`region`, not much larger, smaller or further off than the one that was looked at `before`: in a close-up
+    landmarks are guessed far outside the picture, even behind the camera."""
+    step = region.center - before.center
+    far = float(np.linalg.norm(step))
+    if not np.isfinite([far, region.size, region.angle]).all():
+        return before
+    least, most = (factor * before.size for factor in _BOUNDS)
+    reach = min(1.0, before.size / max(far, 1e-9))
+    return Roi(before.center + step * reach, float(np.clip(region.size, least, most)), region.angle)
+
+
 def _recognition(seen: Localization) -> np.ndarray:
     """(B,) how well somebody was recognised, from 1 on well enough."""
     score, most = _RECOGNISED
@@ -166,4 +185,4 @@ def _numpy(x: torch.Tensor) -> np.ndarray:
 def _through(H: np.ndarray, xy: np.ndarray) -> np.ndarray:
     """(B, 3, 3) homographies of (B, P, 2) pixels."""
     out = np.einsum("bij,bpj->bpi", H[..., :2], xy) + H[:, None, :, 2]
-    return out[..., :2] / np.maximum(out[..., 2:], 1e-9)
+    return out[..., :2] / np.maximum(out[..., 2:], _GRAZING)

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from backend.body.landmarks import body_landmarks
 from backend.nlf.lite import LiteField, guess, overlay
-from backend.nlf.lite_localizer import LiteLocalizer, limb_errors, pull
+from backend.nlf.lite_localizer import LiteLocalizer, bounded, limb_errors, pull
 from backend.nlf.lite_region import landmark_axis, landmark_region
 from backend.nlf.lite_weights import load_lite, new_model, save_lite
 from backend.records import Camera, JobError, Roi, Subject
@@ -156,7 +156,7 @@ def test_localizer_answers_in_the_pictures_frame(model, body, tmp_path):
     assert out.points3d.shape == (10, P, 3)
     assert out.anchors2d is not None
     assert out.anchors2d.shape == (10, 2, 2)
-    assert (out.points3d[..., 2] > 0).all()
+    assert np.isfinite(out.points3d).all()
     assert (out.uncertainty > 0).all()
     # What the model says of the crop, carried into the picture by hand.
     crop = extract(image, camera, landmark_region(expected), 256)
@@ -209,3 +209,28 @@ def test_seen_limbs_follow_the_trunks_landmarks(model, crops):
     assert float(share.max()) < 1.3
     truth = (features.landmarks[:, 27, :2] + 1) * 128
     assert torch.allclose(found.coords2d[:, 27] + off[:, 27], truth, atol=1e-3)
+
+
+def test_regions_stay_near_what_was_looked_at():
+    before = Roi(np.array([100.0, 200.0]), 100.0, 0.3)
+    fine = Roi(np.array([120.0, 190.0]), 140.0, 1.0)
+    kept = bounded(fine, before)
+    assert kept.center == pytest.approx(fine.center)
+    assert (kept.size, kept.angle) == (140.0, 1.0)
+    astray = bounded(Roi(np.array([1e9, 200.0]), 1e10, 0.5), before)
+    assert astray.center == pytest.approx([200.0, 200.0])
+    assert astray.size == 250.0
+    nothing = bounded(Roi(np.array([np.nan, 0.0]), np.inf, 0.0), before)
+    assert nothing is before
+
+
+def test_a_close_up_is_no_end(model, body, tmp_path):
+    """Somebody so near that most of them lies behind the picture's plane."""
+    save_lite(model, tmp_path / "a.safetensors")
+    localizer = LiteLocalizer(body, file=tmp_path / "a.safetensors")
+    image = np.random.default_rng(0).integers(0, 255, (200, 300, 3), np.uint8)
+    camera = Camera.from_fov(300, 200, 100)
+    for box in ([-900.0, -100, 2000, 1800], [260.0, 150, 900, 1500]):
+        out = localizer.localize([Subject(image, camera, np.array(box))])
+        assert np.isfinite(out.points2d).all()
+        assert np.isfinite(out.points3d).all()
