@@ -8,8 +8,8 @@ bpy can be used in any Python.
 
 def _classes() -> tuple[type, ...]:
     """Everything that Blender must know, in the order of registration."""
-    from .ops import export_fbx, import_video
-    from .ui import panel, preferences
+    from .ops import add_points, export_fbx, import_video, point_list, track_points
+    from .ui import panel, point_items, points, preferences
 
     return (
         preferences.BODYFIELD_AP_preferences,
@@ -20,6 +20,22 @@ def _classes() -> tuple[type, ...]:
         export_fbx.BODYFIELD_OT_export_fbx,
         panel.BODYFIELD_PG_settings,
         panel.BODYFIELD_PT_main,
+        point_items.BODYFIELD_PG_point,
+        point_items.BODYFIELD_PG_points,
+        add_points.BODYFIELD_OT_add_points,
+        point_list.BODYFIELD_OT_remove_points,
+        point_list.BODYFIELD_OT_mirror_points,
+        point_list.BODYFIELD_OT_snap_points,
+        point_list.BODYFIELD_OT_add_preset,
+        point_list.BODYFIELD_OT_import_points,
+        point_list.BODYFIELD_OT_export_points,
+        track_points.BODYFIELD_OT_track_points,
+        track_points.BODYFIELD_OT_export_tracked,
+        track_points.BODYFIELD_OT_bones_for_points,
+        track_points.BODYFIELD_OT_follow_point,
+        points.BODYFIELD_UL_points,
+        points.BODYFIELD_MT_points,
+        points.BODYFIELD_PT_points,
     )
 
 
@@ -28,11 +44,12 @@ def register() -> None:
     import bpy
 
     from .ops import import_video
-    from .ui import panel
+    from .ui import panel, point_items
 
     for cls in _classes():
         bpy.utils.register_class(cls)
     panel.add_settings()
+    point_items.add_points_settings()
     bpy.types.TOPBAR_MT_file_import.append(import_video.menu)
 
 
@@ -41,10 +58,11 @@ def unregister() -> None:
     import bpy
 
     from .ops import import_video, running
-    from .ui import panel
+    from .ui import panel, point_items
 
     running.stop()
     bpy.types.TOPBAR_MT_file_import.remove(import_video.menu)
     panel.remove_settings()
+    point_items.remove_points_settings()
     for cls in reversed(_classes()):
         bpy.utils.unregister_class(cls)

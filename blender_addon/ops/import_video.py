@@ -80,13 +80,6 @@ def choices_to_options(choices: object, preferences: object | None) -> dict[str,
     return options
 
 
-def preferences_of(context: bpy.types.Context) -> object | None:
-    """The add-on's preferences; None when it runs from a source tree without being installed."""
-    package = __package__.rpartition(".")[0]
-    addon = context.preferences.addons.get(package)
-    return addon.preferences if addon else None
-
-
 def draw_choices(layout: bpy.types.UILayout, choices: object) -> None:
     """The settings as the file browser and the panel show them."""
     layout.prop(choices, "people")
@@ -124,10 +117,12 @@ class BODYFIELD_OT_import_video(bpy.types.Operator, ImportHelper, MocapChoices):
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Put the import on its way; without a window there are no timers, so it runs to its end."""
         if running.current() is not None:
-            self.report({"ERROR"}, "An import is under way: wait for its end or cancel it first.")
+            self.report(
+                {"ERROR"}, f"{running.current().name} is under way: wait for its end or cancel it first."
+            )
             return {"CANCELLED"}
-        preferences = preferences_of(context)
-        running.backend.python = preferences.backend_python if preferences else None
+        preferences = running.preferences_of(context)
+        running.use_preferences(context)
         try:
             new = VideoImport(
                 running.backend,

@@ -26,6 +26,7 @@ STAGES = {
     "localize": "Following people",
     "body": "Fitting bodies",
     "scene": "Building the scene",
+    "points": "Tracking points",
 }
 FINISHED = ("done", "failed", "cancelled")
 UNREADABLE = (
@@ -72,6 +73,19 @@ class VideoImport:
     def name(self) -> str:
         """What the user calls this import."""
         return self.footage.name if self.footage else f"job {self.job_id}"
+
+    undo_message = "Video as Mocap"
+
+    @property
+    def outcome(self) -> str:
+        """What came of it, in a few words."""
+        people = len(self.results)
+        return f"{people} {'person' if people == 1 else 'people'}"
+
+    @property
+    def changed_scene(self) -> bool:
+        """True when something of it lies in the scene."""
+        return self.clip is not None
 
     @property
     def finished(self) -> bool:
@@ -170,6 +184,7 @@ class VideoImport:
                 self.clip.drop_unfinished()
             self.clip.refresh(force=True)
             self.clip.choose_main_person()
+            self.clip.refresh_points()
             if not self.clip.footage_shown:
                 self._warn([f"Blender cannot show {self.name} behind the body; the motion is complete."])
         if self._pictures is not None and self._pictures.damage:

@@ -12,6 +12,9 @@ import bpy
 
 from .backend import Backend
 from .importing import VideoImport
+from .tracking import PointTracking
+
+Work = VideoImport | PointTracking
 
 BUSY_S = 0.03
 IDLE_S = 0.5
@@ -20,16 +23,29 @@ BUDGET_S = 0.015
 KEPT = 5
 
 backend = Backend()
-imports: list[VideoImport] = []
+imports: list[Work] = []
 """The newest last; finished ones stay for the panel."""
 
 
-def current() -> VideoImport | None:
+def current() -> Work | None:
     """The import that is under way, if any."""
     return next((one for one in imports if not one.finished), None)
 
 
-def start(new: VideoImport) -> None:
+def use_preferences(context: bpy.types.Context) -> None:
+    """Let the backend be the one that the add-on's preferences name."""
+    preferences = preferences_of(context)
+    backend.python = preferences.backend_python if preferences else None
+
+
+def preferences_of(context: bpy.types.Context) -> object | None:
+    """The add-on's preferences; None when it runs from a source tree without being installed."""
+    package = __package__.rpartition(".")[0]
+    addon = context.preferences.addons.get(package)
+    return addon.preferences if addon else None
+
+
+def start(new: Work) -> None:
     """Put an import on its way."""
     imports.append(new)
     del imports[:-KEPT]
@@ -84,18 +100,17 @@ def _on_timer() -> float:
     return BUSY_S if busy else IDLE_S
 
 
-def _tell(ended: VideoImport) -> None:
+def _tell(ended: Work) -> None:
     """After the end of an import: an undo step of its own, and a report."""
     if bpy.app.background:
         return
     window = next(iter(bpy.context.window_manager.windows), None)
     # In a timer no window is current; operators that show something need one.
     with contextlib.suppress(RuntimeError), bpy.context.temp_override(window=window):
-        if ended.clip is not None:
-            bpy.ops.ed.undo_push(message="Video as Mocap")
+        if ended.changed_scene:
+            bpy.ops.ed.undo_push(message=ended.undo_message)
         if ended.state == "failed":
             bpy.ops.bodyfield.report("INVOKE_DEFAULT", text=ended.error)
         elif ended.state == "done":
-            people = len(ended.results)
-            text = f"{ended.name}: {people} {'person' if people == 1 else 'people'} imported."
+            text = f"{ended.name}: {ended.outcome}."
             bpy.ops.bodyfield.report("INVOKE_DEFAULT", text=text, level="INFO")

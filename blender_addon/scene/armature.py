@@ -5,6 +5,8 @@ With that tail and no roll a bone's rest axes are SMPL-X's axes (x left, y up, z
 vector *is* the pose bone's rotation, and the pelvis bone's location is metres in SMPL-X axes.
 """
 
+from collections.abc import Callable
+
 import bpy
 import numpy as np
 
@@ -21,6 +23,11 @@ def new_armature(name: str, rest: RestBody) -> bpy.types.Armature:
     Bones can be made in edit mode only. That happens on a temporary object in a temporary scene, so the
     user's mode, selection and active object stay as they are.
     """
+    return build_armature(name, lambda armature: _add_bones(armature, rest))
+
+
+def build_armature(name: str, add_bones: Callable[[bpy.types.Armature], None]) -> bpy.types.Armature:
+    """A new armature whose bones are made by `add_bones(armature)` in edit mode; see `new_armature`."""
     armature = bpy.data.armatures.new(name)
     scene = bpy.data.scenes.new("Bodyfield temporary")
     holder = bpy.data.objects.new("Bodyfield temporary", armature)
@@ -30,7 +37,7 @@ def new_armature(name: str, rest: RestBody) -> bpy.types.Armature:
         layer.objects.active = holder
         with bpy.context.temp_override(scene=scene, view_layer=layer, object=holder, active_object=holder):
             bpy.ops.object.mode_set(mode="EDIT")
-            _add_bones(armature, rest)
+            add_bones(armature)
             bpy.ops.object.mode_set(mode="OBJECT")
     finally:
         bpy.data.objects.remove(holder)

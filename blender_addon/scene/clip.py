@@ -19,11 +19,14 @@ from ..job import BodyMessage, CameraInfo, Result
 from ..timing import scene_frames
 from . import camera as cameras
 from .armature import new_armature
+from .body_surface import remember_body
 from .keys import Channel, bone_path, write_keys
 from .mesh import add_expressions, add_weights, new_mesh, set_rest_shape
 from .rest import RestBody, rest_body
 
 JOB_KEY, TRACK_KEY = "bodyfield_job", "bodyfield_track"
+WORLD_KEY, RATE_KEY = "bodyfield_world", "bodyfield_fps"
+"""On a clip's collection: its shift (3) and level (9), see `axes.camera_to_world`; frames per second."""
 GROWTH = 1.2
 """Unfinished tracks are keyed again when they grew by this factor, so that long clips stay cheap."""
 
@@ -150,6 +153,8 @@ class ClipScene:
         if moved:
             stale, self._shift, self._level = set(ready), shift, level
         collection = self._collection()
+        collection[WORLD_KEY] = [*self._shift.tolist(), *self._level.ravel().tolist()]
+        collection[RATE_KEY] = float(self.footage.fps)
         camera = next(iter(ready.values())).camera
         for track in sorted(stale):
             self._write_person(collection, ready[track])
@@ -170,6 +175,14 @@ class ClipScene:
                 for ob in layer.objects:
                     ob.select_set(ob == main, view_layer=layer)
                 layer.objects.active = main
+
+    def refresh_points(self) -> None:
+        """Put the user's points on the bodies as they are now; a new shape moves them."""
+        from .points import riding, show_points
+
+        scene = self._target_scene()
+        if riding(scene):
+            show_points(scene)
 
     def armature(self, track: int) -> bpy.types.Object | None:
         """The armature object of a track, if the scene holds it."""
@@ -231,6 +244,7 @@ class ClipScene:
         mesh.parent = armature
         add_weights(mesh, rest)
         mesh.modifiers.new("Armature", "ARMATURE").object = armature
+        remember_body(mesh, armature, self._body)
 
     def _write_keys(self, armature: bpy.types.Object, rest: RestBody, result: Result) -> None:
         root, position = root_in_smpl_axes(result.pose[:, 0], result.trans, rest.joints[0], self._level)

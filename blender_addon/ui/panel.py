@@ -7,7 +7,7 @@ from bpy.props import PointerProperty, StringProperty
 from ..ops import running
 from ..ops.export_fbx import BODYFIELD_OT_export_fbx
 from ..ops.import_video import BODYFIELD_OT_cancel, BODYFIELD_OT_import_video, MocapChoices, draw_choices
-from ..ops.importing import STAGES, VideoImport
+from ..ops.importing import STAGES
 
 WRAP = 42
 """Characters a line of text in the sidebar."""
@@ -60,7 +60,7 @@ def _draw_start(layout: bpy.types.UILayout, settings: BODYFIELD_PG_settings) -> 
         setattr(start, name, getattr(settings, name))
 
 
-def _draw_progress(layout: bpy.types.UILayout, now: VideoImport) -> None:
+def _draw_progress(layout: bpy.types.UILayout, now: running.Work) -> None:
     stage, done, total, seconds_left = now.progress
     layout.label(text=now.name, icon="FILE_MOVIE")
     text = STAGES.get(stage, stage.capitalize())
@@ -74,14 +74,9 @@ def _draw_progress(layout: bpy.types.UILayout, now: VideoImport) -> None:
     layout.operator(BODYFIELD_OT_cancel.bl_idname, icon="CANCEL")
 
 
-def _draw_result(layout: bpy.types.UILayout, ended: VideoImport) -> None:
+def _draw_result(layout: bpy.types.UILayout, ended: running.Work) -> None:
     box = layout.box()
-    people = len(ended.results)
-    words = {
-        "done": f"{people} {'person' if people == 1 else 'people'}",
-        "failed": "failed",
-        "cancelled": "cancelled",
-    }
+    words = {"done": ended.outcome, "failed": "failed", "cancelled": "cancelled"}
     icon = {"done": "CHECKMARK", "failed": "ERROR", "cancelled": "CANCEL"}[ended.state]
     box.label(text=f"{ended.name}: {words[ended.state]}", icon=icon)
     for text in filter(None, (ended.error, *ended.warnings)):
