@@ -8,8 +8,8 @@ bpy can be used in any Python.
 
 def _classes() -> tuple[type, ...]:
     """Everything that Blender must know, in the order of registration."""
-    from .ops import add_points, export_fbx, import_video, point_list, track_points
-    from .ui import panel, point_items, points, preferences
+    from .ops import add_points, bodykeys, export_fbx, import_video, point_list, track_points
+    from .ui import panel, point_items, points, preferences, result
 
     return (
         preferences.BODYFIELD_AP_preferences,
@@ -33,6 +33,10 @@ def _classes() -> tuple[type, ...]:
         track_points.BODYFIELD_OT_export_tracked,
         track_points.BODYFIELD_OT_bones_for_points,
         track_points.BODYFIELD_OT_follow_point,
+        bodykeys.BODYFIELD_OT_shape_keys,
+        bodykeys.BODYFIELD_OT_correctives,
+        result.BODYFIELD_OT_show_uncertainty,
+        result.BODYFIELD_PT_result,
         points.BODYFIELD_UL_points,
         points.BODYFIELD_MT_points,
         points.BODYFIELD_PT_points,
@@ -44,6 +48,7 @@ def register() -> None:
     import bpy
 
     from .ops import import_video
+    from .scene import uncertainty
     from .ui import panel, point_items
 
     for cls in _classes():
@@ -51,6 +56,7 @@ def register() -> None:
     panel.add_settings()
     point_items.add_points_settings()
     bpy.types.TOPBAR_MT_file_import.append(import_video.menu)
+    uncertainty.add_handler()
 
 
 def unregister() -> None:
@@ -58,9 +64,11 @@ def unregister() -> None:
     import bpy
 
     from .ops import import_video, running
+    from .scene import uncertainty
     from .ui import panel, point_items
 
     running.stop()
+    uncertainty.remove_handler()
     bpy.types.TOPBAR_MT_file_import.remove(import_video.menu)
     panel.remove_settings()
     point_items.remove_points_settings()

@@ -69,11 +69,13 @@ UP, FRONT, BACK, SIDE = (0, 1, 0), (0, 0, 1), (0, 0, -1), (1, 0, 0)
 
 def _middle(j: _Joints) -> list[tuple]:
     chest = j.between("spine3", "neck", 0.6)
+    # The lower end of the breastbone is level with the tenth thoracic vertebra, half-way from C7 to the pelvis.
+    low = j.between("spine3", "spine2", 0.35)
     return [
         ("C7", j("neck"), (0, 0.25, -1)),
-        ("T10", j("spine2"), BACK),
+        ("T10", low, BACK),
         ("CLAV", [0, j("left_collar")[1], j("neck")[2]], FRONT),
-        ("STRN", j("spine3"), FRONT),
+        ("STRN", low, FRONT),
         ("RBAK", [-0.5 * (j("left_collar") + j("left_shoulder"))[0], chest[1], chest[2]], BACK),
     ]
 

@@ -7,7 +7,7 @@ import bpy
 from bpy.props import EnumProperty, StringProperty
 from bpy_extras.io_utils import ExportHelper
 
-from ..scene.clip import TRACK_KEY
+from ..scene.clip_keys import TRACK_KEY
 from ..scene.fbx import ExportError, export_fbx
 
 

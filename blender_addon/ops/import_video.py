@@ -10,6 +10,7 @@ from bpy_extras.io_utils import ImportHelper
 
 from .. import localizers
 from ..frames import MOVIE_SUFFIXES, PICTURE_SUFFIXES, ClipError
+from ..scene.clip_keys import JOB_KEY, SOURCE_KEY
 from . import running
 from .importing import VideoImport
 
@@ -63,6 +64,27 @@ class MocapChoices:
         description="Take size, frame rate and range of the clip, and make its camera the scene's",
         default=True,
     )
+    root_bone: BoolProperty(
+        name="Root Bone",
+        description="Put the way over the floor and the heading on a bone of their own, as game engines like it",
+    )
+    existing: EnumProperty(
+        name="Earlier Result",
+        description="This video was imported into this file before",
+        items=(
+            ("NEW", "Keep, Import Anew", "Leave the earlier result as it is and make a second one"),
+            ("REPLACE", "Replace", "Put the new motion on the people that are there; keys of your own stay"),
+        ),
+    )
+
+
+def earlier_job(filepath: str) -> str | None:
+    """The job of the newest result of this video in the file, if there is one."""
+    if not filepath:
+        return None
+    path = str(Path(bpy.path.abspath(filepath)).absolute())
+    jobs = [c[JOB_KEY] for c in bpy.data.collections if JOB_KEY in c and c.get(SOURCE_KEY) == path]
+    return max(jobs, default=None)
 
 
 def choices_to_options(choices: object, preferences: object | None) -> dict[str, object]:
@@ -87,7 +109,12 @@ def draw_choices(layout: bpy.types.UILayout, choices: object) -> None:
     layout.prop(choices, "lens")
     if choices.lens != "unknown":
         layout.prop(choices, "fov" if choices.lens == "fov" else "focal")
+    layout.prop(choices, "root_bone")
     layout.prop(choices, "set_scene")
+    if earlier_job(choices.filepath):
+        layout.separator()
+        layout.label(text="This video is in the file already:", icon="QUESTION")
+        layout.prop(choices, "existing", expand=True)
 
 
 class BODYFIELD_OT_import_video(bpy.types.Operator, ImportHelper, MocapChoices):
@@ -132,6 +159,8 @@ class BODYFIELD_OT_import_video(bpy.types.Operator, ImportHelper, MocapChoices):
                 fps=self.sequence_fps,
                 scene=context.scene.name,
                 set_scene=self.set_scene,
+                root_bone=self.root_bone,
+                replaces=earlier_job(self.filepath) if self.existing == "REPLACE" and not self.job else None,
             )
         except ClipError as error:
             self.report({"ERROR"}, str(error))

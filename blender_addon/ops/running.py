@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The imports of this Blender session and the timer that moves them on.
+"""The work of this Blender session (imports and what follows them) and the timer that moves it on.
 
 Kept in Python, not in the file: an undo or a newly loaded file leaves a running import alone. The timer is
 persistent for the same reason. Timers never fire in background mode, so there `tick` is called directly.
@@ -7,20 +7,46 @@ persistent for the same reason. Timers never fire in background mode, so there `
 
 import contextlib
 import traceback
+from typing import Protocol
 
 import bpy
 
 from .backend import Backend
-from .importing import VideoImport
-from .tracking import PointTracking
-
-Work = VideoImport | PointTracking
 
 BUSY_S = 0.03
 IDLE_S = 0.5
 BUDGET_S = 0.015
 """Of every 45 ms the import takes at most about 15, so that the viewport stays fluid."""
 KEPT = 5
+
+
+class Work(Protocol):
+    """Something on its way: an import, a pass for points, shape keys. `state`: "running", then "done", "failed" or
+    "cancelled"; `error`: one sentence when failed; `waiting`: one sentence while it waits for the user; `source`,
+    `job_id`: what it can be resumed by, if at all; `outcome`: what came of it, in a few words."""
+
+    state: str
+    error: str | None
+    warnings: list[str]
+    waiting: str | None
+    source: object | None
+    job_id: str | None
+    undo_message: str
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def outcome(self) -> str: ...
+    @property
+    def changed_scene(self) -> bool: ...
+    @property
+    def finished(self) -> bool: ...
+    @property
+    def progress(self) -> tuple[str, int, int | None, float | None]: ...
+    def pump(self, budget_s: float) -> bool: ...
+    def cancel(self) -> None: ...
+    def fail(self, error: str) -> None: ...
+
 
 backend = Backend()
 imports: list[Work] = []

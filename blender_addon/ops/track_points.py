@@ -10,7 +10,7 @@ from bpy_extras.io_utils import ExportHelper
 from ..canonical import PointError
 from ..markerfiles import WRITERS
 from ..scene.body_surface import BodySurface
-from ..scene.clip import JOB_KEY
+from ..scene.clip_keys import JOB_KEY
 from ..scene.points import person_of, place_of
 from ..scene.tracked import TRACKED_KEY, bones_for, clip_collection, sample, tracked
 from . import running

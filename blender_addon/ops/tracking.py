@@ -12,7 +12,7 @@ from ..canonical import Place
 from ..client import Client
 from ..pointsjob import PointsJob
 from ..process import BackendFailed, BackendMissing
-from ..scene.clip import JOB_KEY, TRACK_KEY
+from ..scene.clip_keys import JOB_KEY, TRACK_KEY
 from ..scene.tracked import clip_collection, write_tracked
 from .backend import Backend
 

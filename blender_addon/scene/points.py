@@ -12,7 +12,7 @@ import numpy as np
 
 from ..canonical import Place, PointError, free_name
 from .body_surface import BodySurface, body_mesh, hang
-from .clip import TRACK_KEY
+from .clip_keys import TRACK_KEY
 
 POINT_KEY, RIDING_KEY = "bodyfield_point", "bodyfield_riding"
 COLLECTION = "Bodyfield points"

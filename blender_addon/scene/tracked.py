@@ -15,7 +15,7 @@ from ..axes import camera_to_world
 from ..pointsjob import TrackedPoints
 from ..timing import scene_frames
 from .armature import build_armature
-from .clip import JOB_KEY, RATE_KEY, TRACK_KEY, WORLD_KEY
+from .clip_keys import JOB_KEY, RATE_KEY, TRACK_KEY, WORLD_KEY
 from .keys import Channel, write_keys
 from .points import POINT_KEY, points_collection
 

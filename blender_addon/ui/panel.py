@@ -2,16 +2,21 @@
 """The sidebar panel "Bodyfield" and the settings it shows."""
 
 import bpy
-from bpy.props import PointerProperty, StringProperty
+from bpy.props import BoolProperty, PointerProperty, StringProperty
 
 from ..ops import running
 from ..ops.export_fbx import BODYFIELD_OT_export_fbx
 from ..ops.import_video import BODYFIELD_OT_cancel, BODYFIELD_OT_import_video, MocapChoices, draw_choices
 from ..ops.importing import STAGES
+from ..scene import uncertainty
 
 WRAP = 42
 """Characters a line of text in the sidebar."""
-CHOICES = ("people", "quality", "lens", "fov", "focal", "sequence_fps", "set_scene")
+CHOICES = ("people", "quality", "lens", "fov", "focal", "sequence_fps", "set_scene", "root_bone", "existing")
+
+
+def _live_changed(_settings: "BODYFIELD_PG_settings", context: bpy.types.Context) -> None:
+    uncertainty.on_frame(context.scene)
 
 
 class BODYFIELD_PG_settings(bpy.types.PropertyGroup, MocapChoices):
@@ -19,6 +24,11 @@ class BODYFIELD_PG_settings(bpy.types.PropertyGroup, MocapChoices):
 
     filepath: StringProperty(
         name="Video", description="Movie, or first picture of a sequence", subtype="FILE_PATH"
+    )
+    live_uncertainty: BoolProperty(
+        name="At This Frame",
+        description="Colour the bodies by how sure the current frame is, in place of the mean over the clip",
+        update=_live_changed,
     )
 
 

@@ -15,7 +15,7 @@ from bpy.props import (
 
 from ..canonical import ABOVE_SKIN, DEEPEST, free_name
 from ..scene.body_surface import body_mesh
-from ..scene.clip import TRACK_KEY
+from ..scene.clip_keys import TRACK_KEY
 from ..scene.points import riding, show_point, show_points
 
 KINDS = (
