@@ -59,7 +59,7 @@ class KeysWork:
     @property
     def changed_scene(self) -> bool:
         """True when something of it lies in the scene."""
-        return self.made > 0
+        return self._steps is not None
 
     @property
     def finished(self) -> bool:
@@ -98,10 +98,11 @@ class KeysWork:
             self._steps = self._begin(mesh)
         end = time.perf_counter() + budget_s
         while time.perf_counter() < end:
-            if next(self._steps, None) is None:
+            name = next(self._steps, None)
+            if name is None:
                 self.state = "done"
                 break
-            self.made += 1
+            self.made += bool(name)
         return True
 
     def _begin(self, mesh: bpy.types.Object) -> Iterator[str]:

@@ -43,6 +43,10 @@ def remove_keys(mesh: bpy.types.Object, prefix: str) -> None:
     for block in keys_of(mesh, prefix):
         block.driver_remove("value")
         mesh.shape_key_remove(block)
+    _drop_lone_basis(mesh)
+
+
+def _drop_lone_basis(mesh: bpy.types.Object) -> None:
     blocks = mesh.data.shape_keys.key_blocks if mesh.data.shape_keys else ()
     if len(blocks) == 1:
         mesh.shape_key_remove(blocks[0])
@@ -57,25 +61,32 @@ def add_shape_keys(mesh: bpy.types.Object, body: BodyMessage) -> Iterator[str]:
             yield name
 
 
-def corrective_rows(body: BodyMessage, level: str) -> list[int]:
-    """Which of the 486 elements have a key worth having at this level."""
-    last = {"off": 0, "body": 9 * BODY_JOINTS, "all": len(body.posedirs)}[level]
-    rows = range(min(last, len(body.posedirs)))
-    return [row for row in rows if np.abs(body.posedirs[row]).max() > SMALLEST_M]
+def last_row(body: BodyMessage, level: str) -> int:
+    """How many of the 486 elements belong to a level."""
+    wanted = {"off": 0, "body": 9 * BODY_JOINTS, "all": len(body.posedirs)}[level]
+    return min(wanted, len(body.posedirs))
 
 
 def add_correctives(mesh: bpy.types.Object, body: BodyMessage, level: str) -> Iterator[str]:
-    """Make the correctives of a level; gives the name of each when it is there. Those of a higher level go first."""
-    wanted = {f"{POSE}{row:03d}": row for row in corrective_rows(body, level)}
-    if any(block.name not in wanted for block in keys_of(mesh, POSE)):
-        remove_keys(mesh, POSE)
+    """Make the correctives of a level and remove those of a higher one, a little at each step; gives the name of a key
+    when it is there, "" for a step that made none."""
+    last = last_row(body, level)
+    for block in keys_of(mesh, POSE):
+        if int(block.name[len(POSE) :]) >= last:
+            block.driver_remove("value")
+            mesh.shape_key_remove(block)
+            yield ""
+    _drop_lone_basis(mesh)
     mesh[LEVEL_KEY] = level
     have = {block.name for block in keys_of(mesh, POSE)}
-    for name, row in wanted.items():
-        if name not in have:
-            block = _new_key(mesh, name, body.posedirs[row])
-            _drive(block, mesh.parent, body.joint_names[1 + row // 9], row % 9)
-            yield name
+    for row in range(last):
+        name = f"{POSE}{row:03d}"
+        if name in have or np.abs(body.posedirs[row]).max() <= SMALLEST_M:
+            yield ""
+            continue
+        block = _new_key(mesh, name, body.posedirs[row])
+        _drive(block, mesh.parent, body.joint_names[1 + row // 9], row % 9)
+        yield name
 
 
 def level_of(mesh: bpy.types.Object) -> str:
