@@ -9,7 +9,7 @@ bpy can be used in any Python.
 def _classes() -> tuple[type, ...]:
     """Everything that Blender must know, in the order of registration."""
     from .ops import add_points, bodykeys, export_fbx, import_video, point_list, track_points
-    from .ui import panel, point_items, points, preferences, result
+    from .ui import export, panel, point_items, points, preferences, result
 
     return (
         preferences.BODYFIELD_AP_preferences,
@@ -18,6 +18,7 @@ def _classes() -> tuple[type, ...]:
         import_video.BODYFIELD_OT_report,
         import_video.BODYFIELD_FH_movie,
         export_fbx.BODYFIELD_OT_export_fbx,
+        export_fbx.BODYFIELD_OT_export_motion,
         panel.BODYFIELD_PG_settings,
         panel.BODYFIELD_PT_main,
         point_items.BODYFIELD_PG_point,
@@ -40,6 +41,7 @@ def _classes() -> tuple[type, ...]:
         points.BODYFIELD_UL_points,
         points.BODYFIELD_MT_points,
         points.BODYFIELD_PT_points,
+        export.BODYFIELD_PT_export,
     )
 
 

@@ -22,7 +22,7 @@ from . import camera as cameras
 from . import uncertainty
 from .armature import new_armature
 from .body_surface import remember_body
-from .clip_keys import JOB_KEY, RATE_KEY, ROOT_BONE, ROOT_KEY, SOURCE_KEY, TRACK_KEY, WORLD_KEY
+from .clip_keys import BETAS_KEY, JOB_KEY, RATE_KEY, ROOT_BONE, ROOT_KEY, SOURCE_KEY, TRACK_KEY, WORLD_KEY
 from .keys import Channel, bone_path, users_key_count, write_keys
 from .mesh import add_expressions, add_weights, new_mesh, set_rest_shape
 from .rest import RestBody, rest_body
@@ -268,6 +268,7 @@ class ClipScene:
                 set_rest_shape(child.data, rest)
         for key, text in (("body", self._body.name), ("licence", self._body.licence_note)):
             armature[f"bodyfield_{key}"] = text
+        armature[BETAS_KEY] = np.asarray(result.betas, float).tolist()
         uncertainty.declare(armature, result)
         for mesh in self._meshes(result.track):
             uncertainty.paint_mean(mesh, rest, result)

@@ -7,3 +7,5 @@ WORLD_KEY, RATE_KEY, SOURCE_KEY = "bodyfield_world", "bodyfield_fps", "bodyfield
 """On a clip's collection: its shift (3) and level (9), see `axes.camera_to_world`; frames per second; its file."""
 ROOT_KEY, ROOT_BONE = "bodyfield_root", "root"
 """On an armature whose way over the floor is on a root bone, and that bone's name."""
+BETAS_KEY = "bodyfield_betas"
+"""On an armature: the shape that was fitted."""

@@ -5,7 +5,6 @@ import bpy
 from bpy.props import BoolProperty, PointerProperty, StringProperty
 
 from ..ops import running
-from ..ops.export_fbx import BODYFIELD_OT_export_fbx
 from ..ops.import_video import BODYFIELD_OT_cancel, BODYFIELD_OT_import_video, MocapChoices, draw_choices
 from ..ops.importing import STAGES
 from ..scene import uncertainty
@@ -42,7 +41,7 @@ class BODYFIELD_PT_main(bpy.types.Panel):
     bl_region_type = "UI"
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Settings and start, or progress and cancel; then results, export and the backend's state."""
+        """Settings and start, or progress and cancel; then results and the backend's state."""
         layout = self.layout
         layout.use_property_split = True
         layout.use_property_decorate = False
@@ -53,7 +52,6 @@ class BODYFIELD_PT_main(bpy.types.Panel):
             _draw_start(layout, context.scene.bodyfield)
         for ended in reversed([one for one in running.imports if one.finished]):
             _draw_result(layout, ended)
-        layout.operator(BODYFIELD_OT_export_fbx.bl_idname, icon="EXPORT")
         layout.label(text=f"Backend: {running.backend.status}", icon="PREFERENCES")
 
 
