@@ -13,7 +13,7 @@ import numpy as np
 from ..axes import SMPL_TO_BLENDER, matrix_to_rotvec
 from .baking import Take, sample_take, without_root
 from .body_surface import BODY_NAME, PLACES
-from .clip_keys import BETAS_KEY
+from .clip_keys import BETAS_KEY, ROOT_BONE
 from .staging import ExportError, Look, write_staged
 
 
@@ -24,8 +24,13 @@ def export_bvh(armature: bpy.types.Object, path: Path, root: str = "keep") -> Pa
         check_existing=False,
         frame_start=scene.frame_start,
         frame_end=scene.frame_end,
-        root_transform_only=True,
+        # Below a root bone the pelvis has a height of its own.
+        root_transform_only=not _has_root(scene),
     ))  # fmt: skip
+
+
+def _has_root(scene: bpy.types.Scene) -> bool:
+    return any(ob.type == "ARMATURE" and ROOT_BONE in ob.data.bones for ob in scene.objects)
 
 
 def export_glb(armature: bpy.types.Object, path: Path, root: str = "keep", shape: str = "bake") -> Path:
