@@ -8,10 +8,14 @@ bpy can be used in any Python.
 
 def _classes() -> tuple[type, ...]:
     """Everything that Blender must know, in the order of registration."""
-    from .ops import add_points, bodykeys, export_fbx, import_video, point_list, track_points
+    from .ops import add_points, bodykeys, export_fbx, import_video, point_list, setup, track_points
     from .ui import export, panel, point_items, points, preferences, result
 
     return (
+        setup.BODYFIELD_OT_setup_backend,
+        setup.BODYFIELD_OT_doctor,
+        setup.BODYFIELD_OT_open_log,
+        setup.BODYFIELD_OT_remove_backend,
         preferences.BODYFIELD_AP_preferences,
         import_video.BODYFIELD_OT_import_video,
         import_video.BODYFIELD_OT_cancel,

@@ -7,6 +7,7 @@ from bpy.props import BoolProperty, PointerProperty, StringProperty
 from ..ops import running
 from ..ops.import_video import BODYFIELD_OT_cancel, BODYFIELD_OT_import_video, MocapChoices, draw_choices
 from ..ops.importing import STAGES
+from ..ops.setup import BODYFIELD_OT_doctor, BODYFIELD_OT_open_log, BODYFIELD_OT_setup_backend, installed
 from ..scene import uncertainty
 
 WRAP = 42
@@ -52,7 +53,16 @@ class BODYFIELD_PT_main(bpy.types.Panel):
             _draw_start(layout, context.scene.bodyfield)
         for ended in reversed([one for one in running.imports if one.finished]):
             _draw_result(layout, ended)
-        layout.label(text=f"Backend: {running.backend.status}", icon="PREFERENCES")
+        _draw_backend(layout, now is None)
+
+
+def _draw_backend(layout: bpy.types.UILayout, idle: bool) -> None:
+    row = layout.row(align=True)
+    row.label(text=f"Backend: {running.backend.status}", icon="PREFERENCES")
+    row.operator(BODYFIELD_OT_doctor.bl_idname, text="", icon="HEART")
+    row.operator(BODYFIELD_OT_open_log.bl_idname, text="", icon="TEXT")
+    if idle and not installed():
+        layout.operator(BODYFIELD_OT_setup_backend.bl_idname, icon="IMPORT")
 
 
 def _draw_start(layout: bpy.types.UILayout, settings: BODYFIELD_PG_settings) -> None:
@@ -71,7 +81,7 @@ def _draw_start(layout: bpy.types.UILayout, settings: BODYFIELD_PG_settings) -> 
 def _draw_progress(layout: bpy.types.UILayout, now: running.Work) -> None:
     stage, done, total, seconds_left = now.progress
     layout.label(text=now.name, icon="FILE_MOVIE")
-    text = STAGES.get(stage, stage.capitalize())
+    text = STAGES.get(stage, stage)
     if total:
         text += f"  {done} / {total}"
     layout.progress(text=text, factor=min(1.0, done / total) if total else 0.0)

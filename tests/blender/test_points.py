@@ -136,7 +136,7 @@ def test_the_nearest_body_under_the_pointer_is_hit_and_hidden_ones_are_not():
 
 def test_a_mesh_with_other_triangles_cannot_be_clicked_and_says_why():
     mesh = body_mesh(built(motion(2)).armature(1))
-    mesh.modifiers.new("Subdivision", "SUBSURF").levels = 1
+    mesh.modifiers.new("Solidify", "SOLIDIFY")
     with pytest.raises(PointError, match="Turn off the modifiers"):
         pick(bpy.context.evaluated_depsgraph_get(), [mesh], Vector((0, -5, 1)), Vector((0, 1, 0)))
 
