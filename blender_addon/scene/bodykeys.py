@@ -102,6 +102,8 @@ def _new_key(mesh: bpy.types.Object, name: str, offsets: np.ndarray) -> bpy.type
     mesh.data.shape_keys.key_blocks[0].points.foreach_get("co", basis)
     block = mesh.shape_key_add(name=name, from_mix=False)
     block.slider_min, block.slider_max = -10.0, 10.0
+    # New keys begin at 1 in newer Blenders.
+    block.value = 0.0
     block.points.foreach_set("co", basis + smpl_to_blender(offsets).astype(np.float32).ravel())
     return block
 
