@@ -4,6 +4,8 @@
 Exporters get these keys on a copy without constraints and drivers, so that what the user built on top is in the file.
 """
 
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import bpy
@@ -30,8 +32,26 @@ class Take:
     matrices: np.ndarray
 
 
+@contextlib.contextmanager
+def undisturbed(scene: bpy.types.Scene, objects: Sequence[bpy.types.Object]) -> Iterator[None]:
+    """Evaluate `objects` at other frames, in another scene, and leave them as they are in the user's: Blender writes
+    what it evaluates back into the objects themselves, over poses that were not keyed yet, too."""
+    kept = [
+        (ob, ob.matrix_basis.copy(), [b.matrix_basis.copy() for b in ob.pose.bones] if ob.pose else [])
+        for ob in objects
+    ]
+    try:
+        yield
+    finally:
+        scene.frame_set(scene.frame_current, subframe=scene.frame_subframe)
+        for ob, own, bones in kept:
+            ob.matrix_basis = own
+            for bone, basis in zip(ob.pose.bones if bones else (), bones, strict=True):
+                bone.matrix_basis = basis
+
+
 def sample_take(scene: bpy.types.Scene, armature: bpy.types.Object) -> Take:
-    """Every whole frame of the scene's range; the user's scene is not touched."""
+    """Every whole frame of the scene's range; the pose in the user's scene stays as it is."""
     bones = list(armature.data.bones)
     row = {bone.name: i for i, bone in enumerate(bones)}
     parents = np.array([row[bone.parent.name] if bone.parent else -1 for bone in bones])
@@ -40,15 +60,16 @@ def sample_take(scene: bpy.types.Scene, armature: bpy.types.Object) -> Take:
     # Alone in a scene: evaluating the skinned mesh for every frame would take most of the time.
     alone = bpy.data.scenes.new("Bodyfield temporary")
     alone.render.fps, alone.render.fps_base = scene.render.fps, scene.render.fps_base
-    try:
-        alone.collection.objects.link(armature)
-        with bpy.context.temp_override(scene=alone, view_layer=alone.view_layers[0]):
-            for i, frame in enumerate(frames.tolist()):
-                alone.frame_set(frame)
-                pose = armature.evaluated_get(bpy.context.evaluated_depsgraph_get()).pose.bones
-                matrices[i] = [pose[bone.name].matrix for bone in bones]
-    finally:
-        bpy.data.scenes.remove(alone)
+    with undisturbed(scene, [armature]):
+        try:
+            alone.collection.objects.link(armature)
+            with bpy.context.temp_override(scene=alone, view_layer=alone.view_layers[0]):
+                for i, frame in enumerate(frames.tolist()):
+                    alone.frame_set(frame)
+                    pose = armature.evaluated_get(bpy.context.evaluated_depsgraph_get()).pose.bones
+                    matrices[i] = [pose[bone.name].matrix for bone in bones]
+        finally:
+            bpy.data.scenes.remove(alone)
     rest = np.array([bone.matrix_local for bone in bones])
     return Take(frames, [bone.name for bone in bones], parents, rest, matrices)
 

@@ -16,7 +16,7 @@ from .clip_keys import TRACK_KEY
 
 POINT_KEY, RIDING_KEY = "bodyfield_point", "bodyfield_riding"
 COLLECTION = "Bodyfield points"
-SIZE = 0.012
+SIZE = 0.02
 """Radius of an empty, metres."""
 
 

@@ -15,6 +15,7 @@ from ..axes import camera_to_world
 from ..pointsjob import TrackedPoints
 from ..timing import scene_frames
 from .armature import build_armature
+from .baking import undisturbed
 from .clip_keys import JOB_KEY, RATE_KEY, TRACK_KEY, WORLD_KEY
 from .keys import Channel, write_keys
 from .points import POINT_KEY, points_collection
@@ -88,19 +89,20 @@ def sample(scene: bpy.types.Scene, armature: bpy.types.Object) -> Sampled | None
     positions, uncertainty = np.empty((len(frames), len(empties), 3)), np.empty((len(frames), len(empties)))
     # In a scene of their own: evaluating the skinned bodies for every frame would take most of the time.
     alone = bpy.data.scenes.new("Bodyfield temporary")
-    try:
-        for ob in empties:
-            alone.collection.objects.link(ob)
-        with bpy.context.temp_override(scene=alone, view_layer=alone.view_layers[0]):
-            for row, frame in enumerate(frames.tolist()):
-                alone.frame_set(frame)
-                depsgraph = bpy.context.evaluated_depsgraph_get()
-                for column, ob in enumerate(empties):
-                    seen = ob.evaluated_get(depsgraph)
-                    positions[row, column] = seen.matrix_world.translation
-                    uncertainty[row, column] = seen[UNCERTAINTY]
-    finally:
-        bpy.data.scenes.remove(alone)
+    with undisturbed(scene, [armature, *empties]):
+        try:
+            for ob in empties:
+                alone.collection.objects.link(ob)
+            with bpy.context.temp_override(scene=alone, view_layer=alone.view_layers[0]):
+                for row, frame in enumerate(frames.tolist()):
+                    alone.frame_set(frame)
+                    depsgraph = bpy.context.evaluated_depsgraph_get()
+                    for column, ob in enumerate(empties):
+                        seen = ob.evaluated_get(depsgraph)
+                        positions[row, column] = seen.matrix_world.translation
+                        uncertainty[row, column] = seen[UNCERTAINTY]
+        finally:
+            bpy.data.scenes.remove(alone)
     rate = scene.render.fps / scene.render.fps_base
     return Sampled([ob[TRACKED_KEY] for ob in empties], frames, positions, uncertainty, rate)
 

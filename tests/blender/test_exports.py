@@ -130,6 +130,20 @@ def test_what_the_user_built_on_top_is_in_the_file(tmp_path):
     assert len(armature.pose.bones["left_wrist"].constraints) == 1
 
 
+@pytest.mark.parametrize("export", [export_bvh, export_npz])
+def test_the_pose_on_screen_stays_also_where_it_is_not_keyed(tmp_path, export):
+    """As seen in a window: without a change of frame afterwards, which would hide it."""
+    armature, _ = person()
+    go_to(4)
+    armature.pose.bones["left_elbow"].rotation_quaternion = (0.6, 0, 0.8, 0)
+    bpy.context.view_layer.update()
+    before, mean = bone_heads(armature), armature["uncertainty_m"]
+    export(armature, tmp_path / f"a.{export.__name__[-3:]}")
+    bpy.context.view_layer.update()
+    assert np.abs(bone_heads(armature) - before).max() < 1e-6 and armature["uncertainty_m"] == mean
+    assert bpy.context.scene.frame_current == 4
+
+
 @pytest.mark.parametrize(("shape", "keys"), [("bake", 0), ("keep", 17)])
 def test_shape_sliders_are_baked_or_kept(tmp_path, shape, keys):
     blender_addon.register()

@@ -148,7 +148,11 @@ def test_sampling_sees_what_the_user_changed_and_leaves_the_file_alone():
     empties[2].keyframe_insert("location", frame=7)
     names, here = names_of_everything(), bpy.context.scene
     here.frame_set(3)
+    before = place(empties[0]), bone_heads(armature)
     found = sample(here, armature)
+    bpy.context.view_layer.update()
+    assert np.abs(place(empties[0]) - before[0]).max() < 1e-6
+    assert np.abs(bone_heads(armature) - before[1]).max() < 1e-6
     assert names_of_everything() == names and bpy.context.scene == here and here.frame_current == 3
     assert found.names == NAMES and found.frames.tolist() == list(range(1, COUNT + 1))
     assert found.rate == pytest.approx(30000 / 1001)
