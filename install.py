@@ -1,4 +1,4 @@
-"""Bodyfield's front door: python install.py demo | test | extension | doctor | setup.
+"""Bodyfield's front door: python install.py demo | test | extension | blender | doctor | setup.
 
 Standard library only; what stands behind it is in the folder installer/. Everything that gets installed goes
 into a virtual environment of its own, `.venv` beside this file, in the versions that pyproject.toml names.
@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 
 from installer import ROOT, SetupError
-from installer.blenders import ask, candidates, validate_extension
+from installer.blenders import all_blenders, ask, candidates, install_into, validate_extension
 from installer.demo import CLIP, run_demo
 from installer.environment import Environment, set_up, write_locator
 from installer.extension import PIP_PLATFORMS, build, this_platform
@@ -75,6 +75,18 @@ def extension(args: argparse.Namespace) -> int:
         package = build(env, name, Path(args.out).absolute())
         validate_extension(env, package, args.blender)
         print(f"{package} ({package.stat().st_size / 1e6:.1f} MB), accepted by Blender's own check")
+    return 0
+
+
+def blender(args: argparse.Namespace) -> int:
+    """Everything for Blender: the environment, the zip, and the zip installed into every Blender found."""
+    found = all_blenders(args.blender)
+    env = set_up(args, PRODUCT)
+    package = build(env, this_platform(platform.system(), platform.machine()), Path(args.out).absolute())
+    for one in found:
+        install_into(one, package)
+        print(f"{one} has the add-on now: open its 3D view's sidebar (N), tab Bodyfield.")
+    print(f"The backend is in {env.folder}; the add-on finds it through {write_locator(env)}.")
     return 0
 
 
@@ -141,6 +153,10 @@ def parser() -> argparse.ArgumentParser:
     sub = command(extension, "build the zip that Blender installs")
     sub.add_argument(
         "--platform", action="append", choices=[*PIP_PLATFORMS, "all"], help="default: this machine's"
+    )
+    sub.add_argument("--out", default="dist", metavar="DIR", help="where the zip goes (default: dist)")
+    sub = command(
+        blender, "set up, and install the add-on into every Blender found (or the one of --blender)"
     )
     sub.add_argument("--out", default="dist", metavar="DIR", help="where the zip goes (default: dist)")
     command(doctor, "say what is installed, which device will be used and what is missing")

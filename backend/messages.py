@@ -26,16 +26,38 @@ LICENCE_NOTES = {
 def body_said(body: Body) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Arrays and fields of a `body` message."""
     index, value = sparse_weights(body.weights)
-    arrays = {"weights_index": index, "weights_value": value}
+    names, places = _landmarks(body)
+    arrays = {"weights_index": index, "weights_value": value, "landmarks": places}
+    arrays["posedirs"] = _posedirs(body)
     for name in wire.BODY:
         if name not in arrays:
             arrays[name] = getattr(body, name)
     fields = {
         "name": body.name,
         "joint_names": list(body.joint_names),
+        "landmark_names": names,
         "licence_note": LICENCE_NOTES.get(body.name, "Mind the licence of the body file."),
     }
     return _typed(arrays, wire.BODY), fields
+
+
+def _landmarks(body: Body) -> tuple[list[str], np.ndarray]:
+    """Names of the landmarks and their places (33, 3) on the mean body; NaN where the rules find none."""
+    try:
+        found = getattr(body, "landmarks", {})
+    except (ValueError, IndexError):
+        found = {}
+    places = np.full((33, 3), np.nan, np.float32)
+    for row, point in enumerate(found.values()):
+        places[row] = point.positions[0]
+    return list(found), places
+
+
+def _posedirs(body: Body) -> np.ndarray:
+    """(486, V, 3) half-precision pose correctives, (0, V, 3) for a body without any."""
+    posedirs = getattr(body, "posedirs", None)
+    count = len(body.v_template)
+    return np.zeros((0, count, 3), np.float16) if posedirs is None else posedirs.reshape(-1, count, 3)
 
 
 def result_said(motion: TrackMotion, camera: Camera) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

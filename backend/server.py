@@ -21,6 +21,7 @@ from backend import home as home_files
 from backend.jobs import JobStore
 from backend.lifeline import Parent
 from backend.news import News, Said
+from backend.pointruns import PointRuns
 from backend.records import JobError
 from backend.runs import MAX_QUEUED_FRAMES, Runs
 from backend.worker import Road
@@ -89,6 +90,7 @@ class Server:
         """
         self._device, self._localizers = road.device, list(road.localizers)
         self._runs = Runs(JobStore(self._home), road, self._send, self._news)
+        self._points = PointRuns(JobStore(self._home), road, self._send, self._news)
         self._file = home_files.publish(self._home, self.endpoint)
         for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
             if hasattr(signal, name):
@@ -112,7 +114,8 @@ class Server:
         while not self._stopping:
             ready = dict(poller.poll(POLL_MS))
             for said in self._news.take():
-                self._runs.digest(said)
+                if not self._points.digest(said):
+                    self._runs.digest(said)
             if self._router in ready:
                 self._hear()
             if time.monotonic() - beat > BEAT_S:
@@ -182,8 +185,11 @@ class Server:
                 self._runs.open(session, message)
             case "resume":
                 self._runs.resume(session, message)
+            case "points":
+                self._points.open(session, message)
             case "cancel":
-                self._runs.cancel(session, message)
+                if not self._points.cancel(session, message):
+                    self._runs.cancel(session, message)
             case "ping":
                 self._send(session, Said("", "pong"), reply=message.seq)
             case "bye":
@@ -238,6 +244,7 @@ class Server:
     def _drop(self, session: Session) -> None:
         if self._sessions.pop(session.identity, None) is not None:
             self._runs.leave(session)
+            self._points.leave(session)
 
     def _anyone_else(self, session: Session | None) -> bool:
         """Whether a client besides `session` is still there; asks each, since a dead one says no goodbye."""

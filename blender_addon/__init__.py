@@ -8,18 +8,44 @@ bpy can be used in any Python.
 
 def _classes() -> tuple[type, ...]:
     """Everything that Blender must know, in the order of registration."""
-    from .ops import export_fbx, import_video
-    from .ui import panel, preferences
+    from .ops import add_points, bodykeys, export_fbx, import_video, point_list, setup, track_points
+    from .ui import export, panel, point_items, points, preferences, result
 
     return (
+        setup.BODYFIELD_OT_setup_backend,
+        setup.BODYFIELD_OT_doctor,
+        setup.BODYFIELD_OT_open_log,
+        setup.BODYFIELD_OT_remove_backend,
         preferences.BODYFIELD_AP_preferences,
         import_video.BODYFIELD_OT_import_video,
         import_video.BODYFIELD_OT_cancel,
         import_video.BODYFIELD_OT_report,
         import_video.BODYFIELD_FH_movie,
         export_fbx.BODYFIELD_OT_export_fbx,
+        export_fbx.BODYFIELD_OT_export_motion,
         panel.BODYFIELD_PG_settings,
         panel.BODYFIELD_PT_main,
+        point_items.BODYFIELD_PG_point,
+        point_items.BODYFIELD_PG_points,
+        add_points.BODYFIELD_OT_add_points,
+        point_list.BODYFIELD_OT_remove_points,
+        point_list.BODYFIELD_OT_mirror_points,
+        point_list.BODYFIELD_OT_snap_points,
+        point_list.BODYFIELD_OT_add_preset,
+        point_list.BODYFIELD_OT_import_points,
+        point_list.BODYFIELD_OT_export_points,
+        track_points.BODYFIELD_OT_track_points,
+        track_points.BODYFIELD_OT_export_tracked,
+        track_points.BODYFIELD_OT_bones_for_points,
+        track_points.BODYFIELD_OT_follow_point,
+        bodykeys.BODYFIELD_OT_shape_keys,
+        bodykeys.BODYFIELD_OT_correctives,
+        result.BODYFIELD_OT_show_uncertainty,
+        result.BODYFIELD_PT_result,
+        points.BODYFIELD_UL_points,
+        points.BODYFIELD_MT_points,
+        points.BODYFIELD_PT_points,
+        export.BODYFIELD_PT_export,
     )
 
 
@@ -28,12 +54,15 @@ def register() -> None:
     import bpy
 
     from .ops import import_video
-    from .ui import panel
+    from .scene import uncertainty
+    from .ui import panel, point_items
 
     for cls in _classes():
         bpy.utils.register_class(cls)
     panel.add_settings()
+    point_items.add_points_settings()
     bpy.types.TOPBAR_MT_file_import.append(import_video.menu)
+    uncertainty.add_handler()
 
 
 def unregister() -> None:
@@ -41,10 +70,13 @@ def unregister() -> None:
     import bpy
 
     from .ops import import_video, running
-    from .ui import panel
+    from .scene import uncertainty
+    from .ui import panel, point_items
 
     running.stop()
+    uncertainty.remove_handler()
     bpy.types.TOPBAR_MT_file_import.remove(import_video.menu)
     panel.remove_settings()
+    point_items.remove_points_settings()
     for cls in reversed(_classes()):
         bpy.utils.unregister_class(cls)

@@ -194,6 +194,12 @@ def world_shift(people: Sequence[np.ndarray], level: np.ndarray | None = None) -
     return np.array([-start[0], max(floor_offset(joints, level) for joints in people), -start[2]])
 
 
+def camera_to_world(points: np.ndarray, shift: np.ndarray, level: np.ndarray) -> np.ndarray:
+    """(..., 3) camera space -> (..., 3) Blender's world of a clip with this `shift` (`world_shift`) and `level`
+    (`level_rotation`)."""
+    return smpl_to_blender(np.asarray(points, np.float64) @ (level @ CAMERA_TO_SMPL).T + shift)
+
+
 def _unit(q: np.ndarray) -> np.ndarray:
     q = np.asarray(q, np.float64)
     return q / np.linalg.norm(q, axis=-1, keepdims=True)

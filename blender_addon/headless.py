@@ -31,7 +31,8 @@ import numpy as np
 from .frames import ClipError
 from .ops.backend import Backend
 from .ops.importing import VideoImport
-from .scene.fbx import PRESETS, ExportError, export_bvh, export_fbx
+from .scene.exports import export_bvh
+from .scene.fbx import PRESETS, ExportError, export_fbx
 
 PUMP_S = 0.2
 KINDS = ("fbx", "blend", "bvh")

@@ -74,6 +74,9 @@ class BodyMessage:
     shapedirs: np.ndarray
     exprdirs: np.ndarray
     parents: np.ndarray
+    landmark_names: list[str] = field(default_factory=list)
+    landmarks: np.ndarray = field(default_factory=lambda: np.zeros((33, 3), np.float32))
+    posedirs: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 3), np.float16))
 
 
 @dataclass(frozen=True)
@@ -241,8 +244,11 @@ class Job:
         names = message.want("joint_names", list)
         if len(names) != 55 or not all(isinstance(name, str) for name in names):
             raise wire.WireError("A body must name its 55 joints.")
+        marks = message.want("landmark_names", list)
+        if len(marks) not in (0, 33) or not all(isinstance(name, str) for name in marks):
+            raise wire.WireError("A body must name its 33 landmarks or none.")
         text = {name: message.want(name, str) for name in ("name", "licence_note")}
-        self.body = BodyMessage(joint_names=names, **text, **message.arrays)
+        self.body = BodyMessage(joint_names=names, landmark_names=marks, **text, **message.arrays)
 
     def _on_result(self, message: wire.Message) -> None:
         message.check_arrays(wire.RESULT)

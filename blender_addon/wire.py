@@ -9,8 +9,8 @@ is a read-only view of the received memory.
 Everything that arrives is untrusted: `unpack` either returns a well-formed `Message` or raises `WireError`
 with one sentence; it never allocates by what a header claims, never unpickles and never raises anything else.
 
-Client says `hello open frame end cancel resume ping bye`; backend says
-`capabilities opened body credit progress result warning error done pong`. Standard library and numpy only, so
+Client says `hello open frame end points cancel resume ping bye`; backend says
+`capabilities opened body credit progress result points warning error done pong`. Standard library and numpy only, so
 that Blender and the backend share this file.
 """
 
@@ -33,9 +33,21 @@ MAX_ARRAY_BYTES = 512 << 20
 MAX_ARRAYS = 64
 MAX_DIMS = 8
 
-CLIENT_TYPES = frozenset({"hello", "open", "frame", "end", "cancel", "resume", "ping", "bye"})
+CLIENT_TYPES = frozenset({"hello", "open", "frame", "end", "points", "cancel", "resume", "ping", "bye"})
 BACKEND_TYPES = frozenset(
-    {"capabilities", "opened", "body", "credit", "progress", "result", "warning", "error", "done", "pong"}
+    {
+        "capabilities",
+        "opened",
+        "body",
+        "credit",
+        "progress",
+        "result",
+        "points",
+        "warning",
+        "error",
+        "done",
+        "pong",
+    }
 )
 
 DTYPES = (
@@ -68,6 +80,15 @@ RESULT: Spec = {
 }
 """Arrays of a `result`; see TrackMotion in the backend's records for units and axes."""
 
+POINTS: Spec = {
+    "frames": ("int32", ("n",)),
+    "times": ("float64", ("n",)),
+    "positions": ("float32", ("n", "p", 3)),
+    "uncertainty": ("float32", ("n", "p")),
+}
+"""Arrays of a `points` answer: p points of one person over n frames, metres in camera space (x right, y down, z
+forward), in the order in which the client's `points` message listed them."""
+
 BODY: Spec = {
     "v_template": ("float32", ("v", 3)),
     "faces": ("int32", ("f", 3)),
@@ -81,8 +102,12 @@ BODY: Spec = {
     "shapedirs": ("float32", ("v", 3, "b")),
     "exprdirs": ("float32", ("v", 3, "e")),
     "parents": ("int32", (55,)),
+    "landmarks": ("float32", (33, 3)),
+    "posedirs": ("float16", ("q", "v", 3)),
 }
-"""Arrays of a `body`: rest pose, metres, SMPL-X axes (x the subject's left, y up, z forward)."""
+"""Arrays of a `body`: rest pose, metres, SMPL-X axes (x the subject's left, y up, z forward). `landmarks`: where
+BlazePose's landmarks lie on the mean body, NaN for a body on which they cannot be found; `posedirs`: pose correctives,
+metres times the q = 486 elements of (R - I) of joints 1..54, q = 0 for a body without any."""
 
 
 class WireError(ValueError):

@@ -123,6 +123,40 @@ def background_command(blender: Blender, paths: list[Path], module: str, argumen
     return [str(blender.path), *fixed, "--", *arguments]
 
 
+def all_blenders(wanted: str | None) -> list[Blender]:
+    """Every Blender on this machine that is new enough, or the one that the user named. Raises SetupError."""
+    if wanted:
+        return [choose(wanted)]
+    found = [blender for blender in map(ask, candidates()) if blender and blender.version >= OLDEST]
+    if not found:
+        raise SetupError(
+            "No Blender 4.2 or newer was found: install one, or name its program with --blender PATH."
+        )
+    return found
+
+
+def install_into(blender: Blender, package: Path) -> None:
+    """Install and enable the extension for this user, in place of an older one. Raises SetupError."""
+    command = [
+        str(blender.path),
+        "--command",
+        "extension",
+        "install-file",
+        "--repo",
+        "user_default",
+        "--enable",
+    ]
+    run = subprocess.run(
+        [*command, str(package)], capture_output=True, encoding="utf-8", errors="replace", check=False
+    )
+    said = (run.stdout + run.stderr).strip()
+    if run.returncode:
+        raise SetupError(
+            f"{blender} did not take {package.name} ({said.splitlines()[-1] if said else 'no reason'}): install it by "
+            "hand, Preferences, Get Extensions, Install from Disk."
+        )
+
+
 def installed_module_tool(env: Environment) -> Path | None:
     """Blender's extension tool inside its Python module, None where that is not installed."""
     pattern = "bpy/*/scripts/addons_core/bl_pkg/cli/blender_ext.py"

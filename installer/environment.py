@@ -100,6 +100,9 @@ class Environment:
     def pip(self, what: str, arguments: list[str], line: Line) -> None:
         """Run pip with its output in the log. Raises SetupError with pip's first error in one sentence."""
         command = [str(self.python), "-m", "pip", "--no-input", "--disable-pip-version-check", *arguments]
+        if self.finished("pip", pins("pip")) and arguments[0] in ("install", "download"):
+            # Older ones do not know it: pip then says how many bytes have come.
+            command += ["--progress-bar", "raw"]
         name, errors = "", []
         line.show(what)
         with self.log.open("a", encoding="utf-8") as log:
@@ -113,6 +116,10 @@ class Environment:
                 env={**os.environ, "PYTHONUTF8": "1"},
             ) as child:
                 for text in child.stdout:
+                    if bytes_come := re.match(r"Progress (\d+) of (\d+)", text):
+                        done, total = (int(n) / 1e6 for n in bytes_come.groups())
+                        line.show(what, detail=f"{name} {done:.0f} of {total:.0f} MB" if total > 1 else name)
+                        continue
                     log.write(text)
                     found = re.match(
                         r"\s*(?:Collecting|Downloading|Installing collected packages:)\s+(\S+)", text
@@ -136,8 +143,9 @@ class Environment:
         return ["--index-url", index] if index else []
 
 
-def set_up(args: argparse.Namespace, groups: tuple[str, ...]) -> Environment:
-    """Make the environment hold `groups` ("base" first); returns at once when it does already."""
+def set_up(args: argparse.Namespace, groups: tuple[str, ...], line_class: type[Line] = Line) -> Environment:
+    """Make the environment hold `groups` ("base" first); returns at once when it does already. `line_class`: who is
+    told how it gets on."""
     env = Environment(args)
     # What was asked for once stays, so that a later run without the option does not install another.
     torch = f"torch=={args.torch}" if args.torch else env.state.get("torch_wanted") or pins("base")[0]
@@ -148,7 +156,7 @@ def set_up(args: argparse.Namespace, groups: tuple[str, ...]) -> Environment:
     if all(env.finished(group, lines) for group, lines in wanted.items()):
         return env
     _check_disk(env)
-    with Line() as line:
+    with line_class() as line:
         line.show("Making a virtual environment")
         env.create()
         if not args.wheels and not env.finished("pip", pins("pip")):
@@ -255,18 +263,23 @@ def write_locator(env: Environment) -> Path:
             f"The add-on cannot be told where the backend is ({run.stderr.strip().splitlines()[-1]})."
         )
     path = Path(run.stdout.strip())
+    locate(path, env.python, ROOT)
+    return path
+
+
+def locate(path: Path, python: Path, root: Path | None) -> None:
+    """Write the add-on's locator file: the backend's Python, and the folder that holds `backend` if it is not installed
+    in that. Raises SetupError."""
     part = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(
-            json.dumps({"python": str(env.python), "root": str(ROOT)}, indent=1), encoding="utf-8"
-        )
+        said = {"python": str(python), "root": str(root) if root else None}
+        part.write_text(json.dumps(said, indent=1), encoding="utf-8")
         part.replace(path)
     except OSError as err:
         raise SetupError(
             f"{path} cannot be written ({err.strerror}): set BODYFIELD_HOME to a folder of yours."
         ) from err
-    return path
 
 
 def _digest(lines: list[str]) -> str:

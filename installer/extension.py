@@ -138,6 +138,10 @@ def build(env: Environment, platform: str, out: Path) -> Path:
     content["blender_manifest.toml"] = manifest_with(manifest, platform, list(names.values())).encode()
     content |= {f"wheels/{name}": wheel.read_bytes() for wheel, name in names.items()}
     content[f"backend_wheel/{backend.name}"] = backend.read_bytes()
+    # What *Set Up Backend* runs, with the pins that it reads.
+    setup = {p.relative_to(ROOT).as_posix(): p for p in files_of(ROOT / "installer")}
+    content |= {f"setup_files/{arc}": p.read_bytes() for arc, p in setup.items()}
+    content["setup_files/pyproject.toml"] = (ROOT / "pyproject.toml").read_bytes()
     package = out / f"bodyfield-{project()['project']['version']}-{platform.replace('-', '_')}.zip"
     write_zip(package, content)
     return package

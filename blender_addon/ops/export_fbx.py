@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Export of one person as FBX."""
+"""Export of one person: FBX for the program that is to read it, and GLB, BVH, USD, AMASS npz."""
 
 from pathlib import Path
 
@@ -7,8 +7,44 @@ import bpy
 from bpy.props import EnumProperty, StringProperty
 from bpy_extras.io_utils import ExportHelper
 
-from ..scene.clip import TRACK_KEY
-from ..scene.fbx import ExportError, export_fbx
+from ..scene.clip_keys import TRACK_KEY
+from ..scene.exports import export_bvh, export_glb, export_npz, export_usd
+from ..scene.fbx import export_fbx
+from .operators import guarded
+
+FBX_PRESETS = (
+    ("unity", "Unity", "Metres, y up, no rotation or scale on any node at rest"),
+    ("unreal", "Unreal", "Centimetres; a root is the skeleton's first bone, called root"),
+    ("maya", "Maya, MotionBuilder", "Centimetres, y up, no rotation or scale on any node at rest"),
+    ("blender", "Blender", "As it is here; comes back unchanged"),
+)
+ROOTS = (
+    ("keep", "As It Is", "On the pelvis, or on the root bone if the person has one"),
+    (
+        "root",
+        "On a Root",
+        "The way over the floor and the heading go onto a root, the rest stays on the pelvis",
+    ),
+    ("in_place", "In Place", "Without the way over the floor: the body stays above the origin"),
+)
+SHAPES = (
+    (
+        "bake",
+        "Baked In",
+        "Shape sliders become the body's form; pose correctives are left out, expressions stay keys",
+    ),
+    (
+        "keep",
+        "As Blend Shapes",
+        "Shape sliders and pose correctives as blend shapes: files of tens of megabytes",
+    ),
+)
+FORMATS = (
+    (".glb", "glTF (.glb)", "Skinned body and motion for the web and most engines"),
+    (".bvh", "BVH", "Skeleton and motion as text"),
+    (".usdc", "USD", "Skinned body and motion for film pipelines"),
+    (".npz", "AMASS (.npz)", "SMPL-X pose parameters for research code"),
+)
 
 
 def chosen_person(context: bpy.types.Context) -> bpy.types.Object | None:
@@ -21,20 +57,10 @@ def chosen_person(context: bpy.types.Context) -> bpy.types.Object | None:
     return ours[0] if len(ours) == 1 else None
 
 
-class BODYFIELD_OT_export_fbx(bpy.types.Operator, ExportHelper):
-    """Write the active person, with every frame of the scene's range, as FBX"""
-
-    bl_idname = "bodyfield.export_fbx"
-    bl_label = "Export Person as FBX"
-
-    filename_ext = ".fbx"
-    filter_glob: StringProperty(default="*.fbx", options={"HIDDEN"})
-    preset: EnumProperty(
-        name="For",
-        items=(
-            ("unity", "Game Engine", "Y up, metres, no rotation or scale on any node at rest"),
-            ("blender", "Blender", "As it is here; comes back unchanged"),
-        ),
+class _ExportsPerson(ExportHelper):
+    root: EnumProperty(name="Root Motion", description="Where the way over the floor is", items=ROOTS)
+    shape: EnumProperty(
+        name="Shape", description="What becomes of shape sliders and correctives", items=SHAPES
     )
 
     @classmethod
@@ -43,12 +69,59 @@ class BODYFIELD_OT_export_fbx(bpy.types.Operator, ExportHelper):
         cls.poll_message_set("Select the armature or the body of a person")
         return chosen_person(context) is not None
 
+
+class BODYFIELD_OT_export_fbx(bpy.types.Operator, _ExportsPerson):
+    """Write the active person, with every frame of the scene's range, as FBX"""
+
+    bl_idname = "bodyfield.export_fbx"
+    bl_label = "Export Person as FBX"
+
+    filename_ext = ".fbx"
+    filter_glob: StringProperty(default="*.fbx", options={"HIDDEN"})
+    preset: EnumProperty(name="For", description="The program that is to read the file", items=FBX_PRESETS)
+
+    @guarded
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Write the file."""
-        try:
-            export_fbx(chosen_person(context), Path(bpy.path.abspath(self.filepath)), self.preset)
-        except ExportError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
-        self.report({"INFO"}, f"{Path(self.filepath).name} is written.")
+        path = Path(bpy.path.abspath(self.filepath))
+        export_fbx(chosen_person(context), path, self.preset, self.root, self.shape)
+        self.report({"INFO"}, f"{path.name} is written.")
+        return {"FINISHED"}
+
+
+class BODYFIELD_OT_export_motion(bpy.types.Operator, _ExportsPerson):
+    """Write the active person, with every frame of the scene's range, as glTF, BVH, USD or AMASS npz"""
+
+    bl_idname = "bodyfield.export_motion"
+    bl_label = "Export Person"
+
+    filename_ext = ".glb"
+    check_extension = None
+    filter_glob: StringProperty(default="*.glb;*.bvh;*.usdc;*.npz", options={"HIDDEN"})
+    format: EnumProperty(name="Format", description="Kind of file", items=FORMATS)
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Only what the format knows."""
+        layout = self.layout
+        layout.use_property_split = True
+        layout.prop(self, "format")
+        if self.format != ".npz":
+            layout.prop(self, "root")
+        if self.format in (".glb", ".usdc"):
+            layout.prop(self, "shape")
+
+    @guarded
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Write the file."""
+        person, path = chosen_person(context), Path(bpy.path.abspath(self.filepath))
+        if path.suffix.lower() != self.format:
+            path = path.with_suffix(self.format)
+        if self.format == ".npz":
+            export_npz(person, path)
+        elif self.format == ".bvh":
+            export_bvh(person, path, self.root)
+        else:
+            write = export_glb if self.format == ".glb" else export_usd
+            write(person, path, self.root, self.shape)
+        self.report({"INFO"}, f"{path.name} is written.")
         return {"FINISHED"}

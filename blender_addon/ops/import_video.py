@@ -10,6 +10,7 @@ from bpy_extras.io_utils import ImportHelper
 
 from .. import localizers
 from ..frames import MOVIE_SUFFIXES, PICTURE_SUFFIXES, ClipError
+from ..scene.clip_keys import JOB_KEY, SOURCE_KEY
 from . import running
 from .importing import VideoImport
 
@@ -63,6 +64,27 @@ class MocapChoices:
         description="Take size, frame rate and range of the clip, and make its camera the scene's",
         default=True,
     )
+    root_bone: BoolProperty(
+        name="Root Bone",
+        description="Put the way over the floor and the heading on a bone of their own, as game engines like it",
+    )
+    existing: EnumProperty(
+        name="Earlier Result",
+        description="This video was imported into this file before",
+        items=(
+            ("NEW", "Keep, Import Anew", "Leave the earlier result as it is and make a second one"),
+            ("REPLACE", "Replace", "Put the new motion on the people that are there; keys of your own stay"),
+        ),
+    )
+
+
+def earlier_job(filepath: str) -> str | None:
+    """The job of the newest result of this video in the file, if there is one."""
+    if not filepath:
+        return None
+    path = str(Path(bpy.path.abspath(filepath)).absolute())
+    jobs = [c[JOB_KEY] for c in bpy.data.collections if JOB_KEY in c and c.get(SOURCE_KEY) == path]
+    return max(jobs, default=None)
 
 
 def choices_to_options(choices: object, preferences: object | None) -> dict[str, object]:
@@ -80,13 +102,6 @@ def choices_to_options(choices: object, preferences: object | None) -> dict[str,
     return options
 
 
-def preferences_of(context: bpy.types.Context) -> object | None:
-    """The add-on's preferences; None when it runs from a source tree without being installed."""
-    package = __package__.rpartition(".")[0]
-    addon = context.preferences.addons.get(package)
-    return addon.preferences if addon else None
-
-
 def draw_choices(layout: bpy.types.UILayout, choices: object) -> None:
     """The settings as the file browser and the panel show them."""
     layout.prop(choices, "people")
@@ -94,7 +109,12 @@ def draw_choices(layout: bpy.types.UILayout, choices: object) -> None:
     layout.prop(choices, "lens")
     if choices.lens != "unknown":
         layout.prop(choices, "fov" if choices.lens == "fov" else "focal")
+    layout.prop(choices, "root_bone")
     layout.prop(choices, "set_scene")
+    if earlier_job(choices.filepath):
+        layout.separator()
+        layout.label(text="This video is in the file already:", icon="QUESTION")
+        layout.prop(choices, "existing", expand=True)
 
 
 class BODYFIELD_OT_import_video(bpy.types.Operator, ImportHelper, MocapChoices):
@@ -124,10 +144,12 @@ class BODYFIELD_OT_import_video(bpy.types.Operator, ImportHelper, MocapChoices):
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Put the import on its way; without a window there are no timers, so it runs to its end."""
         if running.current() is not None:
-            self.report({"ERROR"}, "An import is under way: wait for its end or cancel it first.")
+            self.report(
+                {"ERROR"}, f"{running.current().name} is under way: wait for its end or cancel it first."
+            )
             return {"CANCELLED"}
-        preferences = preferences_of(context)
-        running.backend.python = preferences.backend_python if preferences else None
+        preferences = running.preferences_of(context)
+        running.use_preferences(context)
         try:
             new = VideoImport(
                 running.backend,
@@ -137,6 +159,8 @@ class BODYFIELD_OT_import_video(bpy.types.Operator, ImportHelper, MocapChoices):
                 fps=self.sequence_fps,
                 scene=context.scene.name,
                 set_scene=self.set_scene,
+                root_bone=self.root_bone,
+                replaces=earlier_job(self.filepath) if self.existing == "REPLACE" and not self.job else None,
             )
         except ClipError as error:
             self.report({"ERROR"}, str(error))

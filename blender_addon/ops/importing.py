@@ -26,6 +26,8 @@ STAGES = {
     "localize": "Following people",
     "body": "Fitting bodies",
     "scene": "Building the scene",
+    "points": "Tracking points",
+    "keys": "Making shape keys",
 }
 FINISHED = ("done", "failed", "cancelled")
 UNREADABLE = (
@@ -39,7 +41,8 @@ class VideoImport:
 
     `source`: movie, folder or picture, None to import a finished job by its id alone; `options`: the backend's;
     `job_id`: a job to resume or to import again; `fps`: rate of an image sequence; `scene`: name of the scene to
-    build in; `set_scene`: also set that scene's size, rate, range and camera. Raises ClipError for a bad clip.
+    build in; `set_scene`: also set that scene's size, rate, range and camera; `root_bone`, `replaces`: see `ClipScene`.
+    Raises ClipError for a bad clip.
     """
 
     def __init__(
@@ -52,6 +55,8 @@ class VideoImport:
         fps: float | None = None,
         scene: str | None = None,
         set_scene: bool = True,
+        root_bone: bool = False,
+        replaces: str | None = None,
     ) -> None:
         if source is None and job_id is None:
             raise ClipError("Choose a video first.")
@@ -63,6 +68,8 @@ class VideoImport:
         self.waiting: str | None = None
         self._backend, self._fps = backend, fps
         self._scene, self._set_scene = scene, set_scene
+        self._root_bone, self._replaces = root_bone, replaces
+        self._kept = 0
         self._job: Job | None = None
         # Opened here once, so that a bad file is told at once and not after the backend has started.
         self._pictures = self._open() if source is not None else None
@@ -72,6 +79,20 @@ class VideoImport:
     def name(self) -> str:
         """What the user calls this import."""
         return self.footage.name if self.footage else f"job {self.job_id}"
+
+    undo_message = "Video as Mocap"
+
+    @property
+    def outcome(self) -> str:
+        """What came of it, in a few words."""
+        people = len(self.results)
+        kept = f", {self._kept} of your own keys kept" if self._kept else ""
+        return f"{people} {'person' if people == 1 else 'people'}{kept}"
+
+    @property
+    def changed_scene(self) -> bool:
+        """True when something of it lies in the scene."""
+        return self.clip is not None and not self.clip.replaces
 
     @property
     def finished(self) -> bool:
@@ -153,7 +174,14 @@ class VideoImport:
                 camera = result.camera
                 fps = _rate_of(result)
                 self.footage = Footage(self.name, None, camera.width, camera.height, fps)
-            self.clip = ClipScene(self.footage, self._job.id, scene=self._scene, set_scene=self._set_scene)
+            self.clip = ClipScene(
+                self.footage,
+                self._job.id,
+                scene=self._scene,
+                set_scene=self._set_scene,
+                root_bone=self._root_bone,
+                replaces=self._replaces,
+            )
         return self.clip
 
     def _finish(self) -> None:
@@ -169,7 +197,9 @@ class VideoImport:
             if self._job.state == "done":
                 self.clip.drop_unfinished()
             self.clip.refresh(force=True)
+            self._kept = self.clip.users_keys()
             self.clip.choose_main_person()
+            self.clip.refresh_points()
             if not self.clip.footage_shown:
                 self._warn([f"Blender cannot show {self.name} behind the body; the motion is complete."])
         if self._pictures is not None and self._pictures.damage:

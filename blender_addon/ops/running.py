@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The imports of this Blender session and the timer that moves them on.
+"""The work of this Blender session (imports and what follows them) and the timer that moves it on.
 
 Kept in Python, not in the file: an undo or a newly loaded file leaves a running import alone. The timer is
 persistent for the same reason. Timers never fire in background mode, so there `tick` is called directly.
@@ -7,11 +7,11 @@ persistent for the same reason. Timers never fire in background mode, so there `
 
 import contextlib
 import traceback
+from typing import Protocol
 
 import bpy
 
 from .backend import Backend
-from .importing import VideoImport
 
 BUSY_S = 0.03
 IDLE_S = 0.5
@@ -19,17 +19,59 @@ BUDGET_S = 0.015
 """Of every 45 ms the import takes at most about 15, so that the viewport stays fluid."""
 KEPT = 5
 
+
+class Work(Protocol):
+    """Something on its way: an import, a pass for points, shape keys. `state`: "running", then "done", "failed" or
+    "cancelled"; `error`: one sentence when failed; `waiting`: one sentence while it waits for the user; `source`,
+    `job_id`: what it can be resumed by, if at all; `outcome`: what came of it, in a few words."""
+
+    state: str
+    error: str | None
+    warnings: list[str]
+    waiting: str | None
+    source: object | None
+    job_id: str | None
+    undo_message: str
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def outcome(self) -> str: ...
+    @property
+    def changed_scene(self) -> bool: ...
+    @property
+    def finished(self) -> bool: ...
+    @property
+    def progress(self) -> tuple[str, int, int | None, float | None]: ...
+    def pump(self, budget_s: float) -> bool: ...
+    def cancel(self) -> None: ...
+    def fail(self, error: str) -> None: ...
+
+
 backend = Backend()
-imports: list[VideoImport] = []
+imports: list[Work] = []
 """The newest last; finished ones stay for the panel."""
 
 
-def current() -> VideoImport | None:
+def current() -> Work | None:
     """The import that is under way, if any."""
     return next((one for one in imports if not one.finished), None)
 
 
-def start(new: VideoImport) -> None:
+def use_preferences(context: bpy.types.Context) -> None:
+    """Let the backend be the one that the add-on's preferences name."""
+    preferences = preferences_of(context)
+    backend.python = preferences.backend_python if preferences else None
+
+
+def preferences_of(context: bpy.types.Context) -> object | None:
+    """The add-on's preferences; None when it runs from a source tree without being installed."""
+    package = __package__.rpartition(".")[0]
+    addon = context.preferences.addons.get(package)
+    return addon.preferences if addon else None
+
+
+def start(new: Work) -> None:
     """Put an import on its way."""
     imports.append(new)
     del imports[:-KEPT]
@@ -84,18 +126,17 @@ def _on_timer() -> float:
     return BUSY_S if busy else IDLE_S
 
 
-def _tell(ended: VideoImport) -> None:
+def _tell(ended: Work) -> None:
     """After the end of an import: an undo step of its own, and a report."""
     if bpy.app.background:
         return
     window = next(iter(bpy.context.window_manager.windows), None)
     # In a timer no window is current; operators that show something need one.
     with contextlib.suppress(RuntimeError), bpy.context.temp_override(window=window):
-        if ended.clip is not None:
-            bpy.ops.ed.undo_push(message="Video as Mocap")
+        if ended.changed_scene:
+            bpy.ops.ed.undo_push(message=ended.undo_message)
         if ended.state == "failed":
             bpy.ops.bodyfield.report("INVOKE_DEFAULT", text=ended.error)
         elif ended.state == "done":
-            people = len(ended.results)
-            text = f"{ended.name}: {people} {'person' if people == 1 else 'people'} imported."
+            text = f"{ended.name}: {ended.outcome}."
             bpy.ops.bodyfield.report("INVOKE_DEFAULT", text=text, level="INFO")

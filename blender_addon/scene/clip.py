@@ -16,14 +16,17 @@ import numpy as np
 from ..axes import level_rotation, root_in_smpl_axes, rotvec_to_quaternion, world_shift
 from ..frames import Clip
 from ..job import BodyMessage, CameraInfo, Result
+from ..rootmotion import split_root
 from ..timing import scene_frames
 from . import camera as cameras
+from . import uncertainty
 from .armature import new_armature
-from .keys import Channel, bone_path, write_keys
+from .body_surface import remember_body
+from .clip_keys import BETAS_KEY, JOB_KEY, RATE_KEY, ROOT_BONE, ROOT_KEY, SOURCE_KEY, TRACK_KEY, WORLD_KEY
+from .keys import Channel, bone_path, users_key_count, write_keys
 from .mesh import add_expressions, add_weights, new_mesh, set_rest_shape
 from .rest import RestBody, rest_body
 
-JOB_KEY, TRACK_KEY = "bodyfield_job", "bodyfield_track"
 GROWTH = 1.2
 """Unfinished tracks are keyed again when they grew by this factor, so that long clips stay cheap."""
 
@@ -83,13 +86,22 @@ class _Person:
 
 
 class ClipScene:
-    """Builds and updates one clip's collection. `job`: the backend's id of the job, kept in the file."""
+    """Builds and updates one clip's collection. `job`: the backend's id of the job, kept in the file; `root_bone`: put
+    the way over the floor on a bone of its own; `replaces`: an earlier job of the same clip whose objects are taken
+    over, and not before everything is final, so that a run which fails leaves them as they were."""
 
     def __init__(
-        self, footage: Footage, job: str, *, scene: str | None = None, set_scene: bool = True
+        self,
+        footage: Footage,
+        job: str,
+        *,
+        scene: str | None = None,
+        set_scene: bool = True,
+        root_bone: bool = False,
+        replaces: str | None = None,
     ) -> None:
         self.footage, self.job = footage, job
-        self.set_scene = set_scene
+        self.set_scene, self.root_bone, self.replaces = set_scene, root_bone, replaces
         self.footage_shown = True
         self._scene = scene
         self._body: BodyMessage | None = None
@@ -102,6 +114,11 @@ class ClipScene:
     def set_body(self, body: BodyMessage) -> None:
         """The body of all persons; needed before anything is built."""
         self._body = body
+
+    @property
+    def body(self) -> BodyMessage | None:
+        """The body of all persons, once it came."""
+        return self._body
 
     def add(self, results: Iterable[Result]) -> None:
         """Take in results. A final one replaces all earlier ones of its track."""
@@ -140,6 +157,11 @@ class ClipScene:
         ready = {t: self._people[t].whole() for t in self.people}
         if self._body is None or not ready or self.blocked():
             return False
+        if self.replaces is not None:
+            if not all(r.final for r in ready.values()):
+                return False
+            self._take_over(self.replaces)
+            self.replaces = None
         missing = {t for t in ready if self.armature(t) is None}
         stale = {t for t in ready if self._needs_keys(t, ready[t], force)} | missing
         if not stale and not self._stale:
@@ -150,6 +172,10 @@ class ClipScene:
         if moved:
             stale, self._shift, self._level = set(ready), shift, level
         collection = self._collection()
+        collection[WORLD_KEY] = [*self._shift.tolist(), *self._level.ravel().tolist()]
+        collection[RATE_KEY] = float(self.footage.fps)
+        if self.footage.file is not None:
+            collection[SOURCE_KEY] = str(self.footage.file)
         camera = next(iter(ready.values())).camera
         for track in sorted(stale):
             self._write_person(collection, ready[track])
@@ -170,6 +196,18 @@ class ClipScene:
                 for ob in layer.objects:
                     ob.select_set(ob == main, view_layer=layer)
                 layer.objects.active = main
+
+    def users_keys(self) -> int:
+        """How many keys of the user's own are on the people."""
+        return sum(users_key_count(ob) for ob in self._objects() if ob.type == "ARMATURE")
+
+    def refresh_points(self) -> None:
+        """Put the user's points on the bodies as they are now; a new shape moves them."""
+        from .points import riding, show_points
+
+        scene = self._target_scene()
+        if riding(scene):
+            show_points(scene)
 
     def armature(self, track: int) -> bpy.types.Object | None:
         """The armature object of a track, if the scene holds it."""
@@ -193,6 +231,13 @@ class ClipScene:
     def _find_collection(self) -> bpy.types.Collection | None:
         return next((c for c in bpy.data.collections if c.get(JOB_KEY) == self.job), None)
 
+    def _take_over(self, job: str) -> None:
+        """Let everything of an earlier job be this one's."""
+        old = next((c for c in bpy.data.collections if c.get(JOB_KEY) == job), None)
+        for block in (old, *old.all_objects) if old is not None else ():
+            if block.get(JOB_KEY) == job:
+                block[JOB_KEY] = self.job
+
     def _target_scene(self) -> bpy.types.Scene:
         return bpy.data.scenes.get(self._scene or "") or bpy.context.scene or bpy.data.scenes[0]
 
@@ -209,19 +254,24 @@ class ClipScene:
         name = f"{self.footage.name[:_NAME_LENGTH]} person {result.track}"
         armature = self.armature(result.track)
         if armature is None:
-            armature = bpy.data.objects.new(name, new_armature(name, rest))
+            armature = bpy.data.objects.new(name, new_armature(name, rest, root=self.root_bone))
+            armature[ROOT_KEY] = self.root_bone
             self._own(armature, collection, result.track)
             self._add_mesh(collection, armature, rest)
         else:
             old = armature.data
-            armature.data = new_armature(name, rest)
+            # As it was chosen first: keys of the user's on the pelvis are meant relative to what it hangs on.
+            armature.data = new_armature(name, rest, root=bool(armature.get(ROOT_KEY)))
             bpy.data.armatures.remove(old)
             armature.data.name = name
             for child in self._meshes(result.track):
                 set_rest_shape(child.data, rest)
         for key, text in (("body", self._body.name), ("licence", self._body.licence_note)):
             armature[f"bodyfield_{key}"] = text
-        armature["bodyfield_uncertainty_m"] = float(np.nanmean(result.joint_uncertainty))
+        armature[BETAS_KEY] = np.asarray(result.betas, float).tolist()
+        uncertainty.declare(armature, result)
+        for mesh in self._meshes(result.track):
+            uncertainty.paint_mean(mesh, rest, result)
         self._write_keys(armature, rest, result)
         self._people[result.track].keyed = len(result.frames)
 
@@ -231,6 +281,7 @@ class ClipScene:
         mesh.parent = armature
         add_weights(mesh, rest)
         mesh.modifiers.new("Armature", "ARMATURE").object = armature
+        remember_body(mesh, armature, self._body)
 
     def _write_keys(self, armature: bpy.types.Object, rest: RestBody, result: Result) -> None:
         root, position = root_in_smpl_axes(result.pose[:, 0], result.trans, rest.joints[0], self._level)
@@ -239,7 +290,15 @@ class ClipScene:
         rotations[:, 0] = root
         frames = scene_frames(result.frames, result.times, self.footage.fps)
         names = rest.joint_names
-        channels = [Channel(bone_path(names[0], "location"), position - rest.joints[0], names[0])]
+        location = position - rest.joints[0]
+        channels = []
+        if armature.get(ROOT_KEY):
+            turn, place, rotations[:, 0], location = split_root(root, position, rest.joints[0])
+            channels = [
+                Channel(bone_path(ROOT_BONE, "location"), place, ROOT_BONE),
+                Channel(bone_path(ROOT_BONE, "rotation_quaternion"), turn, ROOT_BONE, quaternion=True),
+            ]
+        channels.append(Channel(bone_path(names[0], "location"), location, names[0]))
         channels += [
             Channel(bone_path(name, "rotation_quaternion"), rotations[:, i], name, quaternion=True)
             for i, name in enumerate(names)
@@ -247,7 +306,7 @@ class ClipScene:
         # A new armature has no pose until Blender next evaluates it; its bones then start as QUATERNION.
         for bone in armature.pose.bones if armature.pose else ():
             bone.rotation_mode = "QUATERNION"
-        write_keys(armature, armature.name, channels, frames)
+        write_keys(armature, armature.name, channels + uncertainty.channels(result), frames)
         if np.any(result.expression):
             for mesh in self._meshes(result.track):
                 self._write_expression(mesh, rest, result, frames)

@@ -2,16 +2,21 @@
 """The sidebar panel "Bodyfield" and the settings it shows."""
 
 import bpy
-from bpy.props import PointerProperty, StringProperty
+from bpy.props import BoolProperty, PointerProperty, StringProperty
 
 from ..ops import running
-from ..ops.export_fbx import BODYFIELD_OT_export_fbx
 from ..ops.import_video import BODYFIELD_OT_cancel, BODYFIELD_OT_import_video, MocapChoices, draw_choices
-from ..ops.importing import STAGES, VideoImport
+from ..ops.importing import STAGES
+from ..ops.setup import BODYFIELD_OT_doctor, BODYFIELD_OT_open_log, BODYFIELD_OT_setup_backend, installed
+from ..scene import uncertainty
 
 WRAP = 42
 """Characters a line of text in the sidebar."""
-CHOICES = ("people", "quality", "lens", "fov", "focal", "sequence_fps", "set_scene")
+CHOICES = ("people", "quality", "lens", "fov", "focal", "sequence_fps", "set_scene", "root_bone", "existing")
+
+
+def _live_changed(_settings: "BODYFIELD_PG_settings", context: bpy.types.Context) -> None:
+    uncertainty.on_frame(context.scene)
 
 
 class BODYFIELD_PG_settings(bpy.types.PropertyGroup, MocapChoices):
@@ -19,6 +24,11 @@ class BODYFIELD_PG_settings(bpy.types.PropertyGroup, MocapChoices):
 
     filepath: StringProperty(
         name="Video", description="Movie, or first picture of a sequence", subtype="FILE_PATH"
+    )
+    live_uncertainty: BoolProperty(
+        name="At This Frame",
+        description="Colour the bodies by how sure the current frame is, in place of the mean over the clip",
+        update=_live_changed,
     )
 
 
@@ -32,7 +42,7 @@ class BODYFIELD_PT_main(bpy.types.Panel):
     bl_region_type = "UI"
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Settings and start, or progress and cancel; then results, export and the backend's state."""
+        """Settings and start, or progress and cancel; then results and the backend's state."""
         layout = self.layout
         layout.use_property_split = True
         layout.use_property_decorate = False
@@ -43,8 +53,16 @@ class BODYFIELD_PT_main(bpy.types.Panel):
             _draw_start(layout, context.scene.bodyfield)
         for ended in reversed([one for one in running.imports if one.finished]):
             _draw_result(layout, ended)
-        layout.operator(BODYFIELD_OT_export_fbx.bl_idname, icon="EXPORT")
-        layout.label(text=f"Backend: {running.backend.status}", icon="PREFERENCES")
+        _draw_backend(layout, now is None)
+
+
+def _draw_backend(layout: bpy.types.UILayout, idle: bool) -> None:
+    row = layout.row(align=True)
+    row.label(text=f"Backend: {running.backend.status}", icon="PREFERENCES")
+    row.operator(BODYFIELD_OT_doctor.bl_idname, text="", icon="HEART")
+    row.operator(BODYFIELD_OT_open_log.bl_idname, text="", icon="TEXT")
+    if idle and not installed():
+        layout.operator(BODYFIELD_OT_setup_backend.bl_idname, icon="IMPORT")
 
 
 def _draw_start(layout: bpy.types.UILayout, settings: BODYFIELD_PG_settings) -> None:
@@ -60,10 +78,10 @@ def _draw_start(layout: bpy.types.UILayout, settings: BODYFIELD_PG_settings) -> 
         setattr(start, name, getattr(settings, name))
 
 
-def _draw_progress(layout: bpy.types.UILayout, now: VideoImport) -> None:
+def _draw_progress(layout: bpy.types.UILayout, now: running.Work) -> None:
     stage, done, total, seconds_left = now.progress
     layout.label(text=now.name, icon="FILE_MOVIE")
-    text = STAGES.get(stage, stage.capitalize())
+    text = STAGES.get(stage, stage)
     if total:
         text += f"  {done} / {total}"
     layout.progress(text=text, factor=min(1.0, done / total) if total else 0.0)
@@ -74,14 +92,9 @@ def _draw_progress(layout: bpy.types.UILayout, now: VideoImport) -> None:
     layout.operator(BODYFIELD_OT_cancel.bl_idname, icon="CANCEL")
 
 
-def _draw_result(layout: bpy.types.UILayout, ended: VideoImport) -> None:
+def _draw_result(layout: bpy.types.UILayout, ended: running.Work) -> None:
     box = layout.box()
-    people = len(ended.results)
-    words = {
-        "done": f"{people} {'person' if people == 1 else 'people'}",
-        "failed": "failed",
-        "cancelled": "cancelled",
-    }
+    words = {"done": ended.outcome, "failed": "failed", "cancelled": "cancelled"}
     icon = {"done": "CHECKMARK", "failed": "ERROR", "cancelled": "CANCEL"}[ended.state]
     box.label(text=f"{ended.name}: {words[ended.state]}", icon=icon)
     for text in filter(None, (ended.error, *ended.warnings)):

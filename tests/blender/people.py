@@ -27,6 +27,7 @@ def open_body() -> BodyMessage:
         shapedirs = data["shapedirs"].astype(np.float32)
         regressor = data["J_regressor"]
         joints_dirs = np.einsum("jv,vkb->jkb", regressor, shapedirs)
+        joints_template = (regressor @ data["v_template"]).astype(np.float32)
         index = np.argsort(-weights, 1)[:, : (weights > 0).sum(1).max()]
         return BodyMessage(
             name="open",
@@ -38,12 +39,16 @@ def open_body() -> BodyMessage:
             faces_uv=data["ft"].astype(np.int32),
             weights_index=index.astype(np.int16),
             weights_value=np.take_along_axis(weights, index, 1),
-            joints_template=(regressor @ data["v_template"]).astype(np.float32),
+            joints_template=joints_template,
             joints_shapedirs=np.ascontiguousarray(joints_dirs[..., :16]),
             joints_exprdirs=np.ascontiguousarray(joints_dirs[..., 300:310]),
             shapedirs=np.ascontiguousarray(shapedirs[..., :16]),
             exprdirs=np.ascontiguousarray(shapedirs[..., 300:310]),
             parents=skeleton.PARENTS,
+            # Two are enough here: on the skin, and within the body where a joint is.
+            landmark_names=["nose", "left_elbow"],
+            landmarks=np.array([[0, 0.272, 0.185], joints_template[18]], np.float32),
+            posedirs=np.ascontiguousarray(data["posedirs"].transpose(2, 0, 1)),
         )
 
 

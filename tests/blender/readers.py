@@ -13,6 +13,16 @@ from .seen import bone_heads, go_to
 Y_UP_TO_BLENDER = np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0.0]])
 
 
+def unit_of(file: Path) -> float:
+    """Centimetres that the file counts as one, by its own words (read with the parser of Blender's importer)."""
+    from io_scene_fbx import parse_fbx
+
+    root, _ = parse_fbx.parse(str(file))
+    settings = next(e for e in root.elems if e.id == b"GlobalSettings")
+    table = next(e for e in settings.elems if e.id == b"Properties70")
+    return next(e.props[-1] for e in table.elems if e.props[0] == b"UnitScaleFactor")
+
+
 def to_blender_world(joints: np.ndarray) -> np.ndarray:
     """(n, 55, 3) camera space -> Blender's world: starting above the origin, the lowest foot at height 0."""
     x, _, z = joints[0, 0]
@@ -52,8 +62,7 @@ def joints_by_ufbx(file: Path, fps: float) -> np.ndarray:
 
     # The armature's node is the parent of the pelvis; the bones hang together as the body's joints do.
     above, origin = local(root)
-    # Without the exporter's unit trick lengths are centimetres and the armature's node is scaled by 100.
-    metres = 1.0 / np.linalg.norm(above[0, 0])
+    metres = unit_of(file) / 100
     matrices, origins = [], []
     for name, parent in zip(body.joint_names, body.parents, strict=True):
         matrix, offset = local(names.index(name))

@@ -9,7 +9,8 @@ import pytest
 bpy = pytest.importorskip("bpy", reason="needs Blender")
 
 from blender_addon.scene.clip import ClipScene, Footage  # noqa: E402
-from blender_addon.scene.fbx import PRESETS, ExportError, export_bvh, export_fbx  # noqa: E402
+from blender_addon.scene.exports import export_bvh  # noqa: E402
+from blender_addon.scene.fbx import PRESETS, ExportError, export_fbx  # noqa: E402
 
 from .people import motion, open_body, posed  # noqa: E402
 from .readers import joints_by_blender, joints_by_ufbx, to_blender_world  # noqa: E402
@@ -114,7 +115,7 @@ def test_two_people_are_exported_apart(tmp_path):
 def test_what_cannot_be_exported_is_told(tmp_path):
     armature, _ = person()
     with pytest.raises(ExportError, match="no FBX preset"):
-        export_fbx(armature, tmp_path / "a.fbx", "maya")
+        export_fbx(armature, tmp_path / "a.fbx", "lightwave")
     with pytest.raises(ExportError, match="not an armature"):
         export_fbx(bpy.context.scene.camera, tmp_path / "a.fbx")
     (tmp_path / "file").write_text("")

@@ -235,6 +235,26 @@ def test_nothing_is_changed_while_the_user_edits(addon, walk):
     assert new.state == "done"
 
 
+def test_a_second_import_replaces_when_asked_to_and_keeps_the_users_keys(addon, folder):
+    clip = short_clip(folder / "short.mp4", 12)
+    bpy.ops.bodyfield.import_video(filepath=str(clip), people=1, quality="lite", root_bone=True)
+    (first,) = people()
+    first.pose.bones["head"].keyframe_insert("location", frame=3)
+    assert bpy.ops.bodyfield.import_video(
+        filepath=str(clip), people=1, quality="lite", existing="REPLACE"
+    ) == {"FINISHED"}
+    assert people() == [first] and "root" in first.data.bones
+    assert running.imports[-1].outcome == "1 person, 3 of your own keys kept"
+    assert first["bodyfield_job"] == running.imports[-1].job_id != running.imports[0].job_id
+    # As in a later session: the body is not in memory any more, so the backend is asked for it.
+    running.imports.clear()
+    assert bpy.ops.bodyfield.correctives(level="body") == {"FINISHED"}
+    mesh = first.children[0]
+    assert len(mesh.data.shape_keys.key_blocks) > 50
+    assert bpy.ops.bodyfield.correctives(level="off") == {"FINISHED"}
+    assert mesh.data.shape_keys is None
+
+
 def test_export_operator_writes_the_selected_person(addon, walk, tmp_path):
     assert not bpy.ops.bodyfield.export_fbx.poll()
     new = start(walk)

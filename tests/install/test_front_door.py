@@ -128,3 +128,9 @@ def test_a_demo_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
         demo.run_demo(env, clip, out, None)
     assert not out.exists()
     assert {p.name for p in tmp_path.iterdir()} <= {"letter.mp4", "home"}
+
+
+def test_blender_without_any_blender_is_told_before_anything_is_installed(tmp_path):
+    said = run("blender", "--blender", sys.executable, "--venv", tmp_path / "venv")
+    assert said.returncode == 1 and one_sentence(said.stderr)
+    assert "does not start as a Blender" in said.stderr and not (tmp_path / "venv").exists()

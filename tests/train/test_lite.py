@@ -174,8 +174,8 @@ def test_localizer_answers_in_the_pictures_frame(model, body, tmp_path):
     # The same person in the same region, alone or in company.
     alone = localizer.localize(subjects[:1])
     assert np.allclose(alone.points3d, out.points3d[:1], rtol=1e-3, atol=1e-2)
-    other = localizer.localize(subjects[:2], localizer.prepare(localizer.native.take(np.arange(5))))
-    assert np.abs(other.points2d - out.points2d[:2, :5]).max() < 0.05
+    other = localizer.localize(subjects[:1], localizer.prepare(localizer.native.take(np.arange(5))))
+    assert np.abs(other.points2d - out.points2d[:1, :5]).max() < 0.05
     assert localizer.localize([]).points3d.shape == (0, P, 3)
 
 

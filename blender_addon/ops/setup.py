@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Set Up Backend, Doctor, and what goes with them: the log, removal."""
+
+import subprocess
+from pathlib import Path
+
+import bpy
+from bpy.props import StringProperty
+
+from .. import process, setup
+from ..process import BackendFailed, BackendMissing
+from . import running
+
+OFFLINE = (
+    "Blender may not go online: allow it in Preferences, System, Network, or give a folder of wheels in the add-on's "
+    "preferences."
+)
+PUMP_S = 0.05
+FOLDER = "backend"
+
+
+def backend_folder() -> Path:
+    """Where the environment goes: the extension's own folder, which goes when the add-on is removed; below Bodyfield's
+    folder when the add-on is no extension."""
+    package = __package__.rpartition(".")[0]
+    try:
+        return Path(bpy.utils.extension_path_user(package, path=FOLDER, create=True)) / "environment"
+    except ValueError:
+        return process.home() / FOLDER / "environment"
+
+
+def sources_of(context: bpy.types.Context) -> setup.Sources:
+    """What the preferences say on where packages come from."""
+    preferences = running.preferences_of(context)
+    if preferences is None:
+        return setup.Sources()
+    wheels = bpy.path.abspath(preferences.wheels) if preferences.wheels else ""
+    return setup.Sources(preferences.index, preferences.torch_index, wheels)
+
+
+def installed() -> bool:
+    """Whether a backend can be found."""
+    try:
+        process.find_backend(running.backend.python)
+    except BackendMissing:
+        return False
+    return True
+
+
+class SetupWork:
+    """The set-up as `running` moves it on."""
+
+    source = waiting = job_id = None
+    undo_message, changed_scene = "", False
+    name = "Set Up Backend"
+
+    def __init__(self, folder: Path, sources: setup.Sources) -> None:
+        self.warnings: list[str] = []
+        self._process = setup.start(folder, sources)
+
+    @property
+    def state(self) -> str:
+        """Of the child."""
+        return self._process.state
+
+    @property
+    def error(self) -> str | None:
+        """One sentence when failed."""
+        return self._process.error
+
+    @property
+    def outcome(self) -> str:
+        """What came of it."""
+        return "ready"
+
+    @property
+    def finished(self) -> bool:
+        """True once the child has ended."""
+        return self.state != "running"
+
+    @property
+    def progress(self) -> tuple[str, int, int | None, float | None]:
+        """What it does right now, in the child's own words."""
+        words = self._process
+        return (f"{words.text}  {words.detail}".strip(), 0, None, None)
+
+    def pump(self, budget_s: float = 0.0) -> bool:
+        """Read what the child has said."""
+        news = self._process.poll()
+        self.warnings = list(self._process.notes)
+        return news
+
+    def cancel(self) -> None:
+        """End the child; what is finished stays."""
+        self._process.cancel()
+
+    def fail(self, error: str) -> None:
+        """End with one sentence."""
+        self._process.cancel()
+        self._process.state, self._process.error = "failed", error
+
+
+class BODYFIELD_OT_setup_backend(bpy.types.Operator):
+    """Make the private environment that the backend runs in (about 2 GB); goes on where it was interrupted"""
+
+    bl_idname = "bodyfield.setup_backend"
+    bl_label = "Set Up Backend"
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Put it on its way; without a window it runs to its end."""
+        if running.current() is not None:
+            self.report(
+                {"ERROR"}, f"{running.current().name} is under way: wait for its end or cancel it first."
+            )
+            return {"CANCELLED"}
+        sources = sources_of(context)
+        if not sources.wheels and not getattr(bpy.app, "online_access", True):
+            self.report({"ERROR"}, OFFLINE)
+            return {"CANCELLED"}
+        try:
+            new = SetupWork(backend_folder(), sources)
+        except setup.SetupMissing as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        running.start(new)
+        if not bpy.app.background:
+            return {"FINISHED"}
+        while running.tick(PUMP_S):
+            pass
+        if new.state != "done":
+            self.report({"ERROR"}, new.error or "The set-up was cancelled.")
+            return {"CANCELLED"}
+        return {"FINISHED"}
+
+
+class BODYFIELD_OT_doctor(bpy.types.Operator):
+    """Say what the backend has, on which device it will run, and what is missing"""
+
+    bl_idname = "bodyfield.doctor"
+    bl_label = "Doctor"
+
+    text: StringProperty(options={"HIDDEN", "SKIP_SAVE"})
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Examine, then show it."""
+        self.execute(context)
+        return context.window_manager.invoke_popup(self, width=520)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Run the backend's own doctor, which takes a few seconds."""
+        try:
+            command = process.find_backend(running.backend.python)
+            said = subprocess.run(
+                command.arguments("doctor"),
+                cwd=process.home() if process.home().is_dir() else None,
+                env=command.environment() | {"COLUMNS": "90", "NO_COLOR": "1"},
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",
+                timeout=120,
+                check=False,
+            )
+            self.text = said.stdout.strip() or (said.stderr.strip().splitlines() or ["It said nothing."])[-1]
+        except (BackendMissing, BackendFailed) as error:
+            self.text = str(error)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            self.text = f"The backend's Python does not answer ({error}); press Set Up Backend."
+        self.report({"INFO"}, self.text)
+        return {"FINISHED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Line by line."""
+        column = self.layout.column(align=True)
+        for line in self.text.splitlines():
+            column.label(text=line)
+
+
+class BODYFIELD_OT_open_log(bpy.types.Operator):
+    """Open what the backend, or its set-up, has printed"""
+
+    bl_idname = "bodyfield.open_log"
+    bl_label = "Open Log"
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Open the newest of the two."""
+        logs = [p for p in (process.log_path(), backend_folder() / setup.LOG) if p.is_file()]
+        if not logs:
+            self.report({"INFO"}, "There is no log yet: nothing was started.")
+            return {"CANCELLED"}
+        bpy.ops.wm.path_open(filepath=str(max(logs, key=lambda p: p.stat().st_mtime)))
+        return {"FINISHED"}
+
+
+class BODYFIELD_OT_remove_backend(bpy.types.Operator):
+    """Delete the environment that Set Up Backend has made; jobs and their results stay"""
+
+    bl_idname = "bodyfield.remove_backend"
+    bl_label = "Remove Backend"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Only what was made here, and not while it runs."""
+        return running.current() is None and backend_folder().is_dir()
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Ask first."""
+        return context.window_manager.invoke_confirm(self, event)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Stop it and delete."""
+        running.backend.close()
+        setup.remove(backend_folder())
+        return {"FINISHED"}

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The panel "Result": how sure it is, shape sliders, pose correctives."""
+
+import bpy
+
+from ..ops.bodykeys import WORDS, BODYFIELD_OT_correctives, BODYFIELD_OT_shape_keys, has_shape_keys
+from ..ops.export_fbx import chosen_person
+from ..scene.bodykeys import LEVELS, level_of, persons_mesh
+from ..scene.uncertainty import MEAN
+
+
+class BODYFIELD_OT_show_uncertainty(bpy.types.Operator):
+    """Show in this view how sure the motion is: blue is sure, yellow 5 cm off, dark red 10 cm and more; again: off"""
+
+    bl_idname = "bodyfield.show_uncertainty"
+    bl_label = "Show Uncertainty"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """In a 3D view."""
+        return context.space_data is not None and context.space_data.type == "VIEW_3D"
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Switch the view's colours."""
+        shading = context.space_data.shading
+        shown = shows_uncertainty(context)
+        shading.type, shading.color_type = "SOLID", "MATERIAL" if shown else "VERTEX"
+        return {"FINISHED"}
+
+
+def shows_uncertainty(context: bpy.types.Context) -> bool:
+    """Whether this view shows the meshes' colours."""
+    shading = context.space_data.shading
+    return shading.type == "SOLID" and shading.color_type == "VERTEX"
+
+
+class BODYFIELD_PT_result(bpy.types.Panel):
+    """What can be done with a person"""
+
+    bl_idname = "BODYFIELD_PT_result"
+    bl_parent_id = "BODYFIELD_PT_main"
+    bl_label = "Result"
+    bl_category = "Bodyfield"
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Uncertainty, shape, correctives."""
+        layout, person = self.layout, chosen_person(context)
+        layout.use_property_decorate = False
+        mesh = persons_mesh(person)
+        if mesh is None:
+            layout.label(text="Select a person", icon="INFO")
+            return
+        row = layout.row(align=True)
+        shown = shows_uncertainty(context)
+        row.operator(BODYFIELD_OT_show_uncertainty.bl_idname, icon="COLOR", depress=shown)
+        row.prop(context.scene.bodyfield, "live_uncertainty", toggle=True)
+        if MEAN in person:
+            layout.label(text=f"Now: {100 * person[MEAN]:.1f} cm on average")
+        have = has_shape_keys(mesh)
+        shape = layout.operator(
+            BODYFIELD_OT_shape_keys.bl_idname,
+            text="Remove Shape Sliders" if have else "Add Shape Sliders",
+            icon="SHAPEKEY_DATA",
+        )
+        shape.mode = "REMOVE" if have else "ADD"
+        layout.label(text="Pose Correctives:")
+        row, now = layout.row(align=True), level_of(mesh)
+        for level in LEVELS:
+            button = row.operator(BODYFIELD_OT_correctives.bl_idname, text=WORDS[level], depress=level == now)
+            button.level = level
