@@ -14,7 +14,7 @@ import torch
 
 from backend.body.model import Body, CanonicalPoints
 from backend.fit.pointmodel import PointModel, State
-from backend.fit.prior import BODY_JOINTS, range_of_motion_prior
+from backend.fit.oldprior import BODY_JOINTS, range_of_motion_prior
 from backend.fit.residuals import UNKNOWNS, Observations, terms
 from backend.fit.solver import SolverOptions, solve_track
 from backend.records import Camera

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from backend.body.model import Body, CanonicalPoints
-from backend.fit.prior import BODY_JOINTS
+from backend.fit.oldprior import BODY_JOINTS
 
 
 @dataclass

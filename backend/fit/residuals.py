@@ -11,7 +11,7 @@ import roma
 import torch
 
 from backend.fit.pointmodel import PointModel, Posed, State
-from backend.fit.prior import BODY_JOINTS, PosePrior
+from backend.fit.oldprior import BODY_JOINTS, PosePrior
 from backend.fit.rotations import left_jacobian_inverse
 
 UNKNOWNS = BODY_JOINTS * 3 + 3

@@ -13,7 +13,7 @@ import torch
 from scipy.linalg import solveh_banded
 
 from backend.fit.pointmodel import State
-from backend.fit.prior import BODY_JOINTS
+from backend.fit.oldprior import BODY_JOINTS
 from backend.fit.residuals import UNKNOWNS
 
 

@@ -13,7 +13,7 @@ import roma
 import torch
 
 from backend.fit.pointmodel import PointModel, State
-from backend.fit.prior import BODY_JOINTS, PosePrior
+from backend.fit.oldprior import BODY_JOINTS, PosePrior
 from backend.fit.residuals import UNKNOWNS, Observations, terms
 from backend.fit.rotations import kabsch
 from backend.fit.smoothing import densities, second_differences, solve_smooth, time_weights

@@ -8,7 +8,7 @@ import pytest
 from backend.body.landmarks import body_landmarks
 from backend.fit import solver
 from backend.fit.fitter import Fitter
-from backend.fit.prior import BODY_JOINTS, range_of_motion_prior
+from backend.fit.oldprior import BODY_JOINTS, range_of_motion_prior
 
 SIGMA = 0.03
 
