@@ -14,6 +14,26 @@ HANDS = (slice(75, 120), slice(120, 165))
 _FIRST, _LAST = HANDS[0].start, HANDS[1].stop
 
 
+class DenseFactor:
+    """Cholesky factor of `H` (B, D, D) with `damping` (B,), when nothing is known of its structure."""
+
+    def __init__(self, H: Tensor, damping: Tensor) -> None:
+        diagonal = H.diagonal(dim1=1, dim2=2)
+        added = diagonal * damping[:, None] + 1e-7 * diagonal.amax(1, keepdim=True) + 1e-6
+        self.lower, _ = torch.linalg.cholesky_ex(H + torch.diag_embed(added))
+
+    def take(self, frames) -> DenseFactor:
+        """The factors of some frames."""
+        out = object.__new__(DenseFactor)
+        out.lower = self.lower[frames]
+        return out
+
+    def solve(self, g: Tensor) -> Tensor:
+        """H^-1 g for g (D, B); zero in the frames whose matrix was not positive definite."""
+        out = torch.cholesky_solve(g.T[..., None], self.lower)[..., 0]
+        return torch.where(torch.isfinite(out).all(1, keepdim=True), out, 0.0).T
+
+
 class Factor:
     """Cholesky factor of `H` (D, D, B) with `damping` (B,) relative to its diagonal; H is changed."""
 

@@ -69,9 +69,18 @@ class PairMoments:
         out[:, :3, 3] = -joint
         return out
 
-    def matrix(self, posed: Posed, weights: Tensor, shifted: Tensor | None, scale: bool) -> Tensor:
+    def shared(self, pair: Tensor) -> Tensor:
+        """Weight of the points that pairs of joints share, (55, 55, B), of the pairs' factors (pairs, B)."""
+        out = pair.new_zeros(N_JOINTS, N_JOINTS, pair.shape[-1])
+        out[self.j, self.i] = pair * self.mass[:, None]
+        return out
+
+    def matrix(
+        self, posed: Posed, weights: Tensor, shifted: Tensor | None, scale: bool, coherent: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
         """The matrix sum of w J^T J, (D, D, B). `weights`: (N, B), relative to `mass`; `shifted`: of
-        `SkinModel.coef_motion`, or None to leave the shape out.
+        `SkinModel.coef_motion`, or None to leave the shape out. With `coherent` also how the unknowns couple to a
+        shift of the points of each joint: (D, 3, 55, B), the sum of w W_i J^T.
 
         Unknowns in order: 55 rotation increments about world axes, each of three, of all that hangs on a joint;
         three of the root; with `shifted` nc coefficients; with `scale` the log of the size.
@@ -80,7 +89,10 @@ class PairMoments:
         nc = 0 if shifted is None else model.coefs
         D = 3 * N_JOINTS + 3 + nc + bool(scale)
         pair = self.share @ weights  # (pairs, B)
-        Y = self._accumulated(posed, pair)  # (55, 55, 4, 4, B)
+        C = weights.new_zeros(D, 3, N_JOINTS, B) if coherent else None
+        Y = self._accumulated(posed, pair, C)  # (55, 55, 4, 4, B)
+        if C is not None:
+            C[3 * N_JOINTS : 3 * N_JOINTS + 3] = self.shared(pair).sum(0) * model.eye[..., None, :]
         H = weights.new_empty(D, D, B)
         trace = Y[:, :, 0, 0] + Y[:, :, 1, 1] + Y[:, :, 2, 2]
         rot = H[: 3 * N_JOINTS, : 3 * N_JOINTS].view(N_JOINTS, 3, N_JOINTS, 3, B)
@@ -94,7 +106,7 @@ class PairMoments:
         total = Y[0, 0, 3, 3]
         H[R:T, R:T] = model.eye * total
         if shifted is not None:
-            self._shape_block(H, posed, pair, shifted, scale)
+            self._shape_block(H, C, posed, pair, shifted, scale)
         if scale:
             s = D - 1
             # The size moves a point by its arm from the pelvis.
@@ -104,9 +116,9 @@ class PairMoments:
             H[R:T, s] = first[0]
             H[s, s] = trace[0, 0]
             H[s, :s] = H[:s, s]
-        return H
+        return H, C
 
-    def _accumulated(self, posed: Posed, pair: Tensor) -> Tensor:
+    def _accumulated(self, posed: Posed, pair: Tensor, C: Tensor | None) -> Tensor:
         """Y[k, l] = sum over points of w (S_k, m_k) (S_l, m_l)^T, S_k the arm about joint k of what hangs on it."""
         B = pair.shape[-1]
         columns = transpose(posed.turn)  # (55, 3 of the lever, 3 of the world, B)
@@ -120,13 +132,18 @@ class PairMoments:
             p = int(PARENTS[j])
             Y[p] += Y[j]
             Y[p, :, :3].addcmul_(offset[j][:, None], Y[j, :, 3:])
+        if C is not None:
+            arm = _skew(Y[:, :, :3, 3])  # sum of w W_i [S_k]
+            C[: 3 * N_JOINTS] = arm.permute(0, 2, 3, 1, 4).reshape(3 * N_JOINTS, 3, N_JOINTS, -1)
         for i in range(N_JOINTS - 1, 0, -1):
             p = int(PARENTS[i])
             Y[:, p] += Y[:, i]
             Y[:, p, :, :3].addcmul_(offset[i], Y[:, i, :, 3:])
         return Y
 
-    def _shape_block(self, H: Tensor, posed: Posed, pair: Tensor, shifted: Tensor, scale: bool) -> None:
+    def _shape_block(
+        self, H: Tensor, C: Tensor | None, posed: Posed, pair: Tensor, shifted: Tensor, scale: bool
+    ) -> None:
         model, B, nc = self.model, pair.shape[-1], self.model.coefs
         R, T = 3 * N_JOINTS, 3 * N_JOINTS + 3
         S = slice(T, T + nc)
@@ -141,6 +158,8 @@ class PairMoments:
         carried = torch.bmm(first.permute(3, 0, 2, 1).reshape(B, -1, N_JOINTS), flat)
         carried = carried.reshape(B, N_JOINTS, 4, nc, 3).permute(1, 2, 3, 4, 0)
         K = motion + carried
+        if C is not None:
+            C[S] = K[:, 3].permute(1, 2, 0, 3)
         turned_arm = mm(posed.turn, K[:, :3].reshape(N_JOINTS, 3, nc * 3, B)).reshape(N_JOINTS, 3, nc, 3, B)
         K = torch.cat([turned_arm, K[:, 3:]], 1)
         for j in range(N_JOINTS - 1, 0, -1):

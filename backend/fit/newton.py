@@ -2,57 +2,46 @@
 
 Cost of a frame: sum of rho(w |r|^2 / s) + prior, where s is the variance of the noise in units of the stated one.
 It is estimated from the residuals, so that a fit to exact points is exact and a fit to coarse ones leans on the
-prior; with `noise="given"` it stays 1.
+prior; with `noise="given"` it stays 1. Frames whose residuals are alike within parts of the body are solved on with
+shared errors (see `coherent`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from backend.body.skeleton import N_JOINTS
+from backend.fit import coherent
 from backend.fit.batchlast import cross, exp, mm, mv, transpose
-from backend.fit.factor import Factor
+from backend.fit.factor import DenseFactor, Factor
+from backend.fit.jacobian import jacobian
 from backend.fit.moments import PairMoments
+from backend.fit.observe import Data, Residuals, forces, posed_points, residuals, rows
 from backend.fit.prior import PosePrior, PriorTerms
 from backend.fit.skin import Posed, SkinModel, State
 
 ROTATIONS = 3 * N_JOINTS
 MAX_TURN = 0.8
 """Radians that a joint may turn in one step."""
-
 REBUILT = (0, 1, 2, 5, 8)
 """Steps that make a new matrix; those between keep the last one (after three steps joints turn by less than a
-degree), as do all frames alike, so that none depends on its companions."""
+degree). All frames do so alike, so that none depends on its companions."""
 MEDIAN = 2.366
 """Median of the squared length of a normal vector in three dimensions."""
 
 
 @dataclass(frozen=True)
-class Data:
-    """Observations of B frames. `targets`: (N, 3, B) metres; `weights`: (N, B), 1/variance in any one unit, 0 where
-    unseen; `shift`: (N, 3, B) of the rest points, or None."""
-
-    targets: Tensor
-    weights: Tensor
-    shift: Tensor | None = None
-
-    def take(self, frames) -> Data:
-        """Some frames."""
-        return Data(self.targets[..., frames], self.weights[:, frames],
-                    None if self.shift is None else self.shift[..., frames])  # fmt: skip
-
-
-@dataclass(frozen=True)
 class NewtonOptions:
-    """`steps`: at most; `tolerance`: a frame ends when a step lowers its cost by less than this part of its number
-    of observations; `robust`: scale of Geman-McClure in sigmas, 0 for least squares; `shape`, `scale`: solve for
-    the coefficients and for the size too; `coef_precision`: of betas and expression; `noise`: estimated or given;
-    `trust`: how many observations the stated noise counts as, when it is estimated."""
+    """`steps`: at most; `tolerance`: a frame ends when a step lowers its cost by less than this part of it; `robust`:
+    scale of Geman-McClure in sigmas, 0 for least squares; `shape`, `scale`: solve for the coefficients, for the
+    size; `coef_precision`: of betas and expression; `noise`: estimated or given; `trust`: how many observations the
+    stated noise counts as, when it is estimated; `coherent`: steps with shared errors at most, 0 for never;
+    `floor_m`: the noise is never taken for less."""
 
-    steps: int = 6
+    steps: int = 5
     tolerance: float = 1e-4
     robust: float = 0.0
     shape: bool = True
@@ -60,70 +49,95 @@ class NewtonOptions:
     noise: str = "estimated"
     trust: float = 0.0
     coef_precision: float = 1.0
+    coherent: int = 8
     floor_m: float = 2e-5
 
 
 @dataclass
 class _Look:
     posed: Posed
-    residual: Tensor
-    square: Tensor
-    prior: PriorTerms | None = None
+    off: Residuals
+    prior: PriorTerms
+    extra: Tensor
+    gone: coherent.Eliminated | None = None
     shifted: Tensor | None = None
 
 
 @dataclass
 class Solution:
-    """`state`; `noise`: (B,) variance found, in units of the stated one; `steps`: (B,) that were taken."""
+    """`state`; `noise`: (B,) variance found, in units of the stated one; `shared`: (B,) variance of shared errors,
+    0 where there are none."""
 
     state: State
     noise: Tensor
-    steps: Tensor
+    shared: Tensor
 
-    def put(self, frames: Tensor, state: State, noise: Tensor, better: Tensor) -> Solution:
+    def put(self, frames: Tensor, state: State, noise: Tensor, shared: Tensor) -> Solution:
         """The same with the results of `frames` (indices) in place of what stood there."""
         if len(frames) == len(self.noise):
-            return Solution(state, noise, self.steps + better)
-        kept = State(*(t.index_copy(-1, frames, n) for t, n in zip(self.state.parts, state.parts, strict=True)))
-        return Solution(kept, self.noise.index_copy(0, frames, noise), self.steps.index_add(0, frames, better.long()))
+            return Solution(state, noise, shared)
+        kept = State(
+            *(t.index_copy(-1, frames, n) for t, n in zip(self.state.parts, state.parts, strict=True))
+        )
+        return Solution(
+            kept, self.noise.index_copy(0, frames, noise), self.shared.index_copy(0, frames, shared)
+        )
 
 
 class Newton:
-    """The solver for one model, prior and set of moments."""
+    """The solver for one model and prior. `mass`: (N,) original points that each point stands for."""
 
-    def __init__(self, model: SkinModel, mass: Tensor, prior: PosePrior, options: NewtonOptions) -> None:
+    def __init__(self, model: SkinModel, mass: Tensor, prior: PosePrior, options: NewtonOptions,
+                 moments: PairMoments | None = None) -> None:  # fmt: skip
         self.model, self.mass, self.prior, self.options = model, mass, prior, options
-        self.moments = PairMoments(model, mass)
+        self._moments = moments
 
-    def look(self, data: Data, state: State) -> _Look:
-        """Residuals at `state`."""
-        posed = self.model.pose(state)
-        if data.shift is not None:
-            lever = posed.lever + data.shift
-            points = posed.blend[:, 3] + (posed.blend[:, :3] * lever[:, :, None]).sum(1)
-            posed = Posed(posed.world, posed.turn, posed.joints, posed.rest, posed.blend, lever, points)
-        residual = data.targets - posed.points
-        return _Look(posed, residual, (residual * residual).sum(1) * data.weights)
+    @property
+    def moments(self) -> PairMoments:
+        """Computed when first needed: a fit to rays never is."""
+        if self._moments is None:
+            self._moments = PairMoments(self.model, self.mass)
+        return self._moments
 
-    def noise(self, data: Data, square: Tensor) -> Tensor:
-        """Variance of the noise (B,) from whitened squares (N, B)."""
+    def with_options(self, **changes) -> Newton:
+        """The same with other options."""
+        return Newton(self.model, self.mass, self.prior, replace(self.options, **changes), self._moments)
+
+    def look(self, data: Data, state: State, s: Tensor | None = None, shared=None) -> _Look:
+        """Residuals and prior at `state`; with `shared` the shared errors are taken out of the residuals."""
+        posed = posed_points(self.model, data, state)
+        off = residuals(data, posed)
+        prior = self.prior.terms(state.rotations, posed.world, self.model.parent)
+        extra = prior.cost + self.options.coef_precision * (state.coefs**2).sum(0)
+        if shared is None:
+            return _Look(posed, off, prior, extra)
+        r, W = off.space, self.model.weights
+        for _ in range(2 if self.options.robust else 1):
+            weight = data.weights * self.rho(off.square, s)[1] / s
+            pairs = self.moments.shared(self.moments.share @ (weight / self.mass[:, None]))
+            gone = coherent.eliminate(r, weight, W, pairs, shared)
+            own = r - (W @ gone.shifts.reshape(N_JOINTS, -1)).reshape(r.shape)
+            off = Residuals(own, (own * own).sum(1) * data.weights)
+        return _Look(posed, off, prior, extra + gone.cost, gone)
+
+    def noise(self, data: Data, off: Residuals, known: Tensor | float = 0.0) -> Tensor:
+        """Variance of the noise (B,) from residuals, `known` unknowns beside the body's having been fitted."""
         o = self.options
         if o.noise == "given":
-            return torch.ones_like(square[0])
-        seen = (data.weights > 0).sum(0).to(square.dtype)
+            return torch.ones_like(off.square[0])
+        seen = (data.weights > 0).sum(0).to(off.square.dtype)
         if o.robust:
-            known = torch.where(data.weights > 0, square, torch.nan)
-            total = known.nanmedian(0).values.nan_to_num() / MEDIAN * 3 * seen
+            some = torch.where(data.weights > 0, off.square, torch.nan)
+            total = some.nanmedian(0).values.nan_to_num() / MEDIAN * 3 * seen
         else:
-            total = square.sum(0)
-        unknowns = ROTATIONS / 3 + 3 + (self.model.coefs if o.shape else 0)
+            total = off.square.sum(0)
+        unknowns = ROTATIONS / 3 + 3 + (self.model.coefs if o.shape else 0) + known
         free = (3 * seen - unknowns).clamp_min(0.3 * seen).clamp_min(1.0)
-        mean_weight = data.weights.sum(0) / seen.clamp_min(1)
-        floor = o.floor_m**2 * mean_weight
+        floor = o.floor_m**2 * data.weights.sum(0) / seen.clamp_min(1)
         return ((total + o.trust) / (free + o.trust)).clamp_min(1e-30).maximum(floor)
 
     def rho(self, square: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
-        """Robust cost and weight of whitened squares under noise `s`."""
+        """Robust cost and weight of weighted squares under noise `s`."""
         q = square / s
         if not self.options.robust:
             return q, torch.ones_like(q)
@@ -131,26 +145,37 @@ class Newton:
         d = 1 + q / c
         return q / d, 1 / (d * d)
 
-    def cost(self, look: _Look, state: State, s: Tensor) -> Tensor:
-        """(B,) at the noise `s`; keeps the prior's terms in `look`."""
-        if look.prior is None:
-            look.prior = self.prior.terms(state.rotations, look.posed.world, self.model.parent)
-        return (
-            self.rho(look.square, s)[0].sum(0)
-            + look.prior.cost
-            + self.options.coef_precision * (state.coefs**2).sum(0)
-        )
+    def cost(self, look: _Look, s: Tensor) -> Tensor:
+        """(B,) at the noise `s`."""
+        out = self.rho(look.off.square, s)[0].sum(0) + look.extra
+        if look.off.flat is not None:
+            out = out + self.rho(look.off.flat_square, s)[0].sum(0)
+        return out
 
-    def matrix(self, data: Data, look: _Look, s: Tensor) -> Tensor:
-        """Gauss-Newton matrix of data and prior (D, D, B), in units of 1/sigma^2."""
+    def _weights(self, data: Data, look: _Look, s: Tensor) -> tuple[Tensor, Tensor | None]:
+        weight = data.weights * self.rho(look.off.square, s)[1] / s
+        if data.rays is None:
+            return weight, None
+        return weight, data.ray_weights * self.rho(look.off.flat_square, s)[1] / s
+
+    def matrix(self, data: Data, state: State, look: _Look, s: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Gauss-Newton matrix of data and prior (D, D, B) in units of 1/sigma^2, and the coupling to shared errors."""
         o = self.options
-        weight = data.weights * self.rho(look.square, s)[1] / s
-        H = self.moments.matrix(look.posed, weight / self.mass[:, None], look.shifted if o.shape else None, o.scale)
+        weight, flat_weight = self._weights(data, look, s)
+        C = None
+        if data.isotropic:
+            shifted = look.shifted if o.shape else None
+            relative = weight / self.mass[:, None]
+            H, C = self.moments.matrix(look.posed, relative, shifted, o.scale, look.gone is not None)
+        else:
+            J = jacobian(self.model, look.posed, look.shifted if o.shape else None, o.scale)
+            A = rows(data, look.posed, J, weight, flat_weight)
+            H = (A.mT @ A).permute(1, 2, 0)
         self.prior.add_to(H, look.prior)
         if o.shape:
             S = torch.arange(ROTATIONS + 3, ROTATIONS + 3 + self.model.coefs, device=H.device)
             H[S, S] += o.coef_precision
-        return H
+        return H, C
 
     def slope(self, data: Data, state: State, look: _Look, s: Tensor) -> Tensor:
         """Minus half the gradient of the cost (D, B), but for what pose correctives change with the pose.
@@ -159,8 +184,7 @@ class Newton:
         is as near to the truth.
         """
         o, model, posed = self.options, self.model, look.posed
-        weight = data.weights * self.rho(look.square, s)[1] / s
-        force = look.residual * weight[:, None]
+        force = forces(data, posed, look.off, *self._weights(data, look, s))
         B = force.shape[-1]
         flat = (force[:, None] * posed.lever[:, :, None]).reshape(-1, 9, B)
         sums = (model.weights.T @ torch.cat([flat, force], 1).reshape(len(force), -1)).reshape(N_JOINTS, 12, B)
@@ -169,15 +193,14 @@ class Newton:
         spun = mm(posed.turn, pulled) - mv(posed.turn, posed.rest)[:, :, None] * push[:, None]
         torque = torch.stack([spun[:, b, c] - spun[:, c, b] for b, c in ((1, 2), (2, 0), (0, 1))], 1)
         arm = posed.joints - posed.joints[:1]
-        moved = (model.below @ torch.cat([torque + cross(arm, push), push], 1).reshape(N_JOINTS, -1)).reshape(
-            N_JOINTS, 6, B
-        )
+        both = torch.cat([torque + cross(arm, push), push], 1).reshape(N_JOINTS, -1)
+        moved = (model.below @ both).reshape(N_JOINTS, 6, B)
         turn = moved[:, :3] - cross(arm, moved[:, 3:])
-        back = (posed.blend[:, :3] * force[:, None]).sum(2)  # forces in the rest pose
         parts = [(turn + look.prior.slope).reshape(ROTATIONS, B), moved[0, 3:]]
         if o.shape:
-            slope = model.directions.reshape(-1, model.coefs).T @ back.reshape(-1, B)
+            back = (posed.blend[:, :3] * force[:, None]).sum(2)  # forces in the rest pose
             look.shifted = model.coef_motion(posed)
+            slope = model.directions.reshape(-1, model.coefs).T @ back.reshape(-1, B)
             slope = slope + (look.shifted * push[:, :, None]).sum((0, 1))
             parts.append(slope - o.coef_precision * state.coefs)
         if o.scale:
@@ -187,37 +210,63 @@ class Newton:
     def step(self, state: State, look: _Look, delta: Tensor) -> State:
         """`delta`: (D, B) applied; each joint's turn capped."""
         o, model = self.options, self.model
-        d = delta
-        turn = d[:ROTATIONS].reshape(N_JOINTS, 3, -1)
+        turn = delta[:ROTATIONS].reshape(N_JOINTS, 3, -1)
         turn = turn * (MAX_TURN / turn.norm(dim=1, keepdim=True).clamp_min(1e-9)).clamp(max=1)
         world = look.posed.world
         frame = torch.cat([model.eye[None].expand_as(world[:1]), world[model.parent[1:]]])
         R = mm(exp(mv(transpose(frame), turn)), state.rotations)
-        coefs = state.coefs + d[ROTATIONS + 3 : ROTATIONS + 3 + model.coefs] if o.shape else state.coefs
-        size = (state.log_scale + d[-1].clamp(-0.2, 0.2)).clamp(-1.5, 1.5) if o.scale else state.log_scale
-        return State(R, state.root + d[ROTATIONS : ROTATIONS + 3], coefs, size)
+        end = ROTATIONS + 3 + model.coefs
+        coefs = state.coefs + delta[ROTATIONS + 3 : end] if o.shape else state.coefs
+        size = (state.log_scale + delta[-1].clamp(-0.2, 0.2)).clamp(-1.5, 1.5) if o.scale else state.log_scale
+        return State(R, state.root + delta[ROTATIONS : ROTATIONS + 3], coefs, size)
 
     def solve(self, data: Data, state: State) -> Solution:
         """Iterate every frame to its own end: a frame's result does not depend on the others of the batch."""
+        out = self._iterate(data, state, None, self.options.steps)
+        if not (self.options.coherent and data.isotropic):
+            return out
+        look = self.look(data, out.state)
+        weight, _ = self._weights(data, look, out.noise)
+        pairs = self.moments.shared(self.moments.share @ (weight / self.mass[:, None]))
+        alike, size = coherent.suspicion(look.off.space, weight, self.model.weights, pairs)
+        some = torch.where(alike)[0]
+        if len(some) == 0:
+            return out
+        part = data.take(some)
+        stated = coherent.stated_variance(part.weights, self.model.weights, self.mass)
+        # The body has followed the shared errors as far as it could: what is left understates them.
+        first = 4 * (size[some] / stated).mean(1)
+        shared = coherent.Shared(first.clamp_min(1e-14), stated)
+        found = self._iterate(part, out.state.take(some), shared, self.options.coherent)
+        return out.put(some, found.state, found.noise, found.shared)
+
+    def _iterate(self, data: Data, state: State, shared: coherent.Shared | None, steps: int) -> Solution:
         o = self.options
-        B = state.root.shape[-1]
-        like = state.root
-        out = Solution(state, like.new_ones(B), torch.zeros(B, dtype=torch.long, device=like.device))
+        like, B = state.root, state.root.shape[-1]
+        none = like.new_zeros(B)
+        s = self.noise(data, self.look(data, state).off)
+        out = Solution(state, s, none if shared is None else shared.variance)
         going = torch.arange(B, device=like.device)
         damping = like.new_full((B,), 1e-5)
-        look = self.look(data, state)
-        s = self.noise(data, look.square)
-        cost = self.cost(look, state, s)
+        known: Tensor | float = 0.0
+        look = self.look(data, state, s, shared)
         factor, unit = None, s
-        for k in range(o.steps):
+        for k in range(steps):
             slope = self.slope(data, state, look, s)
-            if factor is None or k in REBUILT or k > max(REBUILT):
-                factor, unit = Factor(self.matrix(data, look, s), damping), s
+            if shared is not None:
+                H, C = self.matrix(data, state, look, s)
+                reduced, half = coherent.reduce(H, C, look.gone)
+                factor, unit = DenseFactor(reduced, damping), s
+                shared, known = coherent.learn(shared, look.gone, half, factor.lower)
+            elif factor is None or k in REBUILT or k > max(REBUILT):
+                H, _ = self.matrix(data, state, look, s)
+                factor, unit = Factor(H, damping), s
             # A kept matrix is that of another noise; the data outweigh the prior by then.
-            delta = factor.solve(slope * (s / unit))
-            trial = self.step(state, look, delta)
-            seen = self.look(data, trial)
-            then = self.cost(seen, trial, s)
+            trial = self.step(state, look, factor.solve(slope * (s / unit)))
+            now = look if shared is None else self.look(data, state, s, shared)
+            cost = self.cost(now, s)
+            seen = self.look(data, trial, s, shared)
+            then = self.cost(seen, s)
             better = then < cost  # False for NaN too
             ended = better & (cost - then < o.tolerance * cost.abs().clamp_min(1.0))
             damping = torch.where(better, damping * 0.2, (damping * 20).clamp_min(1e-3)).clamp(1e-7, 1e4)
@@ -225,16 +274,17 @@ class Newton:
                 state, look = trial, seen
             else:
                 state = trial.where(better, state)
-                look = self.look(data, state)
-            s = self.noise(data, look.square)
-            out = out.put(going, state, s, better)
-            if bool(ended.any()):
+                look = self.look(data, state, s, shared)
+            s = self.noise(data, look.off, known)
+            out = out.put(going, state, s, none[going] if shared is None else shared.variance)
+            if shared is None and bool(ended.any()):
                 left = torch.where(~ended)[0]
                 if len(left) == 0:
                     break
                 going, damping, data, state = going[left], damping[left], data.take(left), state.take(left)
                 factor, unit = factor.take(left), unit[left]
                 look = self.look(data, state)
-                s = self.noise(data, look.square)
-            cost = self.cost(look, state, s)
+                s = self.noise(data, look.off)
+            if shared is not None:
+                look = self.look(data, state, s, shared)
         return out
