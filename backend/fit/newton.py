@@ -72,6 +72,10 @@ class Solution:
     noise: Tensor
     shared: Tensor
 
+    def take(self, frames) -> Solution:
+        """Some frames."""
+        return Solution(self.state.take(frames), self.noise[frames], self.shared[frames])
+
     def put(self, frames: Tensor, state: State, noise: Tensor, shared: Tensor) -> Solution:
         """The same with the results of `frames` (indices) in place of what stood there."""
         if len(frames) == len(self.noise):
@@ -221,24 +225,47 @@ class Newton:
         return State(R, state.root + delta[ROTATIONS : ROTATIONS + 3], coefs, size)
 
     def solve(self, data: Data, state: State) -> Solution:
-        """Iterate every frame to its own end: a frame's result does not depend on the others of the batch."""
-        out = self._iterate(data, state, None, self.options.steps)
+        """Both stages. Every frame goes to its own end: its result does not depend on the others of the batch."""
+        return self.share(data, self.iterate(data, state))
+
+    def iterate(self, data: Data, state: State) -> Solution:
+        """Fit with independent noise."""
+        return self._iterate(data, state, None, self.options.steps)
+
+    def share(self, data: Data, found: Solution) -> Solution:
+        """Go on with shared errors where residuals are alike within parts of the body."""
         if not (self.options.coherent and data.isotropic):
-            return out
-        look = self.look(data, out.state)
-        weight, _ = self._weights(data, look, out.noise)
+            return found
+        look = self.look(data, found.state)
+        weight, _ = self._weights(data, look, found.noise)
         pairs = self.moments.shared(self.moments.share @ (weight / self.mass[:, None]))
         alike, size = coherent.suspicion(look.off.space, weight, self.model.weights, pairs)
         some = torch.where(alike)[0]
         if len(some) == 0:
-            return out
+            return found
         part = data.take(some)
         stated = coherent.stated_variance(part.weights, self.model.weights, self.mass)
         # The body has followed the shared errors as far as it could: what is left understates them.
         first = 4 * (size[some] / stated).mean(1)
         shared = coherent.Shared(first.clamp_min(1e-14), stated)
-        found = self._iterate(part, out.state.take(some), shared, self.options.coherent)
-        return out.put(some, found.state, found.noise, found.shared)
+        better = self._iterate(part, found.state.take(some), shared, self.options.coherent)
+        return found.put(some, better.state, better.noise, better.shared)
+
+    def information(self, data: Data, found: Solution) -> tuple[Tensor, Tensor]:
+        """Matrix (B, D, D) in units of 1/sigma^2, and right-hand side (B, D), of a step from what was found."""
+        o, state, s = self.options, found.state, found.noise
+        plain = self.look(data, state)
+        slope = self.slope(data, state, plain, s)
+        H, _ = self.matrix(data, state, plain, s)
+        H, slope = H.permute(2, 0, 1).contiguous(), slope.T.contiguous()
+        some = torch.where(found.shared > 0)[0]
+        if len(some) and o.coherent and data.isotropic:
+            part, there = data.take(some), state.take(some)
+            stated = coherent.stated_variance(part.weights, self.model.weights, self.mass)
+            look = self.look(part, there, s[some], coherent.Shared(found.shared[some], stated))
+            slope[some] = self.slope(part, there, look, s[some]).T
+            H[some] = coherent.reduce(*self.matrix(part, there, look, s[some]), look.gone)[0]
+        return H, slope
 
     def _iterate(self, data: Data, state: State, shared: coherent.Shared | None, steps: int) -> Solution:
         o = self.options
