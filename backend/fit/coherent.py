@@ -21,6 +21,10 @@ SUSPICIOUS = 8.0
 """Mean square of a part's summed residuals, in what independent noise would give, from which they are alike."""
 NOTABLE_M = 0.008
 """Mean residual of a part, per axis, below which a body of slightly other shape explains it as well."""
+WHOLE = 0.3
+"""Variance of a shift of the whole body, in that of the parts' shifts: nothing in one frame tells it from a body
+that stands elsewhere, but frames that are tied in time, and stated uncertainties, must allow for it."""
+_LOST = 2e-6
 _GROWTH = 30.0
 """Most by which a variance is changed in one step."""
 
@@ -95,7 +99,11 @@ def reduce(H: Tensor, C: Tensor, gone: Eliminated) -> tuple[Tensor, Tensor]:
     D, B = C.shape[0], C.shape[-1]
     right = C.permute(3, 2, 1, 0).reshape(B, N_JOINTS, 3 * D)
     half = torch.linalg.solve_triangular(gone.lower, right, upper=False).reshape(B, N_JOINTS * 3, D)
-    return torch.baddbmm(H.permute(2, 0, 1), half.mT, half, alpha=-1), half
+    full = H.permute(2, 0, 1)
+    out = torch.baddbmm(full, half.mT, half, alpha=-1)
+    # What float32 loses in the difference must not make the matrix indefinite.
+    out.diagonal(dim1=1, dim2=2).add_(_LOST * full.diagonal(dim1=1, dim2=2))
+    return out, half
 
 
 def learn(state: Shared, gone: Eliminated, half: Tensor, lower: Tensor) -> tuple[Shared, Tensor]:
@@ -115,3 +123,12 @@ def learn(state: Shared, gone: Eliminated, half: Tensor, lower: Tensor) -> tuple
     squares = ((gone.shifts**2).sum(1).T * state.precision).sum(-1)
     factor = (squares / known).nan_to_num(1.0).clamp(1 / _GROWTH, _GROWTH)
     return Shared((state.variance * factor).clamp_min(1e-14), state.stated), known
+
+
+def shifted_whole(H: Tensor, g: Tensor, variance: Tensor, root: int) -> tuple[Tensor, Tensor]:
+    """Matrix (B, D, D) and slope (B, D) when the whole body may be seen shifted too, by `variance` (B,) metres^2 per
+    axis. `root`: first of the root's three unknowns, which such a shift moves and nothing else."""
+    E = slice(root, root + 3)
+    inner = H[:, E, E] + torch.diag_embed((1 / variance)[:, None].expand(-1, 3))
+    gain = torch.linalg.solve(inner, H[:, E])  # (B, 3, D)
+    return H - H[:, :, E] @ gain, g - (H[:, :, E] @ torch.linalg.solve(inner, g[:, E, None]))[..., 0]

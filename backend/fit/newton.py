@@ -28,7 +28,7 @@ MAX_TURN = 0.8
 """Radians that a joint may turn in one step."""
 REBUILT = (0, 1, 2, 5, 8)
 """Steps that make a new matrix; those between keep the last one (after three steps joints turn by less than a
-degree). All frames do so alike, so that none depends on its companions."""
+degree, and a matrix costs ten times a step). Where robust weights change, each step makes one. All frames do so alike, so that none depends on its companions."""
 MEDIAN = 2.366
 """Median of the squared length of a normal vector in three dimensions."""
 
@@ -263,8 +263,10 @@ class Newton:
             part, there = data.take(some), state.take(some)
             stated = coherent.stated_variance(part.weights, self.model.weights, self.mass)
             look = self.look(part, there, s[some], coherent.Shared(found.shared[some], stated))
-            slope[some] = self.slope(part, there, look, s[some]).T
-            H[some] = coherent.reduce(*self.matrix(part, there, look, s[some]), look.gone)[0]
+            own = self.slope(part, there, look, s[some]).T
+            less = coherent.reduce(*self.matrix(part, there, look, s[some]), look.gone)[0]
+            variance = coherent.WHOLE * found.shared[some] * stated.median(1).values
+            H[some], slope[some] = coherent.shifted_whole(less, own, variance, ROTATIONS)
         return H, slope
 
     def _iterate(self, data: Data, state: State, shared: coherent.Shared | None, steps: int) -> Solution:
@@ -285,7 +287,7 @@ class Newton:
                 reduced, half = coherent.reduce(H, C, look.gone)
                 factor, unit = DenseFactor(reduced, damping), s
                 shared, known = coherent.learn(shared, look.gone, half, factor.lower)
-            elif factor is None or k in REBUILT or k > max(REBUILT):
+            elif factor is None or k in REBUILT or k > max(REBUILT) or o.robust:
                 H, _ = self.matrix(data, state, look, s)
                 factor, unit = Factor(H, damping), s
             # A kept matrix is that of another noise; the data outweigh the prior by then.

@@ -20,6 +20,8 @@ _TRUNK = [JOINT[n] for n in ("pelvis", "spine1", "spine2", "spine3", "neck", "le
 _TOES = [JOINT["left_foot"], JOINT["right_foot"]]
 LIMB_DENSITY, TRUNK_DENSITY, TOE_DENSITY = 200.0, 50.0, 15.0
 """rad^2/s^3: limbs whip round faster than a trunk turns."""
+_LAG = 4
+_STIFF, _SLACK = 200.0, 4.0
 ROOT_DENSITY = (25.0, 25.0, 25.0)
 """m^2/s^3 along x, y, z of the targets' axes."""
 
@@ -30,6 +32,42 @@ def densities(joints: Tensor, strength: float, root: tuple[float, float, float],
     q[_TRUNK], q[_TOES] = TRUNK_DENSITY, TOE_DENSITY
     q = torch.cat([q[joints.cpu()].reshape(-1), torch.tensor(root)])
     return (q / max(strength, 1e-6)).to(like)
+
+
+def learnt_densities(state: State, joints: Tensor, variance: Tensor, dt: float, density: Tensor) -> Tensor:
+    """Densities that this motion has, group by group (place, trunk, limbs, fingers), at most `_SLACK` times and at
+    least a `_STIFF`th of `density` (D,).
+
+    Second differences over `_LAG` frames of white acceleration grow with the cube of their span, those of noise do
+    not: what is left of them after the noise's own share, `variance` (n, D) of each frame alone, is the motion's.
+    """
+    m, n = _LAG, state.root.shape[-1]
+    if n < 4 * m:
+        return density
+    R = state.rotations[joints]
+    turn = bl.log(bl.mm(R[..., m:], bl.transpose(R[..., :-m])))
+    step = torch.cat([turn.flatten(0, 1), state.root[:, m:] - state.root[:, :-m]]).T
+    d = step[m:] - step[:-m]
+    noise = variance[: -2 * m] + 4 * variance[m:-m] + variance[2 * m :]
+    per = 2 / 3 * (m * dt) ** 3
+    noise = noise.mean(0).double()
+    power = (d * d).mean(0).double() - noise
+    # What is seen badly says little of how lively the motion is.
+    say = (density.double() * per / (density.double() * per + noise)) ** 2
+    out = density.clone()
+    for rows in _groups(joints, len(density)):
+        if len(rows):
+            ratio = float((say * power / (density.double() * per))[rows].sum() / say[rows].sum().clamp_min(1e-12))
+            out[rows] = density[rows] * min(max(ratio, 1 / _STIFF), _SLACK)
+    return out
+
+
+def _groups(joints: Tensor, unknowns: int) -> list[Tensor]:
+    trunk = torch.tensor([int(j) in _TRUNK for j in joints])
+    finger = joints.cpu() >= 25
+    kinds = [trunk, ~trunk & ~finger, finger]
+    rows = [torch.where(kind.repeat_interleave(3))[0] for kind in kinds]
+    return [*rows, torch.arange(unknowns - 3, unknowns)]
 
 
 def weights(times: Tensor, density: Tensor) -> Tensor:
@@ -92,8 +130,33 @@ def tied_step(H: Tensor, g: Tensor, weight: Tensor, difference: Tensor) -> Tenso
     band[0] += diagonal.ravel() + 1e-6
     band[D].reshape(n, D)[:-1] = near[:-1]
     band[2 * D].reshape(n, D)[: n - 2] = w
-    step = solveh_banded(band, right.ravel(), lower=True, overwrite_ab=True, overwrite_b=True, check_finite=False)
+    top = band[0].max()
+    for floor in (1e-9, 1e-6, 1e-3):
+        band[0] += floor * top
+        try:
+            step = solveh_banded(band, right.ravel(), lower=True, check_finite=False)
+            break
+        except np.linalg.LinAlgError:
+            continue
+    else:
+        step = np.zeros(n * D)
     return torch.as_tensor(step.reshape(n, D)).to(g)
+
+
+def bridge(state: State, seen: Tensor) -> State:
+    """Frames that show nothing (`seen` False, (n,)) begin on the way between their neighbours."""
+    rows = torch.where(seen)[0]
+    if len(rows) in (0, len(seen)):
+        return state
+    at = torch.arange(len(seen), device=rows.device)
+    after = torch.searchsorted(rows, at).clamp(max=len(rows) - 1)
+    before = (after - (rows[after] > at).long()).clamp_min(0)
+    a, b = rows[before], rows[after]
+    share = ((at - a) / (b - a).clamp_min(1)).clamp(0, 1).to(state.root)
+    turn = bl.log(bl.mm(state.rotations[..., b], bl.transpose(state.rotations[..., a])))
+    R = bl.mm(bl.exp(turn * share), state.rotations[..., a])
+    between = State(R, torch.lerp(state.root[:, a], state.root[:, b], share), state.coefs, state.log_scale)
+    return state.where(seen, between)
 
 
 def apply(state: State, joints: Tensor, delta: Tensor, most: float = 0.6) -> State:

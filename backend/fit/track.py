@@ -25,7 +25,8 @@ WINDOW, OVERLAP = 192, 48
 """Frames tied together at once, and shared by neighbouring windows."""
 UNSEEN_RAD, UNSEEN_M = 1.0, 1.0
 """How unsure a frame is of the heading and the place of a body that it does not show."""
-ROUNDS = 2
+ROUNDS = 4
+_GAIN = 1e-4
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,21 @@ class Part:
 class Tie:
     """`times`: (n,) seconds; `strength`: 1 for human motion; `joints`: rows that are tied and solved (None: all);
     `root`: spectral densities of the place; `memory_s`: neighbouring frames' errors are alike for so long (None:
-    as the residuals say)."""
+    as the residuals say); `learn`: find out how lively this motion is, in place of taking the densities as they
+    stand."""
 
     times: Tensor
     strength: float
     joints: tuple[int, ...] | None = None
     root: tuple[float, float, float] = timing.ROOT_DENSITY
     memory_s: float | None = None
+    learn: bool = True
+
+
+def shows(data: Data) -> Tensor:
+    """(B,) bool: frames in which anything was seen."""
+    seen = data.weights.sum(0) > 0
+    return seen if data.ray_weights is None else seen | (data.ray_weights.sum(0) > 0)
 
 
 def put(data: Data, part: Data, frames: Tensor) -> Data:
@@ -60,43 +69,44 @@ def put(data: Data, part: Data, frames: Tensor) -> Data:
                    weights=data.weights.index_copy(-1, frames, part.weights), shift=shift)  # fmt: skip
 
 
-def shared_shape(newton: Newton, parts: list[Part], evidence: float | None) -> tuple[Tensor, list[Part]]:
+def shared_shape(newton: Newton, parts: list[Part], evidence: float | None, rounds: int = 1) -> tuple[Tensor, list[Part]]:
     """One shape for all frames: (nc, 1), and the parts solved again with it.
 
-    A frame's matrix with the pose eliminated (Schur complement) says how much it knows of which coefficient; summed
-    over the frames they give the shape that all of them agree on. `evidence`: count as so many frames at most.
+    A frame's equations with the pose eliminated (Schur complement) say which coefficients it wants and how surely;
+    summed over the frames they give the shape that all of them agree on. `evidence`: count as so many frames at most.
     """
-    nc = newton.model.coefs
-    like = parts[0].data.targets
-    eye = torch.eye(nc, dtype=torch.float64, device="cpu")
-    S, right, n = torch.zeros_like(eye), torch.zeros(nc, dtype=torch.float64), 0
-    for part in parts:
-        H, _ = newton.information(part.data, part.found)
-        c = slice(ROTATIONS + 3, ROTATIONS + 3 + nc)
-        keep = torch.ones(H.shape[1], dtype=torch.bool, device=H.device)
-        keep[c] = False
-        floor = 1e-6 * H.diagonal(dim1=1, dim2=2).amax(1)[:, None, None] + 1e-6
-        pose = H[:, keep][:, :, keep]
-        pose = pose + floor * torch.eye(pose.shape[1], dtype=H.dtype, device=H.device)
-        side = H[:, keep][:, :, c]
-        seen = (part.data.weights.sum(0) > 0).to(H)
-        schur = H[:, c, c] - side.mT @ torch.linalg.solve(pose, side)
-        schur = schur - newton.options.coef_precision * torch.eye(nc, dtype=H.dtype, device=H.device)
-        schur = schur * seen[:, None, None]
-        # The prior drew each frame's own answer towards 0: take that back before the answers are joined.
-        pulled = schur + newton.options.coef_precision * torch.eye(nc, dtype=H.dtype, device=H.device)
-        answer = (pulled @ part.found.state.coefs.T[..., None])[..., 0] * seen[:, None]
-        S += schur.double().sum(0).cpu()
-        right += answer.double().sum(0).cpu()
-        n += int(seen.sum())
-    hold = newton.options.coef_precision * (1.0 if evidence is None else max(n / evidence, 1.0))
-    coefs = torch.linalg.solve((S + S.T) / 2 + hold * eye, right).to(like)[:, None]
-    held = newton.with_options(shape=False, steps=4)
-    out = []
-    for part in parts:
-        again = held.solve(part.data, part.found.state.shaped(coefs))
-        out.append(replace(part, found=again))
-    return coefs, out
+    nc, hold = newton.model.coefs, newton.options.coef_precision
+    held = newton.with_options(shape=False)
+    coefs = parts[0].data.targets.new_zeros(nc, 1)
+    for _ in range(rounds):
+        S, right, n = torch.zeros(nc, nc, dtype=torch.float64), torch.zeros(nc, dtype=torch.float64), 0
+        for part in parts:
+            schur, wanted, seen = _shape_equations(newton, part)
+            S, right, n = S + schur, right + wanted, n + seen
+        prior = hold * (1.0 if evidence is None else max(n / evidence, 1.0))
+        found = torch.linalg.solve((S + S.T) / 2 + prior * torch.eye(nc, dtype=torch.float64), right)
+        coefs = found.to(coefs)[:, None].clamp(-5, 5)
+        parts = [replace(p, found=held.solve(p.data, p.found.state.shaped(coefs))) for p in parts]
+    return coefs, parts
+
+
+def _shape_equations(newton: Newton, part: Part) -> tuple[Tensor, Tensor, int]:
+    """Summed over the frames of a part, without the prior on the shape: matrix (nc, nc), right-hand side (nc,), and
+    the number of frames that show anything."""
+    H, g = newton.information(part.data, part.found)
+    nc, hold = newton.model.coefs, newton.options.coef_precision
+    c, keep = slice(ROTATIONS + 3, ROTATIONS + 3 + nc), torch.ones(H.shape[1], dtype=torch.bool, device=H.device)
+    keep[c] = False
+    coefs = part.found.state.coefs.T
+    pose = H[:, keep][:, :, keep]
+    pose = pose + torch.diag_embed(1e-6 * pose.diagonal(dim1=1, dim2=2) + 1e-6)
+    side = H[:, keep][:, :, c]
+    solved = torch.linalg.solve(pose, torch.cat([side, g[:, keep, None]], 2))
+    seen = shows(part.data)
+    schur = H[:, c, c] - side.mT @ solved[..., :nc] - hold * torch.eye(nc, dtype=H.dtype, device=H.device)
+    wanted = g[:, c] + hold * coefs - (side.mT @ solved[..., nc:])[..., 0] + (schur @ coefs[..., None])[..., 0]
+    use = seen & torch.isfinite(schur).all((1, 2)) & torch.isfinite(wanted).all(1)
+    return schur[use].double().sum(0).cpu(), wanted[use].double().sum(0).cpu(), int(use.sum())
 
 
 def _joined(parts: list[Part]) -> Part:
@@ -128,12 +138,11 @@ def _cut(parts: list[Part], first: int, last: int) -> Part:
 def tied(newton: Newton, parts: list[Part], tie: Tie) -> list[Part]:
     """The parts as one, its frames tied in time, window by window."""
     n = sum(p.centre.shape[-1] for p in parts)
-    windows, noises = [], []
+    windows = []
     for first in range(0, n, WINDOW - OVERLAP):
         last = min(first + WINDOW, n)
         part = _cut(parts, first, last)
         windows.append((first, _window(newton, part, tie, tie.times[first:last])))
-        noises.append(part)
         if last == n:
             break
     whole = timing.stitch(windows)
@@ -182,22 +191,30 @@ def _window(newton: Newton, part: Part, tie: Tie, times: Tensor) -> State:
         own = newton.cost(newton.look(data, state), s).double()
         return own.sum() + (weight.double() * d * d).sum()
 
-    state, shared = found.state, bool((found.shared > 0).any())
+    state, shared = timing.bridge(found.state, shows(data)), bool((found.shared > 0).any())
     now = cost(state)
-    for _ in range(ROUNDS):
+    for k in range(ROUNDS):
         H, g = newton.information(data, replace(found, state=state))
         world = model.chain(state)[0]
         H, g = timing.to_parents(model, world, H, g, joints)
+        if k == 0 and tie.learn:
+            own = torch.linalg.inv((H + torch.eye(H.shape[1]).to(H)).double()).diagonal(dim1=1, dim2=2)
+            density = timing.learnt_densities(state, joints, own.to(H), dt, density)
+            weight = timing.weights(times, density).to(part.centre)
+            now = cost(state)
         delta = timing.tied_step(H, g, weight, timing.differences(state, joints))
         for _ in range(4):
             trial = timing.apply(state, joints, delta)
             then = cost(trial)
             # Shared errors are not in this cost, which then says nothing of the step.
             if shared or then < now:
+                gain = 1 - float(then / now)
                 state, now = trial, then
                 break
             delta = delta / 2
         else:
+            break
+        if abs(gain) < _GAIN or (shared and k == 1):
             break
     return state
 

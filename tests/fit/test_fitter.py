@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from backend.body.landmarks import body_landmarks
-from backend.fit import solver
+from backend.fit import track
 from backend.fit.fitter import Fitter
-from backend.fit.oldprior import BODY_JOINTS, range_of_motion_prior
+from backend.fit.fitter import BODY_JOINTS
+from backend.fit.prior import pose_prior
 
 SIGMA = 0.03
 
@@ -92,8 +93,8 @@ def test_nothing_seen_at_all_gives_the_mean_pose(fitter):
     nan = np.full((4, 33, 3), np.nan)
     fit = fitter.fit(nan, nan[..., :2], nan[..., 0], np.arange(4) / 30)
     assert np.isfinite(fit.pose).all()
-    prior = range_of_motion_prior()
-    np.testing.assert_allclose(fit.pose[:, 1:22], np.broadcast_to(prior.mean[1:], (4, 21, 3)), atol=0.1)
+    prior = pose_prior()
+    np.testing.assert_allclose(fit.pose[:, 1:22], np.broadcast_to(prior.mean[1:22], (4, 21, 3)), atol=0.1)
 
 
 def test_limbs_that_nobody_sees_stay_within_their_range(fitter, truth):
@@ -125,7 +126,7 @@ def test_long_tracks_are_stitched_without_a_seam(fitter, long_truth, monkeypatch
     sigma = np.full(truth.points3d.shape[:2], 0.02)
     data = (truth.points3d, truth.points2d, sigma, truth.times)
     whole = fitter.fit(*data, betas=truth.betas)
-    monkeypatch.setattr(solver, "WINDOW", 30)
-    monkeypatch.setattr(solver, "OVERLAP", 10)
+    monkeypatch.setattr(track, "WINDOW", 30)
+    monkeypatch.setattr(track, "OVERLAP", 10)
     pieces = fitter.fit(*data, betas=truth.betas)
     assert error_mm(pieces.joints, whole.joints) < 4
