@@ -81,7 +81,9 @@ def left_jacobian_inverse(v: Tensor) -> Tensor:
     angle = square.clamp_min(1e-12).sqrt()
     half = angle / 2
     # Below 0.01 rad the closed form divides two vanishing terms.
-    k = torch.where(angle < 1e-2, 1 / 12 + square / 720, (1 - half / torch.tan(half)) / square.clamp_min(1e-12))
+    k = torch.where(
+        angle < 1e-2, 1 / 12 + square / 720, (1 - half / torch.tan(half)) / square.clamp_min(1e-12)
+    )
     x, y, z = v.unbind(-2)
     kx, ky, kz = k * x, k * y, k * z
     d = 1 - k * square

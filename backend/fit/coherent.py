@@ -82,7 +82,9 @@ def suspicion(residual: Tensor, weight: Tensor, skinning: Tensor, shared: Tensor
     return ((ratio > SUSPICIOUS) & (size > NOTABLE_M**2)).any(0), size.T
 
 
-def eliminate(residual: Tensor, weight: Tensor, skinning: Tensor, shared: Tensor, state: Shared) -> Eliminated:
+def eliminate(
+    residual: Tensor, weight: Tensor, skinning: Tensor, shared: Tensor, state: Shared
+) -> Eliminated:
     """The most likely shifts for residuals (N, 3, B) of weight (N, B); `shared`: (55, 55, B) of the pairs."""
     B = residual.shape[-1]
     total = (skinning.T @ (residual * weight[:, None]).reshape(len(residual), -1)).reshape(N_JOINTS, 3, B)

@@ -110,9 +110,9 @@ class PairMoments:
         if scale:
             s = D - 1
             # The size moves a point by its arm from the pelvis.
-            H[:R, s] = torch.stack([Y[:, 0, b, c] - Y[:, 0, c, b] for b, c in ((1, 2), (2, 0), (0, 1))], 1).reshape(
-                R, B
-            )
+            H[:R, s] = torch.stack(
+                [Y[:, 0, b, c] - Y[:, 0, c, b] for b, c in ((1, 2), (2, 0), (0, 1))], 1
+            ).reshape(R, B)
             H[R:T, s] = first[0]
             H[s, s] = trace[0, 0]
             H[s, :s] = H[:s, s]
@@ -144,7 +144,7 @@ class PairMoments:
     def _shape_block(
         self, H: Tensor, C: Tensor | None, posed: Posed, pair: Tensor, shifted: Tensor, scale: bool
     ) -> None:
-        model, B, nc = self.model, pair.shape[-1], self.model.coefs
+        _model, B, nc = self.model, pair.shape[-1], self.model.coefs
         R, T = 3 * N_JOINTS, 3 * N_JOINTS + 3
         S = slice(T, T + nc)
         turned = posed.turn[self.i] * pair[:, None, None]

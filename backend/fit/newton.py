@@ -191,7 +191,9 @@ class Newton:
         force = forces(data, posed, look.off, *self._weights(data, look, s))
         B = force.shape[-1]
         flat = (force[:, None] * posed.lever[:, :, None]).reshape(-1, 9, B)
-        sums = (model.weights.T @ torch.cat([flat, force], 1).reshape(len(force), -1)).reshape(N_JOINTS, 12, B)
+        sums = (model.weights.T @ torch.cat([flat, force], 1).reshape(len(force), -1)).reshape(
+            N_JOINTS, 12, B
+        )
         pulled, push = sums[:, :9].reshape(N_JOINTS, 3, 3, B), sums[:, 9:]
         # Torque of each joint's own share about that joint, then down the tree.
         spun = mm(posed.turn, pulled) - mv(posed.turn, posed.rest)[:, :, None] * push[:, None]

@@ -174,7 +174,9 @@ def _hand(side: str, sign: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         curl = np.zeros((15, 3))
         curl[rows, 2] = -_CURL_FINGER * sign
         basis.append(curl)
-        own[rows] = [(_TWIST, _SPREAD_AT_KNUCKLE if k == 0 else _SPREAD_BEYOND, _CURL_JOINT) for k in range(3)]
+        own[rows] = [
+            (_TWIST, _SPREAD_AT_KNUCKLE if k == 0 else _SPREAD_BEYOND, _CURL_JOINT) for k in range(3)
+        ]
     basis.append(together)
     B = np.stack(basis).reshape(len(basis), -1) * _D
     covariance = B.T @ B + np.diag((own * _D).reshape(-1) ** 2)

@@ -141,9 +141,9 @@ class SkinModel:
         shift = joints - mv(turn, rest)
         affine = torch.cat([transpose(turn), shift[:, None]], 1)
         blend = (self.weights @ affine.reshape(N_JOINTS, -1)).reshape(-1, 4, 3, B)
-        lever = self.positions[..., None] + (
-            self.directions.reshape(-1, self.coefs) @ state.coefs
-        ).reshape(-1, 3, B)
+        lever = self.positions[..., None] + (self.directions.reshape(-1, self.coefs) @ state.coefs).reshape(
+            -1, 3, B
+        )
         if self.correctives is not None:
             feature = (state.rotations[1:] - self.eye).reshape(-1, B)
             lever = lever + (self.correctives @ feature).reshape(-1, 3, B)

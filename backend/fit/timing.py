@@ -16,7 +16,9 @@ from backend.body.skeleton import JOINT, N_JOINTS
 from backend.fit import batchlast as bl
 from backend.fit.skin import SkinModel, State
 
-_TRUNK = [JOINT[n] for n in ("pelvis", "spine1", "spine2", "spine3", "neck", "left_collar", "right_collar", "head")]
+_TRUNK = [
+    JOINT[n] for n in ("pelvis", "spine1", "spine2", "spine3", "neck", "left_collar", "right_collar", "head")
+]
 _TOES = [JOINT["left_foot"], JOINT["right_foot"]]
 LIMB_DENSITY, TRUNK_DENSITY, TOE_DENSITY = 200.0, 50.0, 15.0
 """rad^2/s^3: limbs whip round faster than a trunk turns."""
@@ -57,7 +59,9 @@ def learnt_densities(state: State, joints: Tensor, variance: Tensor, dt: float, 
     out = density.clone()
     for rows in _groups(joints, len(density)):
         if len(rows):
-            ratio = float((say * power / (density.double() * per))[rows].sum() / say[rows].sum().clamp_min(1e-12))
+            ratio = float(
+                (say * power / (density.double() * per))[rows].sum() / say[rows].sum().clamp_min(1e-12)
+            )
             out[rows] = density[rows] * min(max(ratio, 1 / _STIFF), _SLACK)
     return out
 
@@ -84,7 +88,9 @@ def differences(state: State, joints: Tensor) -> Tensor:
     return step[1:] - step[:-1]
 
 
-def to_parents(model: SkinModel, world: Tensor, H: Tensor, g: Tensor, joints: Tensor) -> tuple[Tensor, Tensor]:
+def to_parents(
+    model: SkinModel, world: Tensor, H: Tensor, g: Tensor, joints: Tensor
+) -> tuple[Tensor, Tensor]:
     """Matrix (n, D, D) and slope (n, D) of `joints` and root, increments turned from the world's axes into the
     parents'; `H`, `g` are of all unknowns, in world axes; coefficients are held."""
     k = len(joints)

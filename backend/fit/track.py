@@ -69,7 +69,9 @@ def put(data: Data, part: Data, frames: Tensor) -> Data:
                    weights=data.weights.index_copy(-1, frames, part.weights), shift=shift)  # fmt: skip
 
 
-def shared_shape(newton: Newton, parts: list[Part], evidence: float | None, rounds: int = 1) -> tuple[Tensor, list[Part]]:
+def shared_shape(
+    newton: Newton, parts: list[Part], evidence: float | None, rounds: int = 1
+) -> tuple[Tensor, list[Part]]:
     """One shape for all frames: (nc, 1), and the parts solved again with it.
 
     A frame's equations with the pose eliminated (Schur complement) say which coefficients it wants and how surely;
@@ -95,7 +97,10 @@ def _shape_equations(newton: Newton, part: Part) -> tuple[Tensor, Tensor, int]:
     the number of frames that show anything."""
     H, g = newton.information(part.data, part.found)
     nc, hold = newton.model.coefs, newton.options.coef_precision
-    c, keep = slice(ROTATIONS + 3, ROTATIONS + 3 + nc), torch.ones(H.shape[1], dtype=torch.bool, device=H.device)
+    c, keep = (
+        slice(ROTATIONS + 3, ROTATIONS + 3 + nc),
+        torch.ones(H.shape[1], dtype=torch.bool, device=H.device),
+    )
     keep[c] = False
     coefs = part.found.state.coefs.T
     pose = H[:, keep][:, :, keep]
@@ -104,7 +109,9 @@ def _shape_equations(newton: Newton, part: Part) -> tuple[Tensor, Tensor, int]:
     solved = torch.linalg.solve(pose, torch.cat([side, g[:, keep, None]], 2))
     seen = shows(part.data)
     schur = H[:, c, c] - side.mT @ solved[..., :nc] - hold * torch.eye(nc, dtype=H.dtype, device=H.device)
-    wanted = g[:, c] + hold * coefs - (side.mT @ solved[..., nc:])[..., 0] + (schur @ coefs[..., None])[..., 0]
+    wanted = (
+        g[:, c] + hold * coefs - (side.mT @ solved[..., nc:])[..., 0] + (schur @ coefs[..., None])[..., 0]
+    )
     use = seen & torch.isfinite(schur).all((1, 2)) & torch.isfinite(wanted).all(1)
     return schur[use].double().sum(0).cpu(), wanted[use].double().sum(0).cpu(), int(use.sum())
 
@@ -226,7 +233,9 @@ def report(newton: Newton, parts: list[Part], joints: SkinModel, uncertainties: 
     return BodyFit(continuous(columns[0]), *columns[1:])
 
 
-def _part_report(newton: Newton, part: Part, joints: SkinModel, uncertainties: bool) -> tuple[np.ndarray, ...]:
+def _part_report(
+    newton: Newton, part: Part, joints: SkinModel, uncertainties: bool
+) -> tuple[np.ndarray, ...]:
     model, state = newton.model, part.found.state
     world, _, places, rest = model.chain(state)
     n = places.shape[-1]
