@@ -1,10 +1,10 @@
 """The fitter against smplfitter 0.6.0: accuracy and CPU time on made-up bodies of known pose, scenario by scenario.
 
-`--rival PYTHON` names an interpreter with smplfitter 0.6.0 and torch, in an environment of its own; without it only our
-own figures are printed, and the report says so. Both of its uses are run, three iterations each: joints given, and
-joints left to it with `beta_regularizer=0.1`; the better one counts. `--body FILE` takes a body in SMPL-X layout in place
-of the open one; `--data FOLDER` takes scenarios from files `NAME.npz` in place of making them (arrays tv, tj, pose,
-betas, trans, verts, joints and, where weights are given, vw, jw: 1/variance).
+`--rival PYTHON` names an interpreter with smplfitter 0.6.0 and torch, in an environment of its own; without it only
+our own figures are printed, and the report says so. Both of its uses are run, three iterations each: joints given,
+and joints left to it with `beta_regularizer=0.1`; the better one counts. `--body FILE` takes a body in SMPL-X layout
+in place of the open one; `--data FOLDER` takes scenarios from files `NAME.npz` in place of making
+them (arrays tv, tj, pose, betas, trans, verts, joints and, where weights are given, vw, jw: 1/variance).
 
     python -m backend.bench.fit --seed 7 --n 32 --scenarios clean,iid10,hands --rival PYTHON --json out.json
 """

@@ -97,7 +97,8 @@ class BodyFitter:
         `uncertainty`: (n, P) metres, one sigma of the 3D distance; None where all are alike; not finite: unseen.
         `points2d`: (n, P, 2) pixels, not finite where unseen, of a `camera` at the origin that looks along z (y down),
         with `uncertainty2d`: (n, P) pixels per axis (None: `PIXELS`); needs `uncertainty`, and at most as many points
-        as the fitter has clusters; the noise is then taken as stated. `times`: (n,) seconds, rising. `betas`: (nb,) keeps this shape. A frame without any point gets its pose from
+        as the fitter has clusters; the noise is then taken as stated.
+        `times`: (n,) seconds, rising. `betas`: (nb,) keeps this shape. A frame without any point gets its pose from
         its neighbours if frames are tied, else the prior's; its uncertainty says so.
         Raises JobError: "no_frames" for n = 0, "bad_points" for arrays of other shapes or values.
         """

@@ -40,7 +40,9 @@ SHAPE_EVIDENCE = (
     4.0  # a localizer errs alike in every frame: all of them say as much of the shape as this many
 )
 CHUNK = 64
-OPTIONS = NewtonOptions(steps=14, tolerance=1e-3, robust=4.0, noise="given", coherent=0)
+WIDE = 5.0
+"""First the robust loss is so many times wider: from a start far off it would take the right points for outliers."""
+OPTIONS = NewtonOptions(steps=10, tolerance=1e-3, robust=4.0, noise="given", coherent=0)
 
 
 @dataclass
@@ -138,7 +140,9 @@ class Fitter:
         state = start(self.model, obs.targets, obs.weights, None, self.mean, self.pull, coefs)
         at = self.model.pose(replace(state, root=torch.zeros_like(state.root)))
         state = replace(state, root=root_from_rays(at.points, obs))
-        return track.Part(obs, newton.iterate(obs, state), torch.zeros_like(state.root))
+        wide = newton.with_options(steps=6, robust=WIDE * newton.options.robust)
+        found = newton.iterate(obs, wide.iterate(obs, state).state)
+        return track.Part(obs, found, torch.zeros_like(state.root))
 
     def _result(self, state: State, obs: Data, given: np.ndarray | None) -> Fit:
         pose = continuous(log(state.rotations).permute(2, 0, 1).float().cpu().numpy())

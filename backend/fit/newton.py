@@ -28,7 +28,8 @@ MAX_TURN = 0.8
 """Radians that a joint may turn in one step."""
 REBUILT = (0, 1, 2, 5, 8)
 """Steps that make a new matrix; those between keep the last one (after three steps joints turn by less than a
-degree, and a matrix costs ten times a step). Where robust weights change, each step makes one. All frames do so alike, so that none depends on its companions."""
+degree, and a matrix costs ten times a step). Where robust weights change, each step makes one. All frames do so
+alike, so that none depends on its companions."""
 MEDIAN = 2.366
 """Median of the squared length of a normal vector in three dimensions."""
 
