@@ -53,6 +53,14 @@ def exp(v: Tensor) -> Tensor:
 def log(R: Tensor) -> Tensor:
     """Rotation matrices (..., 3, 3, B) -> rotation vectors (..., 3, B) of at most pi, through the quaternion of the
     largest component (exact for half turns too)."""
+    double = (1 + R[..., 0, 0, :] + R[..., 1, 1, :] + R[..., 2, 2, :]).clamp_min(0).sqrt()
+    if bool((double > 0.2).all()):
+        # No turn is near a half turn: the component that is largest there is not needed.
+        v = torch.stack([R[..., b, a, :] - R[..., a, b, :] for a, b in ((1, 2), (2, 0), (0, 1))], -2)
+        v = v / (2 * double[..., None, :])
+        square = (v * v).sum(-2, keepdim=True)
+        s = square.clamp_min(1e-14).sqrt()
+        return v * torch.where(square > 1e-10, 2 * torch.atan2(s, double[..., None, :] / 2) / s, 2.0)
     m = R.unbind(-3)
     (a, b, c), (d, e, f), (g, h, i) = (row.unbind(-2) for row in m)
     w, x, y, z = 1 + a + e + i, 1 + a - e - i, 1 - a + e - i, 1 - a - e + i

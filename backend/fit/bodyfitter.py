@@ -27,7 +27,7 @@ from backend.fit.skin import SkinModel
 from backend.fit.start import start
 from backend.records import Camera, JobError
 
-CLUSTERS = 768
+CLUSTERS = 640
 """Points that more than this many are averaged to."""
 PIXELS = 3.0
 """One sigma per axis of a point in a picture of which nothing is stated."""
@@ -55,7 +55,7 @@ class FitOptions:
     coherent: bool = True
     uncertainties: bool = True
     evidence: float | None = None
-    steps: int = 5
+    steps: int = 4
 
 
 def surface_and_joints(body: Body) -> CanonicalPoints:

@@ -45,27 +45,27 @@ class Factor:
         beside = torch.stack([torch.cat([H[s, :_FIRST], H[s, _LAST:]], 1) for s in HANDS])
         rows = torch.cat([H[:_FIRST], H[_LAST:]])
         rest = torch.cat([rows[:, :_FIRST], rows[:, _LAST:]], 1).permute(2, 0, 1)
-        self.hand, _ = torch.linalg.cholesky_ex(hands)
-        self.reach = torch.linalg.solve_triangular(self.hand, beside.permute(3, 0, 1, 2), upper=False)
-        tall = self.reach.flatten(1, 2)  # (B, 90, rest)
-        self.rest, _ = torch.linalg.cholesky_ex(torch.baddbmm(rest, tall.mT, tall, alpha=-1))
+        beside = beside.permute(3, 0, 1, 2)
+        lower, _ = torch.linalg.cholesky_ex(hands)
+        # Inverses of 45 x 45 and products of them take a third of the time of so many triangular solves.
+        self.hand = torch.cholesky_inverse(lower)
+        self.beside, self.reach = beside, self.hand @ beside
+        self.rest, _ = torch.linalg.cholesky_ex(rest - (beside.mT @ self.reach).sum(1))
 
     def take(self, frames) -> Factor:
         """The factors of some frames."""
         out = object.__new__(Factor)
-        out.hand, out.reach, out.rest = self.hand[frames], self.reach[frames], self.rest[frames]
+        out.hand, out.beside = self.hand[frames], self.beside[frames]
+        out.reach, out.rest = self.reach[frames], self.rest[frames]
         return out
 
     def solve(self, g: Tensor) -> Tensor:
         """H^-1 g for g (D, B); zero in the frames whose matrix was not positive definite."""
         B = g.shape[-1]
         hands = g[_FIRST:_LAST].T.reshape(B, 2, -1, 1)
-        y = torch.linalg.solve_triangular(self.hand, hands, upper=False)
         rest = torch.cat([g[:_FIRST], g[_LAST:]]).T[..., None]
-        tall = self.reach.flatten(1, 2)
-        x = torch.cholesky_solve(rest - tall.mT @ y.flatten(1, 2), self.rest)
-        y = y - self.reach @ x[:, None]
-        h = torch.linalg.solve_triangular(self.hand.mT, y, upper=True).flatten(1)
+        x = torch.cholesky_solve(rest - (self.reach.mT @ hands).sum(1), self.rest)
+        h = (self.hand @ (hands - self.beside @ x[:, None])).flatten(1)
         x = x[..., 0]
         out = torch.cat([x[:, :_FIRST], h, x[:, _FIRST:]], 1)
         return torch.where(torch.isfinite(out).all(1, keepdim=True), out, 0.0).T

@@ -30,19 +30,21 @@ REBUILT = (0, 1, 2, 5, 8)
 """Steps that make a new matrix; those between keep the last one (after three steps joints turn by less than a
 degree, and a matrix costs ten times a step). Where robust weights change, each step makes one. All frames do so
 alike, so that none depends on its companions."""
+_LONGEST, _MOVING = 3, 0.02
+"""A frame that a step still makes better by this part of its cost gets so many times the steps."""
 MEDIAN = 2.366
 """Median of the squared length of a normal vector in three dimensions."""
 
 
 @dataclass(frozen=True)
 class NewtonOptions:
-    """`steps`: at most; `tolerance`: a frame ends when a step lowers its cost by less than this part of it; `robust`:
-    scale of Geman-McClure in sigmas, 0 for least squares; `shape`, `scale`: solve for the coefficients, for the
+    """`steps`: so many, or three times as many where a frame is still far from its end; `tolerance`: a frame ends when
+    a step lowers its cost by less than this part of it; `robust`: scale of Geman-McClure in sigmas, 0 for least squares; `shape`, `scale`: solve for the coefficients, for the
     size; `coef_precision`: of betas and expression; `noise`: estimated or given; `trust`: how many observations the
     stated noise counts as, when it is estimated; `coherent`: steps with shared errors at most, 0 for never;
     `floor_m`: the noise is never taken for less."""
 
-    steps: int = 5
+    steps: int = 4
     tolerance: float = 1e-4
     robust: float = 0.0
     shape: bool = True
@@ -72,6 +74,7 @@ class Solution:
     state: State
     noise: Tensor
     shared: Tensor
+    look: _Look | None = None  # at `state`, where it is at hand
 
     def take(self, frames) -> Solution:
         """Some frames."""
@@ -93,26 +96,26 @@ class Newton:
     """The solver for one model and prior. `mass`: (N,) original points that each point stands for."""
 
     def __init__(self, model: SkinModel, mass: Tensor, prior: PosePrior, options: NewtonOptions,
-                 moments: PairMoments | None = None) -> None:  # fmt: skip
+                 kept: dict[str, PairMoments] | None = None) -> None:  # fmt: skip
         self.model, self.mass, self.prior, self.options = model, mass, prior, options
-        self._moments = moments
+        self._kept = {} if kept is None else kept
 
     @property
     def moments(self) -> PairMoments:
         """Computed when first needed: a fit to rays never is."""
-        if self._moments is None:
-            self._moments = PairMoments(self.model, self.mass)
-        return self._moments
+        if "moments" not in self._kept:
+            self._kept["moments"] = PairMoments(self.model, self.mass)
+        return self._kept["moments"]
 
     def with_options(self, **changes) -> Newton:
         """The same with other options."""
-        return Newton(self.model, self.mass, self.prior, replace(self.options, **changes), self._moments)
+        return Newton(self.model, self.mass, self.prior, replace(self.options, **changes), self._kept)
 
     def look(self, data: Data, state: State, s: Tensor | None = None, shared=None) -> _Look:
         """Residuals and prior at `state`; with `shared` the shared errors are taken out of the residuals."""
         posed = posed_points(self.model, data, state)
         off = residuals(data, posed)
-        prior = self.prior.terms(state.rotations, posed.world, self.model.parent)
+        prior = self.prior.terms(state.rotations)
         extra = prior.cost + self.options.coef_precision * (state.coefs**2).sum(0)
         if shared is None:
             return _Look(posed, off, prior, extra)
@@ -203,6 +206,7 @@ class Newton:
         both = torch.cat([torque + cross(arm, push), push], 1).reshape(N_JOINTS, -1)
         moved = (model.below @ both).reshape(N_JOINTS, 6, B)
         turn = moved[:, :3] - cross(arm, moved[:, 3:])
+        look.prior.differentiate(posed.world, model.parent)
         parts = [(turn + look.prior.slope).reshape(ROTATIONS, B), moved[0, 3:]]
         if o.shape:
             back = (posed.blend[:, :3] * force[:, None]).sum(2)  # forces in the rest pose
@@ -239,7 +243,7 @@ class Newton:
         """Go on with shared errors where residuals are alike within parts of the body."""
         if not (self.options.coherent and data.isotropic):
             return found
-        look = self.look(data, found.state)
+        look = found.look or self.look(data, found.state)
         weight, _ = self._weights(data, look, found.noise)
         pairs = self.moments.shared(self.moments.share @ (weight / self.mass[:, None]))
         alike, size = coherent.suspicion(look.off.space, weight, self.model.weights, pairs)
@@ -276,14 +280,16 @@ class Newton:
         o = self.options
         like, B = state.root, state.root.shape[-1]
         none = like.new_zeros(B)
-        s = self.noise(data, self.look(data, state).off)
+        look = self.look(data, state)
+        s = self.noise(data, look.off)
         out = Solution(state, s, none if shared is None else shared.variance)
         going = torch.arange(B, device=like.device)
         damping = like.new_full((B,), 1e-5)
         known: Tensor | float = 0.0
-        look = self.look(data, state, s, shared)
+        if shared is not None:
+            look = self.look(data, state, s, shared)
         factor, unit = None, s
-        for k in range(steps):
+        for k in range(_LONGEST * steps):
             slope = self.slope(data, state, look, s)
             if shared is not None:
                 H, C = self.matrix(data, state, look, s)
@@ -300,7 +306,8 @@ class Newton:
             seen = self.look(data, trial, s, shared)
             then = self.cost(seen, s)
             better = then < cost  # False for NaN too
-            ended = better & (cost - then < o.tolerance * cost.abs().clamp_min(1.0))
+            least = o.tolerance if k + 1 < steps else _MOVING
+            ended = better & (cost - then < least * cost.abs().clamp_min(1.0))
             damping = torch.where(better, damping * 0.2, (damping * 20).clamp_min(1e-3)).clamp(1e-7, 1e4)
             if bool(better.all()):
                 state, look = trial, seen
@@ -309,7 +316,10 @@ class Newton:
                 look = self.look(data, state, s, shared)
             s = self.noise(data, look.off, known)
             out = out.put(going, state, s, none[going] if shared is None else shared.variance)
-            if shared is None and bool(ended.any()):
+            if shared is not None:
+                if k + 1 == steps:
+                    break
+            elif bool(ended.any()):
                 left = torch.where(~ended)[0]
                 if len(left) == 0:
                     break
@@ -319,4 +329,6 @@ class Newton:
                 s = self.noise(data, look.off)
             if shared is not None:
                 look = self.look(data, state, s, shared)
+        if shared is None and len(going) == B:
+            out.look = look
         return out

@@ -30,7 +30,7 @@ FLOOR_M = 0.002
 def _squares(model: SkinModel, gather: Gatherer, found: Solution, targets: Tensor, weights: Tensor | None,
              rows: Tensor | slice) -> Tensor:  # fmt: skip
     """(v, B) weighted squared distances of the original points `rows` from the body."""
-    posed = model.pose(found.state)
+    posed = model.pose(found.state) if found.look is None else found.look.posed
     member = gather.member[rows]
     r = targets[rows] - posed.points[member]
     for e in range(3):

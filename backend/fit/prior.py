@@ -22,8 +22,9 @@ from backend.body.skeleton import FINGERS, JOINT, N_JOINTS
 from backend.fit import batchlast as bl
 
 LEARNT = Path(__file__).resolve().parent.parent / "assets" / "pose_prior.npz"
-LEARNT_VARIANCE = 1.5
-"""The recordings are of few actions; poses in the wild differ more."""
+WIDER = 3.0
+"""Factor of the body's variances: the recordings are of few actions, and poses in the wild differ more (chosen on
+the clip `pose2sim/single`: with 1 the fitted body lay 30 % further from its own landmarks in the picture)."""
 LIMIT_RAD = 0.06
 """One sigma of how far a joint goes beyond the end of its range."""
 FREEDOM = 12.0
@@ -59,9 +60,9 @@ _BODY = range(1, 22)
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Joints that belong together: `joints` (k,) rows, `mean` (k * 3,), `precision` (k * 3, k * 3), radians."""
+    """Joints that belong together: k rows from `first` on, `mean` (k * 3,), `precision` (k * 3, k * 3), radians."""
 
-    joints: Tensor
+    first: int
     mean: Tensor
     precision: Tensor
 
@@ -77,8 +78,8 @@ class PosePrior:
     lower: Tensor
     upper: Tensor
 
-    def terms(self, rotations: Tensor, world: Tensor, parent: Tensor, derivatives: bool = True) -> PriorTerms:
-        """Cost and derivatives by world-axis increments of the joints. `rotations`, `world`: (55, 3, 3, B)."""
+    def terms(self, rotations: Tensor) -> PriorTerms:
+        """Cost of `rotations` (55, 3, 3, B), and what its derivatives need."""
         B = rotations.shape[-1]
         theta = bl.log(rotations)
         over = (theta - self.upper[..., None]).clamp_min(0) + (theta - self.lower[..., None]).clamp_max(0)
@@ -87,29 +88,20 @@ class PosePrior:
         shares = []
         for group in self.groups:
             k = len(group.mean)
-            off = group.mean[:, None] - theta[group.joints].reshape(k, B)
+            off = group.mean[:, None] - theta[group.first : group.first + k // 3].reshape(k, B)
             slope = group.precision @ off
             square = (off * slope).sum(0)
             cost = cost + (FREEDOM + k) * torch.log1p(square / FREEDOM)
             share = (FREEDOM + k) / (FREEDOM + square)
-            pull[group.joints] += (slope * share).reshape(-1, 3, B)
+            pull[group.first : group.first + k // 3] += (slope * share).reshape(-1, 3, B)
             shares.append(share)
-        if not derivatives:
-            return PriorTerms(cost, None, None, None)
-        up = world[parent]
-        # d theta / d increment about world axes = J_l^-1 (parent's rotation)^T
-        J = bl.mm(bl.left_jacobian_inverse(theta), bl.transpose(up))
-        J = torch.cat([torch.zeros_like(J[:1]), J[1:]])
-        slope = bl.mv(bl.transpose(J), pull)
-        bound = (over != 0).to(theta.dtype) / LIMIT_RAD**2
-        return PriorTerms(cost, slope, J, (bound, shares))
+        return PriorTerms(cost, theta, over, pull, shares)
 
     def add_to(self, H: Tensor, terms: PriorTerms) -> None:
         """Add the prior's matrix to H (D, D, B), in place."""
-        bound, shares = terms.weights
-        J = terms.J
+        bound, shares, J = (terms.over != 0).to(terms.theta) / LIMIT_RAD**2, terms.shares, terms.J
         square = bl.mm(bl.transpose(J), J * bound[:, :, None])
-        for j in range(1, N_JOINTS):
+        for j in torch.where((terms.over != 0).any(2).any(1))[0].tolist():
             s = slice(3 * j, 3 * j + 3)
             H[s, s] += square[j]
         for group, share in zip(self.groups, shares, strict=True):
@@ -117,20 +109,34 @@ class PosePrior:
             B = J.shape[-1]
             rows = J.new_zeros(B, k, k)
             place = torch.arange(k // 3, device=J.device)
-            rows.view(B, k // 3, 3, k // 3, 3)[:, place, :, place] = J[group.joints].permute(0, 3, 1, 2)
+            rows.view(B, k // 3, 3, k // 3, 3)[:, place, :, place] = J[
+                group.first : group.first + k // 3
+            ].permute(0, 3, 1, 2)
             block = rows.transpose(1, 2) @ (group.precision @ rows) * share[:, None, None]
-            first = 3 * int(group.joints[0])
+            first = 3 * group.first
             H[first : first + k, first : first + k] += block.permute(1, 2, 0)
 
 
-@dataclass(frozen=True)
+@dataclass
 class PriorTerms:
-    """`cost`: (B,); `slope`: (55, 3, B) minus half the gradient; `J`: (55, 3, 3, B); `weights`: of the matrix."""
+    """`cost`: (B,); `theta`, `over`, `pull`: (55, 3, B) rotation vectors, what is beyond the range, and minus half the
+    slope by rotation vectors; `shares`: (B,) weight of each group. After `differentiate` also `J`: (55, 3, 3, B), the
+    rotation vectors' change with increments about world axes, and `slope`: (55, 3, B) by those."""
 
     cost: Tensor
-    slope: Tensor | None
-    J: Tensor | None
-    weights: tuple | None
+    theta: Tensor
+    over: Tensor
+    pull: Tensor
+    shares: list[Tensor]
+    J: Tensor | None = None
+    slope: Tensor | None = None
+
+    def differentiate(self, world: Tensor, parent: Tensor) -> None:
+        """Fill in `J` and `slope`. `world`: (55, 3, 3, B)."""
+        if self.J is None:
+            J = bl.mm(bl.left_jacobian_inverse(self.theta), bl.transpose(world[parent]))
+            J[0] = 0
+            self.J, self.slope = J, bl.mv(bl.transpose(J), self.pull)
 
 
 @cache
@@ -148,8 +154,8 @@ def _tables() -> tuple[list[tuple[np.ndarray, np.ndarray, np.ndarray]], np.ndarr
     lower[np.abs(lower) > 500], upper[np.abs(upper) > 500] = -np.inf, np.inf
     with np.load(LEARNT) as learnt:
         mean = learnt["mean"].astype(np.float64)
-        covariance = LEARNT_VARIANCE * learnt["covariance"].astype(np.float64)
-    body = covariance + np.diag((spread[1:22] * _D).reshape(-1) ** 2)
+        covariance = 1.5 * learnt["covariance"].astype(np.float64)
+    body = WIDER * (covariance + np.diag((spread[1:22] * _D).reshape(-1) ** 2))
     groups = [(np.array(_BODY), mean, body)]
     for name, (middle, width) in _FACE.items():
         variance = np.diag((np.array(width) * _D) ** 2)
@@ -193,7 +199,7 @@ def pose_prior(dtype: torch.dtype = torch.float32, device: torch.device | str = 
     groups, mean, spread = [], np.zeros((N_JOINTS, 3)), np.full((N_JOINTS, 3), np.inf)
     for joints, middle, covariance in found:
         precision = np.linalg.inv(covariance)
-        groups.append(Group(torch.as_tensor(joints, device=device), tensor(middle), tensor(precision)))
+        groups.append(Group(int(joints[0]), tensor(middle), tensor(precision)))
         mean[joints] = middle.reshape(-1, 3)
         spread[joints] = np.sqrt(np.diag(covariance)).reshape(-1, 3)
     return PosePrior(tuple(groups), tensor(mean), tensor(spread), tensor(lower), tensor(upper))

@@ -47,7 +47,7 @@ def people(body, points, n, seed, clip=False):
     pose = clip_poses(n, rng) if clip else random_poses(n, rng)
     betas = rng.normal(size=(1 if clip else n, body.n_betas)) * 0.7
     betas[:, 10:] = 0
-    trans = [*np.cumsum(rng.normal(size=(n, 3)) * 0.01, 0), 0, 0, 3]
+    trans = np.cumsum(rng.normal(size=(n, 3)) * 0.01, 0) + np.array([0.0, 0.0, 3.0])
     found, joints = place(body, points, pose, np.repeat(betas, n // len(betas), 0), trans)
     return pose, betas, trans, found, joints
 
@@ -88,7 +88,7 @@ def test_a_mesh_gives_its_body_back(narrow, mesh, name, most_mm):
 def test_shared_errors_are_found_and_taken_out(narrow, mesh):
     scene = make_scenario(narrow, "corr", 4, 5)
     fit, plain = fit_scene(mesh, scene), fit_scene(mesh, scene, coherent=False)
-    assert ((fit.shared_m > 0.008) & (fit.shared_m < 0.03)).all()
+    assert ((fit.shared_m > 0.007) & (fit.shared_m < 0.045)).all()
     assert mm(fit.joints[:, :22], scene.joints[:, :22]) < 0.8 * mm(plain.joints[:, :22], scene.joints[:, :22])
     assert (fit_scene(mesh, make_scenario(narrow, "iid10", 4, 5)).shared_m == 0).all()
 
