@@ -38,11 +38,12 @@ MEDIAN = 2.366
 
 @dataclass(frozen=True)
 class NewtonOptions:
-    """`steps`: so many, or three times as many where a frame is still far from its end; `tolerance`: a frame ends when
-    a step lowers its cost by less than this part of it; `robust`: scale of Geman-McClure in sigmas, 0 for least squares; `shape`, `scale`: solve for the coefficients, for the
-    size; `coef_precision`: of betas and expression; `noise`: estimated or given; `trust`: how many observations the
-    stated noise counts as, when it is estimated; `coherent`: steps with shared errors at most, 0 for never;
-    `floor_m`: the noise is never taken for less."""
+    """`steps`: so many, or three times as many where a frame is still far from its end; `tolerance`: a
+    frame ends when a step lowers its cost by less than this part of it; `robust`: scale of Geman-McClure in
+    sigmas, 0 for least squares; `shape`, `scale`: solve for the coefficients, for the size;
+    `coef_precision`: of betas and expression; `noise`: estimated or given; `trust`: how many observations
+    the stated noise counts as, when it is estimated; `coherent`: steps with shared errors at most, 0 for
+    never; `floor_m`: the noise is never taken for less."""
 
     steps: int = 4
     tolerance: float = 1e-4

@@ -22,7 +22,7 @@ from backend.body.skeleton import FINGERS, JOINT, N_JOINTS
 from backend.fit import batchlast as bl
 
 LEARNT = Path(__file__).resolve().parent.parent / "assets" / "pose_prior.npz"
-WIDER = 3.0
+WIDER = 4.0
 """Factor of the body's variances: the recordings are of few actions, and poses in the wild differ more (chosen on
 the clip `pose2sim/single`: with 1 the fitted body lay 30 % further from its own landmarks in the picture)."""
 LIMIT_RAD = 0.06
