@@ -31,7 +31,7 @@ from backend.fit.smoother import plain_smoother
 
 BODY, HANDS = slice(0, 22), slice(25, 55)
 BATCH = 32
-SMOOTHING = (1e2, 1e3, 1e4, 1e5)
+SMOOTHING = (1.0, 10.0, 30.0, 1e2, 1e3, 1e4)
 """Strengths of the plain smoother; the best against the truth is taken, for both fitters alike."""
 TARGETS = {
     "clean": 0.10, "iid10": 0.15, "iid30": 0.15, "outlier20": 0.10, "outlier20_unweighted": 0.15, "corr": 0.85,
