@@ -42,7 +42,7 @@ SHAPE_EVIDENCE = (
 CHUNK = 64
 WIDE = 5.0
 """First the robust loss is so many times wider: from a start far off it would take the right points for outliers."""
-OPTIONS = NewtonOptions(steps=10, tolerance=1e-3, robust=4.0, noise="given", coherent=0)
+OPTIONS = NewtonOptions(steps=8, tolerance=3e-3, robust=4.0, noise="given", coherent=0)
 
 
 @dataclass
@@ -140,7 +140,7 @@ class Fitter:
         state = start(self.model, obs.targets, obs.weights, None, self.mean, self.pull, coefs)
         at = self.model.pose(replace(state, root=torch.zeros_like(state.root)))
         state = replace(state, root=root_from_rays(at.points, obs))
-        wide = newton.with_options(steps=6, robust=WIDE * newton.options.robust)
+        wide = newton.with_options(steps=4, tolerance=1e-2, robust=WIDE * newton.options.robust)
         found = newton.iterate(obs, wide.iterate(obs, state).state)
         return track.Part(obs, found, torch.zeros_like(state.root))
 
