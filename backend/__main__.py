@@ -15,6 +15,7 @@ COMMANDS = {
     "mocap": "Turn a video into motion files, without Blender.",
     "overlay": "Draw the body of a finished job over its footage.",
     "localize": "Localize any points of everyone in pictures, with their uncertainty.",
+    "fit": "Fit a body to 3D points of one person.",
     "weights": "Install, list and remove official NLF weights.",
     "train": "Train our own localizer field by a recipe.",
     "doctor": "Say what is installed, which device will be used, and what is missing.",

@@ -1,6 +1,6 @@
 """Our body as a function of pose, shape, scale and place, with derivatives at some of its vertices (numpy).
 
-Unlike `backend.fit.pointmodel` it moves every joint, fingers too, and each joint may enlarge its limb.
+Unlike `backend.fit.skin` each joint may enlarge its limb here, and there is one body at a time.
 """
 
 from __future__ import annotations

@@ -1,0 +1,281 @@
+"""Many frames of one person: a shape for all of them, ties in time, and what is reported of each frame.
+
+Frames are kept in parts of some dozens, as averaged points: a part of 64 frames takes 1.5 MB, so that ten thousand
+frames stay far below a gigabyte.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from backend.body.skeleton import N_JOINTS
+from backend.fit import batchlast as bl
+from backend.fit import timing
+from backend.fit.jacobian import jacobian
+from backend.fit.newton import ROTATIONS, Newton, Solution
+from backend.fit.observe import Data
+from backend.fit.results import BodyFit, continuous
+from backend.fit.skin import SkinModel, State
+
+WINDOW, OVERLAP = 192, 48
+"""Frames tied together at once, and shared by neighbouring windows."""
+UNSEEN_RAD, UNSEEN_M = 1.0, 1.0
+"""How unsure a frame is of the heading and the place of a body that it does not show."""
+ROUNDS = 4
+_GAIN = 1e-4
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some frames: their data (targets about `centre`), what was found, and `centre` (3, B) metres."""
+
+    data: Data
+    found: Solution
+    centre: Tensor
+
+
+@dataclass(frozen=True)
+class Tie:
+    """`times`: (n,) seconds; `strength`: 1 for human motion; `joints`: rows that are tied and solved (None: all);
+    `root`: spectral densities of the place; `memory_s`: neighbouring frames' errors are alike for so long (None:
+    as the residuals say); `learn`: find out how lively this motion is, in place of taking the densities as they
+    stand."""
+
+    times: Tensor
+    strength: float
+    joints: tuple[int, ...] | None = None
+    root: tuple[float, float, float] = timing.ROOT_DENSITY
+    memory_s: float | None = None
+    learn: bool = True
+
+
+def shows(data: Data) -> Tensor:
+    """(B,) bool: frames in which anything was seen."""
+    seen = data.weights.sum(0) > 0
+    return seen if data.ray_weights is None else seen | (data.ray_weights.sum(0) > 0)
+
+
+def put(data: Data, part: Data, frames: Tensor) -> Data:
+    """`data` with `part` in place of its `frames` (indices)."""
+    shift = data.shift
+    if part.shift is not None:
+        shift = torch.zeros_like(data.targets) if shift is None else shift
+        shift = shift.index_copy(-1, frames, part.shift)
+    return replace(data, targets=data.targets.index_copy(-1, frames, part.targets),
+                   weights=data.weights.index_copy(-1, frames, part.weights), shift=shift)  # fmt: skip
+
+
+def shared_shape(
+    newton: Newton, parts: list[Part], evidence: float | None, rounds: int = 1
+) -> tuple[Tensor, list[Part]]:
+    """One shape for all frames: (nc, 1), and the parts solved again with it.
+
+    A frame's equations with the pose eliminated (Schur complement) say which coefficients it wants and how surely;
+    summed over the frames they give the shape that all of them agree on. `evidence`: count as so many frames at most.
+    """
+    nc, hold = newton.model.coefs, newton.options.coef_precision
+    held = newton.with_options(shape=False)
+    coefs = parts[0].data.targets.new_zeros(nc, 1)
+    for _ in range(rounds):
+        S, right, n = torch.zeros(nc, nc, dtype=torch.float64), torch.zeros(nc, dtype=torch.float64), 0
+        for part in parts:
+            schur, wanted, seen = _shape_equations(newton, part)
+            S, right, n = S + schur, right + wanted, n + seen
+        prior = hold * (1.0 if evidence is None else max(n / evidence, 1.0))
+        found = torch.linalg.solve((S + S.T) / 2 + prior * torch.eye(nc, dtype=torch.float64), right)
+        coefs = found.to(coefs)[:, None].clamp(-5, 5)
+        parts = [replace(p, found=held.solve(p.data, p.found.state.shaped(coefs))) for p in parts]
+    return coefs, parts
+
+
+def _shape_equations(newton: Newton, part: Part) -> tuple[Tensor, Tensor, int]:
+    """Summed over the frames of a part, without the prior on the shape: matrix (nc, nc), right-hand side (nc,), and
+    the number of frames that show anything."""
+    H, g = newton.information(part.data, part.found)
+    nc, hold = newton.model.coefs, newton.options.coef_precision
+    c, keep = (
+        slice(ROTATIONS + 3, ROTATIONS + 3 + nc),
+        torch.ones(H.shape[1], dtype=torch.bool, device=H.device),
+    )
+    keep[c] = False
+    coefs = part.found.state.coefs.T
+    pose = H[:, keep][:, :, keep]
+    pose = pose + torch.diag_embed(1e-6 * pose.diagonal(dim1=1, dim2=2) + 1e-6)
+    side = H[:, keep][:, :, c]
+    solved = torch.linalg.solve(pose, torch.cat([side, g[:, keep, None]], 2))
+    seen = shows(part.data)
+    schur = H[:, c, c] - side.mT @ solved[..., :nc] - hold * torch.eye(nc, dtype=H.dtype, device=H.device)
+    wanted = (
+        g[:, c] + hold * coefs - (side.mT @ solved[..., nc:])[..., 0] + (schur @ coefs[..., None])[..., 0]
+    )
+    use = seen & torch.isfinite(schur).all((1, 2)) & torch.isfinite(wanted).all(1)
+    return schur[use].double().sum(0).cpu(), wanted[use].double().sum(0).cpu(), int(use.sum())
+
+
+def _joined(parts: list[Part]) -> Part:
+    data = parts[0].data
+    names = [n for n in ("targets", "weights", "rays", "ray_weights") if getattr(data, n) is not None]
+    columns = {n: torch.cat([getattr(p.data, n) for p in parts], -1) for n in names}
+    shift = None
+    if any(p.data.shift is not None for p in parts):
+        zeros = [torch.zeros_like(p.data.targets) if p.data.shift is None else p.data.shift for p in parts]
+        shift = torch.cat(zeros, -1)
+    found = Solution(State.concat([p.found.state for p in parts]), torch.cat([p.found.noise for p in parts]),
+                     torch.cat([p.found.shared for p in parts]))  # fmt: skip
+    return Part(replace(data, shift=shift, **columns), found, torch.cat([p.centre for p in parts], -1))
+
+
+def _cut(parts: list[Part], first: int, last: int) -> Part:
+    """Frames [first, last) of all parts as one."""
+    out, at = [], 0
+    for part in parts:
+        n = part.centre.shape[-1]
+        low, high = max(first - at, 0), min(last - at, n)
+        if low < high:
+            rows = slice(low, high)
+            out.append(Part(part.data.take(rows), part.found.take(rows), part.centre[:, rows]))
+        at += n
+    return _joined(out)
+
+
+def tied(newton: Newton, parts: list[Part], tie: Tie) -> list[Part]:
+    """The parts as one, its frames tied in time, window by window."""
+    n = sum(p.centre.shape[-1] for p in parts)
+    windows = []
+    for first in range(0, n, WINDOW - OVERLAP):
+        last = min(first + WINDOW, n)
+        part = _cut(parts, first, last)
+        windows.append((first, _window(newton, part, tie, tie.times[first:last])))
+        if last == n:
+            break
+    whole = timing.stitch(windows)
+    out, at = [], 0
+    for part in parts:
+        k = part.centre.shape[-1]
+        state = whole.take(slice(at, at + k))
+        state = replace(state, root=state.root - part.centre)
+        out.append(replace(part, found=replace(part.found, state=state)))
+        at += k
+    return out
+
+
+def memory(newton: Newton, part: Part) -> float:
+    """Factor by which neighbouring frames repeat each other's errors: 1 for independent ones, from the correlation of
+    the parts' mean residuals from frame to frame."""
+    look = newton.look(part.data, part.found.state)
+    W = newton.model.weights
+    mean = (W.T @ (look.off.space * part.data.weights[:, None]).flatten(1)).reshape(N_JOINTS, 3, -1)
+    mean = mean / (W.T @ part.data.weights).clamp_min(1e-12)[:, None]
+    mean = mean - mean.mean(-1, keepdim=True)
+    power = float((mean * mean).sum())
+    rho = float((mean[..., 1:] * mean[..., :-1]).sum()) / max(power, 1e-30)
+    rho = min(max(rho, 0.0), 0.9)
+    return (1 + rho) / (1 - rho)
+
+
+def _window(newton: Newton, part: Part, tie: Tie, times: Tensor) -> State:
+    """One window, its roots in the targets' own axes (not about the centres)."""
+    data = replace(part.data, targets=part.data.targets + part.centre) if part.data.placed else part.data
+    found = replace(part.found, state=replace(part.found.state, root=part.found.state.root + part.centre))
+    if len(times) < 3:
+        return found.state
+    model, device = newton.model, part.centre.device
+    joints = torch.arange(N_JOINTS, device=device)
+    if tie.joints is not None:
+        joints = torch.tensor(tie.joints, device=device)
+    dt = float(np.median(np.diff(times.numpy())))
+    repeated = memory(newton, part) if tie.memory_s is None else max(1.0, tie.memory_s / max(dt, 1e-3))
+    density = timing.densities(joints, tie.strength * repeated, tie.root, part.centre)
+    weight = timing.weights(times, density).to(part.centre)
+    s = found.noise
+
+    def cost(state: State) -> Tensor:
+        d = timing.differences(state, joints).double()
+        own = newton.cost(newton.look(data, state), s).double()
+        return own.sum() + (weight.double() * d * d).sum()
+
+    state, shared = timing.bridge(found.state, shows(data)), bool((found.shared > 0).any())
+    now = cost(state)
+    for k in range(ROUNDS):
+        H, g = newton.information(data, replace(found, state=state))
+        world = model.chain(state)[0]
+        H, g = timing.to_parents(model, world, H, g, joints)
+        if k == 0 and tie.learn:
+            own = torch.linalg.inv((H + torch.eye(H.shape[1]).to(H)).double()).diagonal(dim1=1, dim2=2)
+            density = timing.learnt_densities(state, joints, own.to(H), dt, density)
+            weight = timing.weights(times, density).to(part.centre)
+            now = cost(state)
+        delta = timing.tied_step(H, g, weight, timing.differences(state, joints))
+        for _ in range(4):
+            trial = timing.apply(state, joints, delta)
+            then = cost(trial)
+            # Shared errors are not in this cost, which then says nothing of the step.
+            if shared or then < now:
+                gain = 1 - float(then / now)
+                state, now = trial, then
+                break
+            delta = delta / 2
+        else:
+            break
+        if abs(gain) < _GAIN or (shared and k == 1):
+            break
+    return state
+
+
+def report(newton: Newton, parts: list[Part], joints: SkinModel, uncertainties: bool) -> BodyFit:
+    """Everything of all frames as arrays."""
+    rows = [_part_report(newton, part, joints, uncertainties) for part in parts]
+    columns = [np.concatenate(c) for c in zip(*rows, strict=True)]
+    return BodyFit(continuous(columns[0]), *columns[1:])
+
+
+def _part_report(
+    newton: Newton, part: Part, joints: SkinModel, uncertainties: bool
+) -> tuple[np.ndarray, ...]:
+    model, state = newton.model, part.found.state
+    world, _, places, rest = model.chain(state)
+    n = places.shape[-1]
+    cov = world.new_full((n, N_JOINTS, 3, 3), torch.nan)
+    sigma = world.new_full((n, N_JOINTS), torch.nan)
+    if uncertainties:
+        spread = covariance(newton, part)
+        sigma = point_sigma(newton, joints, state, spread)
+        up = torch.cat([model.eye[None].expand_as(world[:1]), world[model.parent[1:]]]).permute(3, 0, 1, 2)
+        own = spread[:, :ROTATIONS, :ROTATIONS].reshape(n, N_JOINTS, 3, N_JOINTS, 3)
+        own = own.diagonal(dim1=1, dim2=3).permute(0, 3, 1, 2)
+        cov = up.mT @ own @ up
+    pose = bl.log(state.rotations).permute(2, 0, 1)
+    trans = state.root + part.centre - rest[0]
+    scale = state.log_scale.exp()
+    weights = part.data.weights
+    unit = (weights.sum(0) / newton.mass[:, None].mul(weights > 0).sum(0).clamp_min(1e-12)).clamp_min(1e-30)
+    noise, shared = (part.found.noise / unit).sqrt(), part.found.shared.sqrt() / unit.sqrt()
+    betas, expression = state.coefs[: model.betas].T, state.coefs[model.betas :].T
+    places = (places + part.centre).permute(2, 0, 1)
+    arrays = (pose, betas, expression, trans.T, scale, places, cov, sigma, noise, shared)
+    return tuple(a.float().cpu().numpy() for a in arrays)
+
+
+def covariance(newton: Newton, part: Part) -> Tensor:
+    """(B, D, D) of the increments about world axes, root (and coefficients, where they were solved for), from each
+    frame's own data and prior, without help from neighbours, whose errors may be alike."""
+    H, _ = newton.information(part.data, part.found)
+    floor = torch.full_like(H[0, 0], 1e-4)
+    floor[:3] = UNSEEN_RAD**-2
+    floor[ROTATIONS : ROTATIONS + 3] = UNSEEN_M**-2
+    L, _ = torch.linalg.cholesky_ex(H + torch.diag(floor))
+    return torch.cholesky_inverse(L)
+
+
+def point_sigma(newton: Newton, points: SkinModel, state: State, spread: Tensor) -> Tensor:
+    """(B, Q) one sigma of the 3D distance of points, metres, from a covariance of `covariance`."""
+    o = newton.options
+    posed = points.pose(state)
+    J = jacobian(points, posed, points.coef_motion(posed) if o.shape else None, o.scale)
+    rows = J.flatten(1, 2)
+    # One product a frame: one for each point would take ten times as long.
+    return ((rows @ spread) * rows).sum(-1).reshape(*J.shape[:2], 3).sum(-1).clamp_min(0).sqrt()
