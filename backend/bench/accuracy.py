@@ -27,6 +27,7 @@ from backend.evaluate.multiview import CalibratedCamera, read_qualisys, smooth_r
 from backend.motion.assemble import Clip, person_tracks
 from backend.motion.level import CAMERA_UP
 from backend.nlf.landmarks import LANDMARKS
+from backend.nlf.localizer import create_localizer
 from backend.options import MocapOptions
 from backend.pipeline import mocap
 from backend.records import Chunk, Summary, TrackMotion
@@ -82,21 +83,23 @@ def run_ours(video: Path, options: MocapOptions) -> dict[str, np.ndarray]:
                 summary = event
     seconds = time.perf_counter() - start
     body = options.load_body()
-    points, _ = body_landmarks(body)
-    known = Clip(body, points, options)
+    localizer = create_localizer(options.localizer, body)
+    known = Clip(body, localizer.native, options)
     for chunk in chunks:
         known.add(chunk)
     track = max(person_tracks(chunks), key=lambda t: t.boxes[:, 2:].prod(1).mean() * len(t.frames))
     fit = known.fit(track)
     observed = known.fitter.observations(track.points3d, track.points2d, track.uncertainty, track.times)
+    points, _ = body_landmarks(body)
     where, _ = known.fitter.points(points, fit.state, observed)
+    image, raw = (x[:, localizer.landmarks] for x in (track.points2d, track.points3d))
 
     def spread(values: np.ndarray) -> np.ndarray:
         out = np.full((summary.frames, *values.shape[1:]), np.nan)
         out[track.frames] = values
         return out
 
-    return {"image": spread(track.points2d), "raw": spread(track.points3d), "points": spread(where),
+    return {"image": spread(image), "raw": spread(raw), "points": spread(where),
             "joints": spread(fit.joints), "projected": spread(known.camera.project(where)),
             "up": up, "seconds": seconds, "frames": summary.frames, "stages": summary.seconds}  # fmt: skip
 

@@ -38,7 +38,10 @@ class MocapChoices:
         name="People", description="How many people to follow at a time", default=4, min=1, max=32
     )
     quality: EnumProperty(
-        name="Quality", description="What finds the points of the body", items=_qualities, default=0
+        name="Quality",
+        description="What finds the points of the body",
+        items=_qualities,
+        default=localizers.SHIPPED[0][3],
     )
     lens: EnumProperty(name="Lens", description="What is known of the camera", items=LENSES)
     fov: FloatProperty(
