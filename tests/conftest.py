@@ -1,0 +1,25 @@
+"""For the whole suite: a process that has loaded Blender's module ends without its clean-up."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+
+_ended_with: list[int] = []
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(exitstatus: int) -> None:
+    """Keep what the session ended with."""
+    _ended_with.append(int(exitstatus))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure() -> None:
+    """Once USD files were written, bpy's static destructors wait for ever for one of its own threads."""
+    if _ended_with and "bpy" in sys.modules:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(_ended_with[-1])
