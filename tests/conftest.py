@@ -18,7 +18,8 @@ def pytest_sessionfinish(exitstatus: int) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure() -> None:
-    """Once USD files were written, bpy's static destructors wait for ever for one of its own threads."""
+    """Where anything still holds bpy when the interpreter ends, Blender 4's static destructors wait for ever for the
+    thread that closes its sound device; seen in a run of all tests."""
     if _ended_with and "bpy" in sys.modules:
         sys.stdout.flush()
         sys.stderr.flush()
