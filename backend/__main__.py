@@ -21,6 +21,12 @@ COMMANDS = {
     "doctor": "Say what is installed, which device will be used, and what is missing.",
 }
 SETUP_HINT = "run 'python install.py setup' in the Bodyfield folder"
+FOR_TRAINING = ("numba", "tensorboard")
+"""Packages of the extra `train`, which the set-up leaves out."""
+TRAIN_HINT = (
+    "training needs more than the set-up installs, run 'python -m pip install \".[train]\"' with this Python "
+    "in the Bodyfield folder"
+)
 
 
 class LazyCommand(TyperCommand):
@@ -65,7 +71,9 @@ def run() -> None:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] in ("backend", "blender_addon"):
             raise
-        sys.exit(f"The package '{error.name}' is missing: {SETUP_HINT}.")
+        missing = (error.name or "").partition(".")[0]
+        hint = TRAIN_HINT if missing in FOR_TRAINING else SETUP_HINT
+        sys.exit(f"The package '{error.name}' is missing: {hint}.")
 
 
 if __name__ == "__main__":

@@ -109,7 +109,9 @@ def _read(source: Path) -> dict[str, np.ndarray]:
             known = ("points3d", "points2d", "uncertainty", "times", "fps", "K", "names")
             arrays = {k: f[k] for k in known if k in f.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as e:
-        raise JobError("bad_points", f"{source} cannot be read as an .npz file of numbers: {e}.") from e
+        raise JobError(
+            "bad_points", f"{source} cannot be read as an .npz file of numbers: give one that holds points3d."
+        ) from e
     if "points3d" not in arrays:
         raise JobError("bad_points", f"{source} holds no points3d of shape (frames, points, 3).")
     for name, a in arrays.items():

@@ -245,5 +245,18 @@ def test_a_missing_package_is_one_sentence(home, tmp_path):
     )
 
 
+def test_what_training_alone_needs_has_a_hint_of_its_own(home, tmp_path):
+    (tmp_path / "blocker").mkdir()
+    (tmp_path / "blocker" / "numba.py").write_text(
+        "raise ModuleNotFoundError(\"No module named 'numba'\", name='numba')\n"
+    )
+    arguments = ("train", "--config", str(tmp_path / "a.toml"), "--out", str(tmp_path / "o"))
+    done = run_backend(*arguments, home=home, PYTHONPATH=str(tmp_path / "blocker"))
+    assert done.returncode == 1
+    assert "'numba' is missing: training needs" in done.stderr
+    assert '".[train]"' in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
 def test_unknown_commands_end_with_an_error(home):
     assert run_backend("dance", home=home).returncode == 2
