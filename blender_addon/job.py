@@ -16,6 +16,7 @@ from . import wire
 
 FINISHED = ("done", "failed", "cancelled")
 MAX_CREDIT = 4096
+_NO_MORE = object()
 
 
 @dataclass(frozen=True)
@@ -175,19 +176,22 @@ class Job:
             self._speaker._say("cancel", self.id)
 
     def _send_next(self) -> None:
-        """Take one picture from the clip and send it (or skip it when it was finished before), or say end."""
+        """Take a piece of the clip: send its picture (or skip it when it was finished before), or say end."""
         try:
             if self._iterator is None:
                 self._clip = self._opener()
-                start = getattr(self._clip, "frames", None)
+                start = getattr(self._clip, "pieces", None) or getattr(self._clip, "frames", None)
                 self._iterator = iter(start(self._next_frame) if callable(start) else self._clip)
-            frame = next(self._iterator, None)
+            frame = next(self._iterator, _NO_MORE)
         except Exception as error:
             # Whatever a broken file makes the decoder raise: the job ends here and the user is told.
             self._tell_cancel()
             self._end("failed", _sentence(error))
             return
         if frame is None:
+            # The clip is at work on the next picture.
+            return
+        if frame is _NO_MORE:
             self._speaker._say(
                 "end", self.id, frames=self._next_frame, damage=getattr(self._clip, "damage", None)
             )

@@ -87,7 +87,7 @@ class KeysWork:
             return False
         if self._body is None and not self._fetch(budget_s):
             return self.finished
-        mesh = persons_mesh(bpy.data.objects.get(self._armature))
+        mesh = self._mesh()
         if mesh is None:
             self.fail("The body is not in the file any more.")
             return True
@@ -95,7 +95,7 @@ class KeysWork:
             self.fail(f"Leave {mesh.mode.title()} Mode of {mesh.name} first.")
             return True
         if self._steps is None:
-            self._steps = self._begin(mesh)
+            self._steps = self._begin()
         end = time.perf_counter() + budget_s
         while time.perf_counter() < end:
             name = next(self._steps, None)
@@ -105,11 +105,14 @@ class KeysWork:
             self.made += bool(name)
         return True
 
-    def _begin(self, mesh: bpy.types.Object) -> Iterator[str]:
+    def _mesh(self) -> bpy.types.Object | None:
+        return persons_mesh(bpy.data.objects.get(self._armature))
+
+    def _begin(self) -> Iterator[str]:
         return (
-            add_shape_keys(mesh, self._body)
+            add_shape_keys(self._mesh, self._body)
             if self.what == "shape"
-            else add_correctives(mesh, self._body, self.what)
+            else add_correctives(self._mesh, self._body, self.what)
         )
 
     def _fetch(self, budget_s: float) -> bool:

@@ -73,7 +73,7 @@ def start(source: Path, **more) -> VideoImport:
 
 
 def people() -> list[bpy.types.Object]:
-    return [ob for ob in bpy.data.objects if ob.type == "ARMATURE"]
+    return [ob for ob in bpy.context.scene.objects if ob.type == "ARMATURE"]
 
 
 def test_registers_and_unregisters_as_often_as_one_likes():
