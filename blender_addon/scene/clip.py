@@ -181,6 +181,7 @@ class ClipScene:
         ready = {track: person.whole() for track, person in people.items()}
         self._level = self._level_of(ready.values())
         self._shift = world_shift([r.joints for r in ready.values()], self._level)
+        yield
         while True:
             try:
                 yield from self._write(people, ready, force)

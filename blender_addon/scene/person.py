@@ -85,6 +85,7 @@ def _create(plan: Plan, rest: RestBody, collection: Callable[[], bpy.types.Colle
         return _both(mark, skin)
 
     try:
+        yield from pause()
         for first in range(0, len(rest.vertices), VERTICES):
             add_weights(skin.block(), rest, slice(first, first + VERTICES))
             yield from pause()
