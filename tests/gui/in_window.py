@@ -15,7 +15,7 @@ import bpy
 CLIP, END = (Path(p) for p in sys.argv[sys.argv.index("--") + 1 :])
 TICK_S = 0.5
 state = {"ticks": 0, "told": None, "done": False}
-timing = {"tick_ms": [], "between_ms": [], "ended": None}
+timing = {"tick_ms": [], "computing_ms": [], "between_ms": [], "ended": None}
 
 
 def tell(step: str, **facts: object) -> None:
@@ -90,10 +90,13 @@ def watch() -> None:
         begin = time.perf_counter()
         if timing["ended"] is not None:
             timing["between_ms"].append(1000 * (begin - timing["ended"] - running.BUSY_S))
+        own = time.thread_time()
         busy = plain(*arguments)
         timing["ended"] = time.perf_counter() if busy else None
         if busy:
             timing["tick_ms"].append(1000 * (time.perf_counter() - begin))
+            # Without what other programs took of the processor meanwhile.
+            timing["computing_ms"].append(1000 * (time.thread_time() - own))
         return busy
 
     running.tick = timed
@@ -101,7 +104,7 @@ def watch() -> None:
 
 def timing_facts() -> dict:
     facts = {}
-    for name in ("tick_ms", "between_ms"):
+    for name in ("tick_ms", "computing_ms", "between_ms"):
         sorted_ms = sorted(timing[name]) or [0.0]
         facts[name] = {
             "count": len(sorted_ms),
