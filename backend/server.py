@@ -187,6 +187,8 @@ class Server:
                 self._runs.resume(session, message)
             case "points":
                 self._points.open(session, message)
+            case "pause":
+                self._runs.pause(session, message)
             case "cancel":
                 if not self._points.cancel(session, message):
                     self._runs.cancel(session, message)
