@@ -30,7 +30,7 @@ WORDS = {"off": "Off", "body": "Body", "all": "All"}
 class KeysWork:
     """Makes the keys of one person; `running` moves it on. `what`: "shape", or a level of correctives."""
 
-    source = waiting = None
+    source = waiting = paused = None
     job_id = None
 
     def __init__(

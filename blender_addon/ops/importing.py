@@ -22,6 +22,8 @@ from .backend import Backend
 STAGES = {
     "opening": "Starting the backend",
     "queued": "Waiting for another job",
+    "pausing": "Pausing after this step",
+    "paused": "Paused",
     "prepare": "Getting the localizer ready",
     "localize": "Following people",
     "body": "Fitting bodies",
@@ -37,7 +39,7 @@ UNREADABLE = (
 
 
 class VideoImport:
-    """`state`: "running", "done", "failed" or "cancelled"; `error`: one sentence when failed.
+    """`state`: "running", "done", "failed" or "cancelled"; `error`: one sentence when failed; `paused`: stands still.
 
     `source`: movie, folder or picture, None to import a finished job by its id alone; `options`: the backend's;
     `job_id`: a job to resume or to import again; `fps`: rate of an image sequence; `scene`: name of the scene to
@@ -61,7 +63,7 @@ class VideoImport:
         if source is None and job_id is None:
             raise ClipError("Choose a video first.")
         self.source, self.options, self.job_id = source, dict(options), job_id
-        self.state, self.error = "running", None
+        self.state, self.error, self.paused = "running", None, False
         self.warnings: list[str] = []
         self.results: dict[int, Result] = {}
         self.clip: ClipScene | None = None
@@ -127,6 +129,13 @@ class VideoImport:
             self._end("failed", str(error))
             return True
 
+    def pause(self, on: bool = True) -> None:
+        """Stand still, here and at the backend, or go on."""
+        if not self.finished:
+            self.paused = on
+            if self._job is not None:
+                self._job.pause(on)
+
     def cancel(self) -> None:
         """Stop; what is in the scene so far stays there, and the backend keeps its finished frames."""
         if not self.finished:
@@ -150,6 +159,7 @@ class VideoImport:
             self._job = client.resume(self.job_id, self._open)
         else:
             self._job = client.open(self._pictures, self.options)
+        self._job.pause(self.paused)
 
     def _take_in(self) -> bool:
         """Bring what the job has into the scene."""
@@ -197,6 +207,8 @@ class VideoImport:
             if self._job.state == "done":
                 self.clip.drop_unfinished()
             self.clip.refresh(force=True)
+            if self._job.state == "done":
+                self.clip.mark_done()
             self._kept = self.clip.users_keys()
             self.clip.choose_main_person()
             self.clip.refresh_points()
@@ -210,7 +222,7 @@ class VideoImport:
         self.warnings += [text for text in texts if text not in self.warnings]
 
     def _end(self, state: str, error: str | None = None) -> None:
-        self.state, self.error, self.waiting = state, error, None
+        self.state, self.error, self.waiting, self.paused = state, error, None, False
         if self._pictures is not None:
             with contextlib.suppress(OSError):
                 self._pictures.close()

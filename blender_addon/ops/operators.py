@@ -8,6 +8,7 @@ import bpy
 
 from ..canonical import PointError
 from ..frames import ClipError
+from ..jobstore import StoreError
 from ..scene.fbx import ExportError
 from ..scene.points import person_of
 from ..setup import SetupMissing
@@ -28,7 +29,7 @@ def guarded(execute: Callable) -> Callable:
     def wrapped(self: bpy.types.Operator, context: bpy.types.Context) -> set[str]:
         try:
             return execute(self, context)
-        except (PointError, ExportError, ClipError, SetupMissing, Refused) as error:
+        except (PointError, ExportError, ClipError, SetupMissing, StoreError, Refused) as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
 

@@ -50,7 +50,7 @@ def installed() -> bool:
 class SetupWork:
     """The set-up as `running` moves it on."""
 
-    source = waiting = job_id = None
+    source = waiting = paused = job_id = None
     undo_message, changed_scene = "", False
     name = "Set Up Backend"
 

@@ -22,7 +22,17 @@ from . import camera as cameras
 from . import uncertainty
 from .armature import new_armature
 from .body_surface import remember_body
-from .clip_keys import BETAS_KEY, JOB_KEY, RATE_KEY, ROOT_BONE, ROOT_KEY, SOURCE_KEY, TRACK_KEY, WORLD_KEY
+from .clip_keys import (
+    BETAS_KEY,
+    DONE_KEY,
+    JOB_KEY,
+    RATE_KEY,
+    ROOT_BONE,
+    ROOT_KEY,
+    SOURCE_KEY,
+    TRACK_KEY,
+    WORLD_KEY,
+)
 from .keys import Channel, bone_path, users_key_count, write_keys
 from .mesh import add_expressions, add_weights, new_mesh, set_rest_shape
 from .rest import RestBody, rest_body
@@ -196,6 +206,11 @@ class ClipScene:
                 for ob in layer.objects:
                     ob.select_set(ob == main, view_layer=layer)
                 layer.objects.active = main
+
+    def mark_done(self) -> None:
+        """Let the file know that everything of the job is in it."""
+        if collection := self._find_collection():
+            collection[DONE_KEY] = True
 
     def users_keys(self) -> int:
         """How many keys of the user's own are on the people."""
