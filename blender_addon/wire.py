@@ -13,6 +13,9 @@ Client says `hello open frame end points pause cancel resume ping bye`; backend 
 `capabilities opened body credit progress result points warning error done pong`. Standard library and numpy only, so
 that Blender and the backend share this file.
 
+The `clip` of `open` has `name width height fps frame_count`, and may have `source`: where the video lies, an absolute
+path, which the backend keeps with the job so that a later session finds it again.
+
 `pause` (job; field `on`: bool) lets a job stand still, or go on exactly where it stood. A paused job keeps everything
 but its turn: another job may work meanwhile, and the paused one goes first after that. `progress` names the stage
 `pausing` while the backend ends the step it is in, `paused` once it stands still, `queued` while it waits for its turn.
