@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -100,12 +101,14 @@ class Job:
     """`state`: "opening", "running", "done", "failed" or "cancelled". `id`: None until the backend gave one.
 
     `error`: one sentence when failed; `error_code`: the backend's short word for it, if it came from there;
-    `warnings`: sentences for the user; `body`: what to build; `summary`: what the backend says when done.
+    `paused`: it stands still until `pause(False)`; `warnings`: sentences for the user; `body`: what to build;
+    `summary`: what the backend says when done.
     """
 
     def __init__(self, speaker: Speaker, opener: Callable[[], Iterable], job_id: str | None = None) -> None:
         self.id = job_id
         self.state = "opening"
+        self.paused = False
         self.progress = JobProgress()
         self.error: str | None = None
         self.error_code: str | None = None
@@ -133,6 +136,12 @@ class Job:
         taken, self._results = self._results, []
         return taken
 
+    def pause(self, on: bool = True) -> None:
+        """Stand still, here and at the backend, which keeps everything; or go on exactly there."""
+        if not self.finished and on != self.paused:
+            self.paused = on
+            self._tell_pause()
+
     def cancel(self) -> None:
         """Stop the job; what comes late is ignored. Frames finished so far stay with the backend."""
         if not self.finished:
@@ -146,7 +155,8 @@ class Job:
         return self.finished and not (self.state == "cancelled" and self.id is None)
 
     def _wants_frames(self) -> bool:
-        return self.state == "running" and self._credit > 0 and self._opener is not None
+        feeds = self.state == "running" and not self.paused
+        return feeds and self._credit > 0 and self._opener is not None
 
     def _fail(self, reason: str) -> None:
         """`reason`: the beginning of a sentence on the connection, without a full stop."""
@@ -162,7 +172,7 @@ class Job:
         self._end("failed", f"{reason} {hint}.")
 
     def _end(self, state: str, error: str | None = None) -> None:
-        self.state, self.error = state, error
+        self.state, self.error, self.paused = state, error, False
         self._credit = 0
         clip, self._clip, self._opener = self._clip, None, None
         close = getattr(self._iterator, "close", None)
@@ -174,6 +184,10 @@ class Job:
     def _tell_cancel(self) -> None:
         if self.id is not None:
             self._speaker._say("cancel", self.id)
+
+    def _tell_pause(self) -> None:
+        if self.id is not None:
+            self._speaker._say("pause", self.id, on=self.paused)
 
     def _send_next(self) -> None:
         """Take a piece of the clip: send its picture (or skip it when it was finished before), or say end."""
@@ -227,6 +241,9 @@ class Job:
         if self.state != "opening" or message.job is None or next_frame < 0:
             raise wire.WireError("A job was opened twice or nowhere.")
         self.id, self.state, self._next_frame = message.job, "running", next_frame
+        if self.paused:
+            # Asked for before the backend knew the job, or while an earlier run of it was ending.
+            self._tell_pause()
 
     def _on_credit(self, message: wire.Message) -> None:
         frames = message.want("frames", int)
@@ -278,8 +295,11 @@ class Job:
 
 
 def clip_info_of(clip: Any) -> dict[str, Any]:
-    """The `clip` field of an `open` message, from an opened clip."""
-    return {name: getattr(clip, name) for name in ("name", "width", "height", "fps", "frame_count")}
+    """The `clip` field of an `open` message, from an opened clip. `source`: where it lies, to find it again."""
+    path = getattr(clip, "path", None)
+    source = None if path is None else str(Path(path).absolute())
+    names = ("name", "width", "height", "fps", "frame_count")
+    return {name: getattr(clip, name) for name in names} | {"source": source}
 
 
 def _sentence(error: Exception) -> str:

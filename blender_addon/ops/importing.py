@@ -24,6 +24,8 @@ from .backend import Backend
 STAGES = {
     "opening": "Starting the backend",
     "queued": "Waiting for another job",
+    "pausing": "Pausing after this step",
+    "paused": "Paused",
     "prepare": "Getting the localizer ready",
     "localize": "Following people",
     "body": "Fitting bodies",
@@ -39,7 +41,7 @@ UNREADABLE = (
 
 
 class VideoImport:
-    """`state`: "running", "done", "failed" or "cancelled"; `error`: one sentence when failed.
+    """`state`: "running", "done", "failed" or "cancelled"; `error`: one sentence when failed; `paused`: stands still.
 
     `source`: movie, folder or picture, None to import a finished job by its id alone; `options`: the backend's;
     `job_id`: a job to resume or to import again; `fps`: rate of an image sequence; `scene`: name of the scene to
@@ -63,7 +65,7 @@ class VideoImport:
         if source is None and job_id is None:
             raise ClipError("Choose a video first.")
         self.source, self.options, self.job_id = source, dict(options), job_id
-        self.state, self.error = "running", None
+        self.state, self.error, self.paused = "running", None, False
         self.warnings: list[str] = []
         self.results: dict[int, Result] = {}
         self.clip: ClipScene | None = None
@@ -142,6 +144,13 @@ class VideoImport:
             self._end("failed", str(error))
             return True
 
+    def pause(self, on: bool = True) -> None:
+        """Stand still, here and at the backend, or go on."""
+        if not self.finished:
+            self.paused = on
+            if self._job is not None:
+                self._job.pause(on)
+
     def cancel(self) -> None:
         """Stop; what is in the scene so far stays there, and the backend keeps its finished frames."""
         if not self.finished:
@@ -170,6 +179,7 @@ class VideoImport:
             self._job = client.resume(self.job_id, self._open)
         else:
             self._job = client.open(self._pictures, self.options)
+        self._job.pause(self.paused)
 
     def _take_in(self) -> bool:
         """Bring what the job has into the scene."""
@@ -242,6 +252,8 @@ class VideoImport:
                 self.clip.drop_unfinished()
                 yield
             yield from self.clip.steps(force=True)
+            if self._job.state == "done":
+                self.clip.mark_done()
             self._kept = yield from self.clip.users_keys_steps()
             self.clip.choose_main_person()
             yield
@@ -256,7 +268,7 @@ class VideoImport:
         self.warnings += [text for text in texts if text not in self.warnings]
 
     def _end(self, state: str, error: str | None = None) -> None:
-        self.state, self.error, self.waiting = state, error, None
+        self.state, self.error, self.waiting, self.paused = state, error, None, False
         self._drop_steps()
         if self._pictures is not None:
             with contextlib.suppress(OSError):

@@ -29,7 +29,7 @@ class PointTracking:
     `job_id`: the finished job of the clip; `places`: id -> what to track, in order; `body`: whose numbers they hold.
     """
 
-    source = waiting = None
+    source = waiting = paused = None
     undo_message = "Track Points"
 
     def __init__(

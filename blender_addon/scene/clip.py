@@ -18,7 +18,7 @@ from ..frames import Clip
 from ..job import BodyMessage, CameraInfo, Result
 from ..timing import scene_frames
 from . import camera as cameras
-from .clip_keys import JOB_KEY, RATE_KEY, SOURCE_KEY, TRACK_KEY, WORLD_KEY
+from .clip_keys import DONE_KEY, JOB_KEY, RATE_KEY, SOURCE_KEY, TRACK_KEY, WORLD_KEY
 from .keys import users_key_steps
 from .person import Plan, armature_of, find_collection, objects_of, person_steps, remove_object
 from .steps import MARK_KEY, Steps, VanishedError, run
@@ -227,6 +227,11 @@ class ClipScene:
                 for ob in layer.objects:
                     ob.select_set(ob == main, view_layer=layer)
                 layer.objects.active = main
+
+    def mark_done(self) -> None:
+        """Let the file know that everything of the job is in it."""
+        if collection := find_collection(self.job):
+            collection[DONE_KEY] = True
 
     def users_keys(self) -> int:
         """How many keys of the user's own are on the people."""
