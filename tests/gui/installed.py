@@ -33,4 +33,5 @@ assert len(armature.data.bones) >= 55 and last - first > 1 and moved > 0.01, (fi
 importlib.import_module(name + ".ops.running").stop()
 said = {"blender": bpy.app.version_string, "python": sys.version.split()[0], "addon": str(modules[name])}
 said |= {"backend": str(command.python), "frames": [first, last], "moved_m": round(moved, 3)}
-print("INSTALLED", json.dumps(said))
+# A report of Blender may have ended without the end of its line.
+print("\nINSTALLED", json.dumps(said))

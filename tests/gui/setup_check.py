@@ -76,5 +76,5 @@ result |= {
     "import_s": round(import_s),
 }
 result |= {"finished_before_cancel": sorted(state), "frames": list(bpy.data.actions[0].frame_range)}
-print("SET UP", json.dumps(result), flush=True)
+print("\nSET UP", json.dumps(result), flush=True)
 os._exit(0)
