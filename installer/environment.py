@@ -121,10 +121,11 @@ class Environment:
                         line.show(what, detail=f"{name} {done:.0f} of {total:.0f} MB" if total > 1 else name)
                         continue
                     log.write(text)
-                    found = re.match(
-                        r"\s*(?:Collecting|Downloading|Installing collected packages:)\s+(\S+)", text
-                    )
-                    name = found[1].rpartition("/")[2].rstrip(",") if found else name
+                    if found := re.match(r"\s*(?:Collecting|Downloading)\s+(\S+)", text):
+                        name = found[1].rpartition("/")[2]
+                    elif text.startswith("Installing collected packages:"):
+                        # pip is silent then for as long as it takes, minutes for PyTorch.
+                        name = f"unpacking {text.count(',') + 1} packages"
                     if text.startswith("ERROR"):
                         errors.append(text.removeprefix("ERROR:").strip().rstrip("."))
                     line.show(what, detail=name)

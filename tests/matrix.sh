@@ -62,7 +62,9 @@ environment() { # ROW: WORK/ROW holds that Blender's module, what the backend ne
     rm -rf "$folder"
     "$base" -m venv "$folder" && "$folder/bin/python" -m pip install -q $(pins "$base" pip) || return
     asked=${wanted/$reader/}
-    has_small_torch "$folder/bin/python" || asked=${asked/$(pinned "$base" torch)/}
+    # Without PyTorch also without what would bring it along.
+    has_small_torch "$folder/bin/python" ||
+        asked=$(tr ' ' '\n' <<<"$asked" | grep -v -e '^torch==' -e '^roma==' | xargs)
     "$folder/bin/python" -m pip install -q --only-binary :all: $asked || return
     # It may come as source: where there is no compiler its tests say that they are skipped.
     "$folder/bin/python" -m pip install -q "$reader" || echo "no independent FBX reader for Python $version"

@@ -39,10 +39,7 @@ while running.tick(0.05):
     if said[-1:] != [first.progress[0]]:
         said.append(first.progress[0])
     # In the middle of PyTorch: the environment is there, and packages are being written into it.
-    if (
-        first.progress[0].startswith("Installing PyTorch")
-        and "torch" in first.progress[0].lower().split("  ")[-1]
-    ):
+    if first.progress[0].startswith("Installing PyTorch  unpacking"):
         bpy.ops.bodyfield.cancel()
     time.sleep(0.05)
 assert first.state == "cancelled", (first.state, first.error, said[-5:])
