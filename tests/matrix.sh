@@ -20,7 +20,7 @@ out=$work/out
 tests=(${PYTEST:-tests/blender tests/addon tests/wire tests/server})
 rows=("$@")
 [ $# -gt 0 ] || rows=(4.2 4.5 5.0 5.2 trixie)
-reader=pufbx==0.1.0
+readers='c3d==0.6.0 pufbx==0.1.0'
 declare -A modules=([4.2]=bpy==4.2.23 [4.5]=bpy==4.5.15 [5.0]=bpy==5.0.1 [5.2]=bpy==5.2.3)
 versions='import bpy, sys; print("VERSIONS", ".".join(map(str, bpy.app.version)), sys.version.split()[0])'
 export OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=1 PYTHONNOUSERSITE=1
@@ -57,17 +57,19 @@ environment() { # ROW: WORK/ROW holds that Blender's module, what the backend ne
     local folder=$work/$1 version=3.11 base wanted asked
     [ "$1" = 5.2 ] && version=3.13
     base=$(python_of $version) || return
-    wanted="${modules[$1]} $(pins "$base" base) $(pinned "$base" pytest hypothesis | xargs) $reader"
+    wanted="${modules[$1]} $(pins "$base" base) $(pinned "$base" pytest hypothesis | xargs) $readers"
     [ "$(cat "$folder/made" 2>/dev/null)" = "$wanted" ] && return
     rm -rf "$folder"
     "$base" -m venv "$folder" && "$folder/bin/python" -m pip install -q $(pins "$base" pip) || return
-    asked=${wanted/$reader/}
+    asked=${wanted/$readers/}
     # Without PyTorch also without what would bring it along.
     has_small_torch "$folder/bin/python" ||
         asked=$(tr ' ' '\n' <<<"$asked" | grep -v -e '^torch==' -e '^roma==' | xargs)
     "$folder/bin/python" -m pip install -q --only-binary :all: $asked || return
-    # It may come as source: where there is no compiler its tests say that they are skipped.
-    "$folder/bin/python" -m pip install -q "$reader" || echo "no independent FBX reader for Python $version"
+    # Independent readers of C3D and FBX. The latter may come as source: where there is no compiler its tests are skipped.
+    for asked in $readers; do
+        "$folder/bin/python" -m pip install -q "$asked" || echo "no $asked for Python $version"
+    done
     echo "$wanted" >"$folder/made"
 }
 
@@ -98,17 +100,20 @@ run_program() { # SUITE
 }
 
 packages_for() { # PYTHON'S VERSION, FOLDER: what the tests need beside what Blender's own Python has
-    local python=$work/4.5/bin/python with=() names
+    local python=$work/4.5/bin/python names
     names=$(pinned "$python" pytest hypothesis pyzmq av scipy safetensors platformdirs)
     names+=" pluggy iniconfig packaging pygments sortedcontainers"
-    # The independent FBX reader is compiled for the row of this Python, if there is one.
+    local wheels=("$python" -m pip wheel -q --no-deps -w "$work/wheels")
+    "${wheels[@]}" "${readers% *}" && names+=" ${readers% *}"
+    # The FBX reader was compiled for the row of this Python, if there is one.
     if [ "$1" = 3.13 ] && environment 5.2 && "$work/5.2/bin/python" -c 'import pufbx' 2>/dev/null; then
-        "$work/5.2/bin/python" -m pip wheel -q --no-deps -w "$work/wheels" "$reader" &&
-            with=(--find-links "$work/wheels") names+=" $reader"
+        wheels[0]=$work/5.2/bin/python
+        "${wheels[@]}" "${readers#* }" && names+=" ${readers#* }"
     fi
     [ "$(cat "$2/made" 2>/dev/null)" = "$names" ] && return
     rm -rf "$2"
-    "$python" -m pip install -q --target "$2" --python-version "$1" --only-binary :all: --no-deps "${with[@]}" $names &&
+    "$python" -m pip install -q --target "$2" --python-version "$1" --only-binary :all: --no-deps \
+        --find-links "$work/wheels" $names &&
         echo "$names" >"$2/made"
 }
 
