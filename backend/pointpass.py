@@ -115,13 +115,14 @@ def _recaller(
         )
     try:
         localizer = create_localizer(options.localizer, body, LocalizerOptions(choose_device(options.device)))
-        if not isinstance(localizer, Recalls):
-            raise JobError("bad_options", "It cannot be asked again.")
-        return Recaller(folder, localizer, points)
-    except JobError as error:
+    except JobError:
+        localizer = None
+    if not isinstance(localizer, Recalls):
         return Notice(
-            f"The points are carried by the fitted body: {options.localizer} could not be asked. {error}"
+            f"The points are carried by the fitted body, since {options.localizer} cannot be asked any more: "
+            "'weights list' says what is there."
         )
+    return Recaller(folder, localizer, points)
 
 
 class _Carrier:

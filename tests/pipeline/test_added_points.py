@@ -163,7 +163,7 @@ def test_without_any_features_it_is_the_body_alone(mine):
 def test_a_localizer_that_is_gone_is_no_error(mine):
     found, _, (said,) = answer(mine, options=replace(OPTIONS, localizer="nlf-l-0.3.2"))
     np.testing.assert_array_equal(found, answer(mine, kept=False)[0])
-    assert "could not be asked" in said and "nlf-l-0.3.2" in said
+    assert "cannot be asked" in said and "nlf-l-0.3.2" in said
 
 
 def test_nothing_is_kept_when_that_is_not_wanted_or_not_possible(frames):
