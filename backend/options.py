@@ -16,7 +16,8 @@ class MocapOptions:
     """`localizer`: see `backend.nlf.localizer`; `max_people`: tracks at a time; `focal_px` or `fov_deg` (on the larger
     side) if the lens is known, else 55°; `body`: path of a licensed SMPL-X file in place of the open body;
     `smooth`: strength of the time term, 1 is normal, 0 none; `chunk`: frames per saved and sent piece;
-    `device`: auto, cpu, cuda, cuda:1, mps."""
+    `device`: auto, cpu, cuda, cuda:1, mps; `keep_features`: keep in the job's folder what the localizer needs to
+    find points that are added later in the picture."""
 
     localizer: str = "field"
     max_people: int = 4
@@ -26,6 +27,7 @@ class MocapOptions:
     smooth: float = 1.0
     chunk: int = 32
     device: str = "auto"
+    keep_features: bool = True
 
     def __post_init__(self) -> None:
         ranges = {
@@ -46,7 +48,8 @@ class MocapOptions:
     @classmethod
     def from_dict(cls, given: Mapping[str, object]) -> MocapOptions:
         """Options from a JSON object. Raises JobError("bad_options") that names the key at fault."""
-        kinds = {"localizer": str, "max_people": int, "body": str, "chunk": int, "device": str}
+        kinds = {"localizer": str, "max_people": int, "body": str, "chunk": int, "device": str,
+                 "keep_features": bool}  # fmt: skip
         known = {f.name for f in fields(cls)}
         values: dict[str, object] = {}
         for key, value in given.items():
@@ -57,7 +60,8 @@ class MocapOptions:
             if value is None and key in ("fov_deg", "focal_px", "body"):
                 continue
             kind = kinds.get(key, float)
-            right = isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
+            right = isinstance(value, (int, float) if kind is float else kind)
+            right = right and isinstance(value, bool) == (kind is bool)
             if not right:
                 raise JobError("bad_options", f"The option '{key}' must be a {kind.__name__}, not {value!r}.")
             values[key] = kind(value)

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from backend import jobs
+from backend.features import FeatureKeeper
 from backend.jobs import JobFolder
 from backend.messages import body_said, result_said, summary_said
 from backend.news import Said
-from backend.records import Camera, Chunk, JobError, Notice, Progress, Summary, TrackMotion
+from backend.records import Camera, Chunk, Features, JobError, Notice, Progress, Summary, TrackMotion
 from blender_addon.frames import Frame
 
 
@@ -56,13 +57,18 @@ class Stopped(Exception):  # noqa: N818 - not an error
 
 
 class FrameQueue:
-    """Frames on their way from the socket to the worker; bounded by the credit that the server gives."""
+    """Frames on their way from the socket to the worker; bounded by the credit that the server gives.
 
-    def __init__(self, taken: Callable[[], None]) -> None:
+    Here the worker also stands still while its job is paused. `taken`: called when a frame left; `standing`: when the
+    worker stands still. Both from the worker's thread.
+    """
+
+    def __init__(self, taken: Callable[[], None], standing: Callable[[], None] = lambda: None) -> None:
         self._frames: deque[Frame] = deque()
         self._changed = threading.Condition()
-        self._taken = taken
+        self._taken, self._standing = taken, standing
         self._failure: Exception | None = None
+        self._held = False
         self.ended = False
         self.length: int | None = None
         self.damage: str | None = None
@@ -90,12 +96,29 @@ class FrameQueue:
             self._frames.clear()
             self._changed.notify()
 
+    def hold(self, on: bool) -> None:
+        """Let the worker stand still at its next step, or go on; never waits."""
+        with self._changed:
+            self._held = on
+            self._changed.notify()
+
+    def breathe(self) -> None:
+        """For the worker, between two steps: stands still while held. Raises what `abort` was given."""
+        with self._changed:
+            self._stand(lambda: True)
+
+    def _stand(self, ready: Callable[[], Any]) -> None:
+        while not self._failure and (self._held or not ready()):
+            if self._held:
+                self._standing()
+            self._changed.wait()
+        if self._failure:
+            raise self._failure
+
     def __iter__(self) -> Iterator[Frame]:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._frames or self.ended or self._failure)
-                if self._failure:
-                    raise self._failure
+                self._stand(lambda: self._frames or self.ended)
                 if not self._frames:
                     return
                 frame = self._frames.popleft()
@@ -112,7 +135,7 @@ class Worker(threading.Thread):
         # A daemon, so that a worker deep inside a library cannot keep the process from ending.
         super().__init__(name=f"job {folder.record.id}", daemon=True)
         self.folder = folder
-        self.queue = FrameQueue(lambda: self._say("taken"))
+        self.queue = FrameQueue(lambda: self._say("taken"), lambda: self._say("standing"))
         self._road, self._resume = road, resume
         self._say_out = say
         self._stop_state: str | None = None
@@ -127,6 +150,10 @@ class Worker(threading.Thread):
     def fail(self, error: JobError) -> None:
         """Let the job end with `error`."""
         self.queue.abort(error)
+
+    def hold(self, on: bool) -> None:
+        """Stand still soon and keep everything, or go on. Never waits."""
+        self.queue.hold(on)
 
     @property
     def stopping(self) -> bool:
@@ -181,13 +208,17 @@ class Worker(threading.Thread):
             total=record.frames or record.clip.get("frame_count"),
             resume=chunks,
             cancelled=lambda: self.stopping,
+            breathe=self.queue.breathe,
         )
-        summary, saved = None, len(chunks)
+        summary, saved, keeper = None, len(chunks), FeatureKeeper(folder)
         with contextlib.closing(events):
             for event in events:
                 match event:
                     case Progress():
                         self._say("progress", stage=event.stage, done=event.done, total=event.total)
+                    case Features():
+                        if lacking := keeper.save(saved, event):
+                            self._warn(lacking)
                     case Chunk():
                         folder.save_chunk(saved, event)
                         saved += 1
@@ -196,12 +227,11 @@ class Worker(threading.Thread):
                             folder.save_final(event)
                         self._say_result(event, camera)
                     case Notice():
-                        self._log.info("%s", event.text)
-                        self._say("warning", text=event.text)
+                        self._warn(event.text)
                     case Summary():
                         summary = summary_said(event)
-                if self.stopping and summary is None:
-                    raise Stopped
+                if summary is None:
+                    self.queue.breathe()
         if summary is None:
             if self.stopping:
                 raise Stopped
@@ -235,8 +265,7 @@ class Worker(threading.Thread):
         yield from self.queue
         self.folder.update(frames=self.queue.length, damage=self.queue.damage)
         if self.queue.damage:
-            self._log.info("%s", self.queue.damage)
-            self._say("warning", text=self.queue.damage)
+            self._warn(self.queue.damage)
 
     def _say_body(self, options: Any) -> Camera:
         arrays, fields = body_said(options.load_body())
@@ -257,6 +286,10 @@ class Worker(threading.Thread):
                 self.folder.update(state=state, error=text if state == jobs.FAILED else None)
         if text is not None:
             self._say("error", code=code, text=text)
+
+    def _warn(self, text: str) -> None:
+        self._log.info("%s", text)
+        self._say("warning", text=text)
 
     def _say(self, kind: str, **fields: Any) -> None:
         self._say_out(Said(self.folder.record.id, kind, fields))
