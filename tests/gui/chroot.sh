@@ -19,6 +19,7 @@ if [ ! -e "$root/usr/bin/blender" ]; then
     mmdebstrap -q --variant=minbase \
         --aptopt='Acquire::Check-Valid-Until "false"' --aptopt='Acquire::Retries "3"' \
         --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
+        --dpkgopt='path-include=/usr/share/locale/languages' --dpkgopt='path-include=/usr/share/locale/*/blender.mo' \
         --dpkgopt='path-exclude=/usr/share/man/*' --keyring=/usr/share/keyrings/debian-archive-keyring.gpg \
         --include=ca-certificates,blender,libgl1-mesa-dri,libegl1,libegl-mesa0,libglx-mesa0,libgl1,python3-numpy,python3-requests$more \
         "$suite" "$root" "$mirror"

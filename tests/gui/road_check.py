@@ -1,4 +1,4 @@
-"""The whole road in a real Blender window, by mouse and keyboard: import, cancel, resume, undo, points, track, export.
+"""The whole road in a real Blender window, by mouse and keyboard: import, pause, cancel, resume, undo, points, track, export.
 
     python tests/gui/road_check.py --blender blender --zip dist/bodyfield-...zip --python BACKENDS_PYTHON --out PICTURES
 
@@ -8,6 +8,7 @@ Exit code 0 when everything is as it should be; a picture of every step lies in 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from pathlib import Path
@@ -63,6 +64,15 @@ depsgraph = bpy.context.evaluated_depsgraph_get()
 riding = sorted((o for o in bpy.data.objects if "bodyfield_riding" in o), key=lambda o: o["bodyfield_point"])
 answer = [list(o.evaluated_get(depsgraph).matrix_world.translation) for o in riding]
 """
+LOOKS = """
+import os
+view_ = bpy.context.preferences.view
+view_.language = {language!r}
+view_.use_translate_interface = view_.use_translate_tooltips = True
+themes = [os.path.join(f, "Blender_Light.xml") for f in bpy.utils.preset_paths("interface_theme")]
+light = next(f for f in themes if os.path.exists(f))
+bpy.ops.script.execute_preset(filepath=light, menu_idname="USERPREF_MT_interface_theme_presets")
+"""
 BONES = "[len(o.data.bones) for o in bpy.data.objects if o.type == 'ARMATURE']"
 
 
@@ -79,12 +89,19 @@ def story(window: Window, clip: Path) -> None:
     window.sidebar()
     window.run("bpy.data.objects.remove(bpy.data.objects['Cube'])")
     window.run(f"bpy.context.scene.bodyfield.filepath = {str(clip)!r}; view()[1].tag_redraw()")
+    window.run("bpy.context.scene.bodyfield.people = 1")
     window.run("bpy.ops.ed.undo_push(message='before')")
     window.picture("1_panel")
 
     window.press("bodyfield.import_video")
     window.until(f"{RUNNING}.current() is not None and {RUNNING}.current().progress[1] >= 5")
     window.picture("2_running")
+    window.press("bodyfield.pause")
+    window.until(f"{RUNNING}.current().progress[0] == 'paused'", 30)
+    window.picture("2_paused")
+    window.press("bodyfield.pause")
+    far = window.run(f"answer = {RUNNING}.current().progress[1]")
+    window.until(f"{RUNNING}.current().progress[1] > {far}", 60)
     window.press("bodyfield.cancel")
     window.until(f"{RUNNING}.current() is None", 20)
     assert last_state(window) == "cancelled", "Cancel was pressed, but the import went on"
@@ -122,13 +139,28 @@ def story(window: Window, clip: Path) -> None:
     window.press("bodyfield.track_points")
     window.until(f"{RUNNING}.current() is None", 120)
     assert last_state(window) == "done", window.run(f"answer = {RUNNING}.imports[-1].error")
-    tracked = "[len(o.animation_data.action.frame_range) for o in bpy.data.objects if 'bodyfield_tracked' in o]"
+    tracked = (
+        "[len(o.animation_data.action.frame_range) for o in bpy.data.objects if 'bodyfield_tracked' in o]"
+    )
     assert len(window.run(f"answer = {tracked}")) == 3
     time.sleep(1)
     window.picture("7_tracked")
 
     window.run("bpy.context.preferences.view.filebrowser_display_type = 'SCREEN'")
     export(window)
+    other_looks(window)
+
+
+def other_looks(window: Window) -> None:
+    """German on a light theme: what is in our tables is what the buttons say."""
+    known = window.run("answer = bpy.app.translations.locales")
+    if "de_DE" in known or "de" in known:
+        window.run(LOOKS.format(language="de_DE" if "de_DE" in known else "de"))
+        time.sleep(2)
+        said = window.run("answer = bpy.app.translations.pgettext_iface('Track Points', 'Operator')")
+        words = json.loads((ROOT / "blender_addon" / "languages" / "de.json").read_text(encoding="utf-8"))
+        assert said == words["Track Points"], said
+    window.picture("10_german_light")
 
 
 def export(window: Window) -> None:
@@ -174,7 +206,9 @@ def main() -> int:
     home = out / "home"
     with (
         backend(home, args.python, ROOT),
-        blender_window(args.blender, args.zip.absolute(), out, args.display, BODYFIELD_HOME=str(home)) as window,
+        blender_window(
+            args.blender, args.zip.absolute(), out, args.display, BODYFIELD_HOME=str(home)
+        ) as window,
     ):
         try:
             story(window, args.clip.absolute())
