@@ -54,11 +54,12 @@ def register() -> None:
     import bpy
 
     from .ops import import_video
-    from .scene import uncertainty
+    from .scene import uncertainty, words
     from .ui import panel, point_items
 
     for cls in _classes():
         bpy.utils.register_class(cls)
+    words.register(__package__)
     panel.add_settings()
     point_items.add_points_settings()
     bpy.types.TOPBAR_MT_file_import.append(import_video.menu)
@@ -70,10 +71,11 @@ def unregister() -> None:
     import bpy
 
     from .ops import import_video, running
-    from .scene import uncertainty
+    from .scene import uncertainty, words
     from .ui import panel, point_items
 
     running.stop()
+    words.unregister(__package__)
     uncertainty.remove_handler()
     bpy.types.TOPBAR_MT_file_import.remove(import_video.menu)
     panel.remove_settings()

@@ -85,7 +85,7 @@ class BODYFIELD_OT_export_fbx(bpy.types.Operator, _ExportsPerson):
         """Write the file."""
         path = Path(bpy.path.abspath(self.filepath))
         export_fbx(chosen_person(context), path, self.preset, self.root, self.shape)
-        self.report({"INFO"}, f"{path.name} is written.")
+        self.report({"INFO"}, said("{name} is written.", name=path.name))
         return {"FINISHED"}
 
 
@@ -123,5 +123,5 @@ class BODYFIELD_OT_export_motion(bpy.types.Operator, _ExportsPerson):
         else:
             write = export_glb if self.format == ".glb" else export_usd
             write(person, path, self.root, self.shape)
-        self.report({"INFO"}, f"{path.name} is written.")
+        self.report({"INFO"}, said("{name} is written.", name=path.name))
         return {"FINISHED"}
