@@ -14,6 +14,10 @@ class Eta:
         self._stage: str | None = None
         self._began, self._first = 0.0, 0
 
+    def restart(self) -> None:
+        """Forget the rate: after a pause, whose length says nothing of it."""
+        self._stage = None
+
     def seconds_left(self, stage: str, done: int, total: int | None) -> float | None:
         """Seconds until `done` reaches `total` at the mean rate of this stage; None while unknown."""
         now = self._clock()

@@ -16,6 +16,7 @@ import json
 import os
 import re
 import secrets
+import sys
 import time
 import zipfile
 import zlib
@@ -164,6 +165,13 @@ class JobStore:
             raise JobError(
                 "damaged_job", f"The description of job {job_id} is damaged: import the clip once more."
             ) from None
+
+    def settle(self) -> None:
+        """When the only backend of this folder begins: what still counts as running was interrupted."""
+        for record in self.list(newest=sys.maxsize):
+            if record.state == RUNNING:
+                with contextlib.suppress(JobError):
+                    JobFolder(self.path / record.id, record).update(state=INTERRUPTED)
 
     def list(self, newest: int = 50) -> list[JobRecord]:
         """The newest jobs first; folders that hold no readable job are left out."""

@@ -15,7 +15,7 @@ import numpy as np
 @dataclass(frozen=True)
 class Said:
     """Something for the client of a job: a message of type `kind`; or for the server alone: "taken" (a frame
-    left the queue) and "finished" (the thread is about to end)."""
+    left the queue), "standing" (the thread stands still, for its job is paused) and "finished" (it is about to end)."""
 
     job: str
     kind: str

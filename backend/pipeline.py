@@ -38,10 +38,12 @@ class Stopwatch:
 
 
 def mocap(frames: Iterable[Frame], options: MocapOptions, *, total: int | None = None, resume: Sequence[Chunk] = (),
-          cancelled: Callable[[], bool] = lambda: False) -> Iterator[Event]:  # fmt: skip
+          cancelled: Callable[[], bool] = lambda: False, breathe: Callable[[], None] = lambda: None,
+          ) -> Iterator[Event]:  # fmt: skip
     """Run a job. `frames` come in order, from 0 or from the frame after the last of `resume`; `total` if known.
 
     Yields Progress, Chunk, TrackMotion, Notice, and Summary last. Ends early without Summary when `cancelled()`.
+    `breathe` is called every few tenths of a second while bodies are fitted: it may wait (a pause) or raise.
     Raises JobError with code no_frames, no_person, bad_options, bad_body, bad_weights or no_device.
     """
     watch = Stopwatch()
@@ -52,7 +54,7 @@ def mocap(frames: Iterable[Frame], options: MocapOptions, *, total: int | None =
     localizer = create_localizer(options.localizer, body, LocalizerOptions(device, note=told.append))
     yield from map(Notice, told)
     tracker = PeopleTracker(PersonDetector(device), max_people=options.max_people)
-    clip = Clip(body, localizer.native, options)
+    clip = Clip(body, localizer.native, options, breathe)
     for chunk in resume:
         clip.add(chunk)
     tracker.recall(clip.chunks[-1].memory if clip.chunks else {})

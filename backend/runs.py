@@ -47,8 +47,8 @@ class Send(Protocol):
 class Run:
     """A job at work or in line. `client`: None when it has gone; `asked`: number of its message that asked for
     the job, which all answers repeat; `limit`: most frames on the way or queued; `credit`: how many of them the
-    client may still send; `next_frame`: the index that must come next; `fed`: no more frames are needed;
-    `over`: its last word was said."""
+    client may still send; `next_frame`: the index that must come next; `paused`: its client wants it to stand still,
+    `standing`: and so it does; `fed`: no more frames are needed; `over`: its last word was said."""
 
     worker: Worker
     client: Client | None
@@ -57,6 +57,8 @@ class Run:
     credit: int = 0
     next_frame: int = 0
     started: bool = False
+    paused: bool = False
+    standing: bool = False
     fed: bool = False
     over: bool = False
     body: Said | None = None
@@ -74,7 +76,11 @@ class Run:
 
 
 class Runs:
-    """Every job that is not finished. `send` may call `leave` from within, when a client turns out to be gone."""
+    """Every job that is not finished. `send` may call `leave` from within, when a client turns out to be gone.
+
+    One job at a time has the turn (`_current`), the others stand in `_line`. A paused job gives its turn away and
+    stands first in line, passed over until it is to go on: so it holds nobody up and is held up by one job at most.
+    """
 
     def __init__(self, store: JobStore, road: Road, send: Send, news: News) -> None:
         self._store, self._road, self._send, self._news = store, road, send, news
@@ -148,6 +154,22 @@ class Runs:
         run.fed = True
         run.worker.queue.end(count, damage)
 
+    def pause(self, client: Client, message: wire.Message) -> None:
+        """Let a job stand still, or go on where it stood. Raises WireError."""
+        run, on = self._of(client, message.job), message.want("on", bool)
+        if run is None or run.over or run.worker.stopping or run.paused == on:
+            return
+        run.paused, run.standing = on, not run.started
+        if on:
+            run.worker.hold(True)
+            if run is self._current:
+                self._current = None
+                self._line.appendleft(run)
+        elif run not in self._line:
+            run.worker.hold(False)
+        self._next()
+        self._tell(run, self._where(run))
+
     def cancel(self, client: Client, message: wire.Message) -> None:
         """Stop a job; its chunks are kept."""
         run = self._of(client, message.job)
@@ -161,14 +183,15 @@ class Runs:
             self._tell(run, Said(run.id, "error", {"code": "cancelled", "text": "The job was cancelled."}))
 
     def leave(self, client: Client) -> None:
-        """A client said goodbye or vanished. A job that has all its frames goes on; others are kept for later."""
+        """A client said goodbye or vanished. A job that has all its frames goes on; others, and paused ones, which
+        nobody would wake, are kept for later."""
         self._waiting = {job: pair for job, pair in self._waiting.items() if pair[0] is not client}
         for run in list(self._runs.values()):
             if run.client is client:
                 run.client = None
                 if not run.started:
                     self._forget(run, jobs.INTERRUPTED)
-                elif not run.fed and not run.over:
+                elif not run.over and (run.paused or not run.fed):
                     log.info("The client of job %s has gone; the job can be resumed.", run.id)
                     run.worker.stop(jobs.INTERRUPTED)
 
@@ -186,6 +209,9 @@ class Runs:
                 self._note_progress(run, said)
             case "finished":
                 self._finish(run)
+            case "standing":
+                run.standing = run.paused
+                self._tell(run, self._where(run))
             case "body":
                 run.body = said
                 self._tell(run, said)
@@ -200,10 +226,11 @@ class Runs:
         """Now and then: tell every client where its job stands, which also finds out who has gone."""
         now = time.monotonic()
         for run in list(self._runs.values()):
-            if run.over or not self._tell(run, Said(run.id, "progress", run.progress)):
+            if run.over or not self._tell(run, self._where(run)):
                 continue
             silent = run.client is not None and now - run.client.heard > PATIENCE_S
-            if silent and run is self._current and self._line and not run.fed:
+            wanted = any(not other.paused for other in self._line)
+            if silent and run is self._current and wanted and not run.fed:
                 text = f"Another job waited while the add-on sent nothing: resume job {run.id} to go on."
                 run.over = True
                 self._tell(run, Said(run.id, "error", {"code": "silent", "text": text}))
@@ -250,13 +277,20 @@ class Runs:
     def _stand_in_line(self, run: Run) -> None:
         self._line.append(run)
         if self._current is not None:
-            self._tell(run, Said(run.id, "progress", run.progress))
+            self._tell(run, self._where(run))
         self._next()
 
     def _next(self) -> None:
-        if self._current is None and self._line:
-            self._current = self._line.popleft()
-            self._start(self._current)
+        run = next((run for run in self._line if not run.paused), None)
+        if self._current is not None or run is None:
+            return
+        self._line.remove(run)
+        self._current = run
+        if run.started:
+            run.eta.restart()
+            run.worker.hold(False)
+        else:
+            self._start(run)
 
     def _start(self, run: Run) -> None:
         run.started = True
@@ -264,7 +298,7 @@ class Runs:
         run.worker.start()
 
     def _finish(self, run: Run) -> None:
-        del self._runs[run.id]
+        self._remove(run)
         if run is self._current:
             self._current = None
         if run.id in self._waiting:
@@ -277,13 +311,16 @@ class Runs:
         self._next()
 
     def _forget(self, run: Run, state: str) -> None:
-        """Take a job out of the line."""
-        del self._runs[run.id]
-        with contextlib.suppress(ValueError):
-            self._line.remove(run)
+        """Let go of a job that never started."""
+        self._remove(run)
         # Without this the job counts as interrupted, which is as good.
         with contextlib.suppress(JobError):
             run.folder.update(state=state)
+
+    def _remove(self, run: Run) -> None:
+        del self._runs[run.id]
+        with contextlib.suppress(ValueError):
+            self._line.remove(run)
 
     def _grant(self, run: Run) -> None:
         """Give credit for the room that there is, in portions, so that not every frame needs an answer."""
@@ -299,7 +336,15 @@ class Runs:
         run.progress = {**said.fields, "seconds_left": run.eta.seconds_left(stage, done, total)}
         if fresh or time.monotonic() - run.progress_sent > PROGRESS_S:
             run.progress_sent = time.monotonic()
-            self._tell(run, Said(run.id, "progress", run.progress))
+            self._tell(run, self._where(run))
+
+    def _where(self, run: Run) -> Said:
+        """The `progress` of a job: its last one, under the name of what keeps it from going on."""
+        said = run.progress
+        if run.paused or (run.started and run in self._line):
+            stage = "queued" if not run.paused else "paused" if run.standing else "pausing"
+            said = {**said, "stage": stage, "seconds_left": None}
+        return Said(run.id, "progress", said)
 
     def _tell(self, run: Run, said: Said) -> bool:
         return run.client is not None and self._send(run.client, said, reply=run.asked)
@@ -313,6 +358,7 @@ def _check_clip(message: wire.Message) -> dict[str, Any]:
         "width": clip.want("width", int),
         "height": clip.want("height", int),
         "fps": clip.want("fps", (float, type(None)), None),
+        "source": clip.want("source", (str, type(None)), None),
         "frame_count": clip.want("frame_count", (int, type(None)), None),
     }
     width, height = checked["width"], checked["height"]

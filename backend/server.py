@@ -92,6 +92,7 @@ class Server:
         self._runs = Runs(JobStore(self._home), road, self._send, self._news)
         self._points = PointRuns(JobStore(self._home), road, self._send, self._news)
         self._file = home_files.publish(self._home, self.endpoint)
+        JobStore(self._home).settle()
         for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
             if hasattr(signal, name):
                 signal.signal(getattr(signal, name), self._on_signal)
@@ -187,6 +188,8 @@ class Server:
                 self._runs.resume(session, message)
             case "points":
                 self._points.open(session, message)
+            case "pause":
+                self._runs.pause(session, message)
             case "cancel":
                 if not self._points.cancel(session, message):
                     self._runs.cancel(session, message)

@@ -56,13 +56,18 @@ class Stopped(Exception):  # noqa: N818 - not an error
 
 
 class FrameQueue:
-    """Frames on their way from the socket to the worker; bounded by the credit that the server gives."""
+    """Frames on their way from the socket to the worker; bounded by the credit that the server gives.
 
-    def __init__(self, taken: Callable[[], None]) -> None:
+    Here the worker also stands still while its job is paused. `taken`: called when a frame left; `standing`: when the
+    worker stands still. Both from the worker's thread.
+    """
+
+    def __init__(self, taken: Callable[[], None], standing: Callable[[], None] = lambda: None) -> None:
         self._frames: deque[Frame] = deque()
         self._changed = threading.Condition()
-        self._taken = taken
+        self._taken, self._standing = taken, standing
         self._failure: Exception | None = None
+        self._held = False
         self.ended = False
         self.length: int | None = None
         self.damage: str | None = None
@@ -90,12 +95,29 @@ class FrameQueue:
             self._frames.clear()
             self._changed.notify()
 
+    def hold(self, on: bool) -> None:
+        """Let the worker stand still at its next step, or go on; never waits."""
+        with self._changed:
+            self._held = on
+            self._changed.notify()
+
+    def breathe(self) -> None:
+        """For the worker, between two steps: stands still while held. Raises what `abort` was given."""
+        with self._changed:
+            self._stand(lambda: True)
+
+    def _stand(self, ready: Callable[[], Any]) -> None:
+        while not self._failure and (self._held or not ready()):
+            if self._held:
+                self._standing()
+            self._changed.wait()
+        if self._failure:
+            raise self._failure
+
     def __iter__(self) -> Iterator[Frame]:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._frames or self.ended or self._failure)
-                if self._failure:
-                    raise self._failure
+                self._stand(lambda: self._frames or self.ended)
                 if not self._frames:
                     return
                 frame = self._frames.popleft()
@@ -112,7 +134,7 @@ class Worker(threading.Thread):
         # A daemon, so that a worker deep inside a library cannot keep the process from ending.
         super().__init__(name=f"job {folder.record.id}", daemon=True)
         self.folder = folder
-        self.queue = FrameQueue(lambda: self._say("taken"))
+        self.queue = FrameQueue(lambda: self._say("taken"), lambda: self._say("standing"))
         self._road, self._resume = road, resume
         self._say_out = say
         self._stop_state: str | None = None
@@ -127,6 +149,10 @@ class Worker(threading.Thread):
     def fail(self, error: JobError) -> None:
         """Let the job end with `error`."""
         self.queue.abort(error)
+
+    def hold(self, on: bool) -> None:
+        """Stand still soon and keep everything, or go on. Never waits."""
+        self.queue.hold(on)
 
     @property
     def stopping(self) -> bool:
@@ -181,6 +207,7 @@ class Worker(threading.Thread):
             total=record.frames or record.clip.get("frame_count"),
             resume=chunks,
             cancelled=lambda: self.stopping,
+            breathe=self.queue.breathe,
         )
         summary, saved = None, len(chunks)
         with contextlib.closing(events):
@@ -200,8 +227,8 @@ class Worker(threading.Thread):
                         self._say("warning", text=event.text)
                     case Summary():
                         summary = summary_said(event)
-                if self.stopping and summary is None:
-                    raise Stopped
+                if summary is None:
+                    self.queue.breathe()
         if summary is None:
             if self.stopping:
                 raise Stopped

@@ -8,8 +8,9 @@ bpy can be used in any Python.
 
 def _classes() -> tuple[type, ...]:
     """Everything that Blender must know, in the order of registration."""
-    from .ops import add_points, bodykeys, export_fbx, import_video, point_list, setup, track_points
+    from .ops import add_points, bodykeys, export_fbx, import_video, jobs, point_list, setup, track_points
     from .ui import export, panel, point_items, points, preferences, result
+    from .ui import jobs as jobs_panel
 
     return (
         setup.BODYFIELD_OT_setup_backend,
@@ -20,11 +21,15 @@ def _classes() -> tuple[type, ...]:
         import_video.BODYFIELD_OT_import_video,
         import_video.BODYFIELD_OT_cancel,
         import_video.BODYFIELD_OT_report,
+        jobs.BODYFIELD_OT_pause,
+        jobs.BODYFIELD_OT_resume_job,
+        jobs.BODYFIELD_OT_remove_job,
         import_video.BODYFIELD_FH_movie,
         export_fbx.BODYFIELD_OT_export_fbx,
         export_fbx.BODYFIELD_OT_export_motion,
         panel.BODYFIELD_PG_settings,
         panel.BODYFIELD_PT_main,
+        jobs_panel.BODYFIELD_PT_jobs,
         point_items.BODYFIELD_PG_point,
         point_items.BODYFIELD_PG_points,
         add_points.BODYFIELD_OT_add_points,

@@ -93,7 +93,7 @@ class Client:
         """Receive, dispatch and send for about `budget_s` seconds; True when anything happened.
 
         Waits for news only while there is nothing to do, never beyond the budget; the one thing that can
-        overrun it is decoding a single frame that takes longer than the budget. May be called with 0.
+        overrun it is a single piece of a frame (decoding or converting it) that takes longer. May be called with 0.
         """
         if self._socket.closed:
             return False
@@ -159,12 +159,13 @@ class Client:
         while waiting and self.error is None:
             for job in list(waiting):
                 began = self._clock()
-                # A frame that would end beyond the budget waits for the next pump, unless it is the first.
+                # A piece that might end beyond the budget waits for the next pump, unless it is the first.
                 if fed and began + job._cost_s > deadline:
                     return True
                 job._send_next()
                 fed = True
-                job._cost_s = 0.5 * job._cost_s + 0.5 * (self._clock() - began)
+                # Decoding and converting take turns: what counts is the longer one.
+                job._cost_s = max(0.9 * job._cost_s, self._clock() - began)
                 if not job._wants_frames():
                     waiting.remove(job)
         return fed

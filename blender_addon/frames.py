@@ -6,6 +6,7 @@ Pixel (0, 0) is the centre of the top left pixel of the picture *as a player sho
 phone videos and the pixel aspect ratio are already applied.
 """
 
+import contextlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -52,8 +53,8 @@ class Clip:
     """Pictures with times; use as a context manager and iterate as often as you like.
 
     `width`, `height`: pixels of the upright picture; `fps`: average rate; `duration_s`: seconds;
-    `frame_count`: an estimate, None when the file does not say; `damage`: after iterating, one sentence
-    when pictures were missing, else None.
+    `frame_count`: an estimate, None when the file does not say; `turned`: whether the file lies on its side;
+    `damage`: after iterating, one sentence when pictures were missing, else None.
     """
 
     path: Path
@@ -63,10 +64,17 @@ class Clip:
     fps: float
     duration_s: float
     frame_count: int | None
+    turned: bool
     damage: str | None
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
         """The pictures from index `start` on (earlier ones are decoded but not converted)."""
+        with contextlib.closing(self.pieces(start)) as pieces:
+            yield from (frame for frame in pieces if frame is not None)
+
+    def pieces(self, start: int = 0) -> Iterator[Frame | None]:
+        """`frames` for a caller that must not wait long: None wherever it may leave off for a while, such as between
+        decoding a picture and converting it."""
         raise NotImplementedError
 
     def close(self) -> None:
@@ -112,20 +120,24 @@ class MovieClip(Clip):
                 raise ClipError(f"{path.name} holds no picture that can be read; export the clip again.")
             self._upright = _Upright(first, float(stream.sample_aspect_ratio or 1))
             self.width, self.height = self._upright.width, self._upright.height
+            self.turned = self._upright.swap
             self.fps = float(stream.average_rate or stream.guessed_rate or 30.0)
             seconds = _seconds(stream.duration, stream.time_base) or _seconds(container.duration, 1e-6)
             self.frame_count = stream.frames or (round(seconds * self.fps) if seconds else None)
             self.duration_s = seconds or (self.frame_count or 0) / self.fps
             self._cut_off = _ends_early(path, stream)
 
-    def frames(self, start: int = 0) -> Iterator[Frame]:
-        """See `Clip.frames`. Times come from the file, so a variable frame rate stays true."""
+    def pieces(self, start: int = 0) -> Iterator[Frame | None]:
+        """See `Clip.pieces`. Times come from the file, so a variable frame rate stays true."""
         self.damage = None
         container, stream = _open_movie(self.path)
         count, broken, changed = 0, [], False
         origin, time = None, 0.0
         with container:
             for picture in _pictures(container, stream, broken):
+                yield None
+                if picture is None:
+                    continue
                 if not self._upright.fits(picture):
                     changed = True
                     break
@@ -172,11 +184,12 @@ class SequenceClip(Clip):
             raise ClipError(f"{files[0][1].name} is not a picture that can be read; check the file.") from e
         self._upright = _Upright(first)
         self.width, self.height = self._upright.width, self._upright.height
+        self.turned = self._upright.swap
         self.frame_count = len(files)
         self.duration_s = (files[-1][0] - files[0][0] + 1) / self.fps
 
-    def frames(self, start: int = 0) -> Iterator[Frame]:
-        """See `Clip.frames`."""
+    def pieces(self, start: int = 0) -> Iterator[Frame | None]:
+        """See `Clip.pieces`."""
         self.damage = None
         origin = self.files[0][0]
         for index, (number, file) in enumerate(self.files):
@@ -187,6 +200,7 @@ class SequenceClip(Clip):
             except (OSError, ValueError):
                 self.damage = f"{file.name} cannot be read; only the {index} pictures before it were used."
                 return
+            yield None
             if not self._upright.fits(picture):
                 self.damage = f"{file.name} has another size; only the {index} pictures before it were used."
                 return
@@ -263,7 +277,8 @@ def _why_unreadable(path: Path) -> str:
 
 
 def _pictures(container, stream, broken: list) -> Iterator:
-    """Decoded pictures; each packet or picture that is damaged adds one item to `broken` instead."""
+    """Decoded pictures, and None after each packet that gave none yet; each packet or picture that is damaged adds one
+    item to `broken` instead."""
     packets = container.demux(stream)
     while True:
         try:
@@ -286,6 +301,8 @@ def _pictures(container, stream, broken: list) -> Iterator:
                 yield picture
         if packet is None:
             return
+        if not pictures:
+            yield None
 
 
 def _ends_early(path: Path, stream) -> bool:

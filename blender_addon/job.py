@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,6 +17,7 @@ from . import wire
 
 FINISHED = ("done", "failed", "cancelled")
 MAX_CREDIT = 4096
+_NO_MORE = object()
 
 
 @dataclass(frozen=True)
@@ -99,12 +101,14 @@ class Job:
     """`state`: "opening", "running", "done", "failed" or "cancelled". `id`: None until the backend gave one.
 
     `error`: one sentence when failed; `error_code`: the backend's short word for it, if it came from there;
-    `warnings`: sentences for the user; `body`: what to build; `summary`: what the backend says when done.
+    `paused`: it stands still until `pause(False)`; `warnings`: sentences for the user; `body`: what to build;
+    `summary`: what the backend says when done.
     """
 
     def __init__(self, speaker: Speaker, opener: Callable[[], Iterable], job_id: str | None = None) -> None:
         self.id = job_id
         self.state = "opening"
+        self.paused = False
         self.progress = JobProgress()
         self.error: str | None = None
         self.error_code: str | None = None
@@ -132,6 +136,12 @@ class Job:
         taken, self._results = self._results, []
         return taken
 
+    def pause(self, on: bool = True) -> None:
+        """Stand still, here and at the backend, which keeps everything; or go on exactly there."""
+        if not self.finished and on != self.paused:
+            self.paused = on
+            self._tell_pause()
+
     def cancel(self) -> None:
         """Stop the job; what comes late is ignored. Frames finished so far stay with the backend."""
         if not self.finished:
@@ -145,7 +155,8 @@ class Job:
         return self.finished and not (self.state == "cancelled" and self.id is None)
 
     def _wants_frames(self) -> bool:
-        return self.state == "running" and self._credit > 0 and self._opener is not None
+        feeds = self.state == "running" and not self.paused
+        return feeds and self._credit > 0 and self._opener is not None
 
     def _fail(self, reason: str) -> None:
         """`reason`: the beginning of a sentence on the connection, without a full stop."""
@@ -161,7 +172,7 @@ class Job:
         self._end("failed", f"{reason} {hint}.")
 
     def _end(self, state: str, error: str | None = None) -> None:
-        self.state, self.error = state, error
+        self.state, self.error, self.paused = state, error, False
         self._credit = 0
         clip, self._clip, self._opener = self._clip, None, None
         close = getattr(self._iterator, "close", None)
@@ -174,20 +185,27 @@ class Job:
         if self.id is not None:
             self._speaker._say("cancel", self.id)
 
+    def _tell_pause(self) -> None:
+        if self.id is not None:
+            self._speaker._say("pause", self.id, on=self.paused)
+
     def _send_next(self) -> None:
-        """Take one picture from the clip and send it (or skip it when it was finished before), or say end."""
+        """Take a piece of the clip: send its picture (or skip it when it was finished before), or say end."""
         try:
             if self._iterator is None:
                 self._clip = self._opener()
-                start = getattr(self._clip, "frames", None)
+                start = getattr(self._clip, "pieces", None) or getattr(self._clip, "frames", None)
                 self._iterator = iter(start(self._next_frame) if callable(start) else self._clip)
-            frame = next(self._iterator, None)
+            frame = next(self._iterator, _NO_MORE)
         except Exception as error:
             # Whatever a broken file makes the decoder raise: the job ends here and the user is told.
             self._tell_cancel()
             self._end("failed", _sentence(error))
             return
         if frame is None:
+            # The clip is at work on the next picture.
+            return
+        if frame is _NO_MORE:
             self._speaker._say(
                 "end", self.id, frames=self._next_frame, damage=getattr(self._clip, "damage", None)
             )
@@ -223,6 +241,9 @@ class Job:
         if self.state != "opening" or message.job is None or next_frame < 0:
             raise wire.WireError("A job was opened twice or nowhere.")
         self.id, self.state, self._next_frame = message.job, "running", next_frame
+        if self.paused:
+            # Asked for before the backend knew the job, or while an earlier run of it was ending.
+            self._tell_pause()
 
     def _on_credit(self, message: wire.Message) -> None:
         frames = message.want("frames", int)
@@ -274,8 +295,11 @@ class Job:
 
 
 def clip_info_of(clip: Any) -> dict[str, Any]:
-    """The `clip` field of an `open` message, from an opened clip."""
-    return {name: getattr(clip, name) for name in ("name", "width", "height", "fps", "frame_count")}
+    """The `clip` field of an `open` message, from an opened clip. `source`: where it lies, to find it again."""
+    path = getattr(clip, "path", None)
+    source = None if path is None else str(Path(path).absolute())
+    names = ("name", "width", "height", "fps", "frame_count")
+    return {name: getattr(clip, name) for name in names} | {"source": source}
 
 
 def _sentence(error: Exception) -> str:

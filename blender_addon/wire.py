@@ -9,9 +9,16 @@ is a read-only view of the received memory.
 Everything that arrives is untrusted: `unpack` either returns a well-formed `Message` or raises `WireError`
 with one sentence; it never allocates by what a header claims, never unpickles and never raises anything else.
 
-Client says `hello open frame end points cancel resume ping bye`; backend says
+Client says `hello open frame end points pause cancel resume ping bye`; backend says
 `capabilities opened body credit progress result points warning error done pong`. Standard library and numpy only, so
 that Blender and the backend share this file.
+
+The `clip` of `open` has `name width height fps frame_count`, and may have `source`: where the video lies, an absolute
+path, which the backend keeps with the job so that a later session finds it again.
+
+`pause` (job; field `on`: bool) lets a job stand still, or go on exactly where it stood. A paused job keeps everything
+but its turn: another job may work meanwhile, and the paused one goes first after that. `progress` names the stage
+`pausing` while the backend ends the step it is in, `paused` once it stands still, `queued` while it waits for its turn.
 """
 
 from __future__ import annotations
@@ -33,7 +40,9 @@ MAX_ARRAY_BYTES = 512 << 20
 MAX_ARRAYS = 64
 MAX_DIMS = 8
 
-CLIENT_TYPES = frozenset({"hello", "open", "frame", "end", "points", "cancel", "resume", "ping", "bye"})
+CLIENT_TYPES = frozenset(
+    {"hello", "open", "frame", "end", "points", "pause", "cancel", "resume", "ping", "bye"}
+)
 BACKEND_TYPES = frozenset(
     {
         "capabilities",

@@ -6,6 +6,7 @@ only relative to each other. `smplfitter` was weighed and left out (`python -m b
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -60,16 +61,18 @@ class Fit:
 
 
 class Fitter:
-    """Fits `body` to observations at `points` (P canonical points) seen by `camera`."""
+    """Fits `body` to observations at `points` (P canonical points) seen by `camera`. `breathe`: called between steps of
+    some dozens of frames; it may wait or raise."""
 
     def __init__(self, body: Body, points: CanonicalPoints, camera: Camera, num_betas: int = 10,
-                 device: torch.device | str = "cpu") -> None:  # fmt: skip
+                 device: torch.device | str = "cpu", breathe: Callable[[], None] = lambda: None) -> None:  # fmt: skip
         self.body, self.camera, self.device = body, camera, torch.device(device)
         # Correctives move a point by millimetres, localizers are wrong by centimetres.
         self.model = SkinModel(body, replace(points, posedirs=None), num_betas, device=device)
         self.num_betas = self.model.betas
         self.prior = pose_prior(device=device)
-        self.newton = Newton(self.model, torch.ones(len(points), device=device), self.prior, OPTIONS)
+        self.newton = Newton(self.model, torch.ones(len(points), device=device), self.prior, OPTIONS,
+                             breathe=breathe)  # fmt: skip
         self.mean = exp(self.prior.mean[..., None])
         self.pull = self.prior.spread.reciprocal().square().mean(1).clamp(0, 100)
         self.joint_points = stack([joint_point(body, name) for name in JOINT_NAMES])
@@ -166,6 +169,7 @@ class Fitter:
         n = state.root.shape[-1]
         with torch.inference_mode():
             for i in range(0, n, CHUNK):
+                self.newton.breathe()
                 rows = slice(i, min(i + CHUNK, n))
                 some = state.take(rows)
                 one = torch.ones_like(some.root[0])

@@ -8,6 +8,7 @@ shared errors (see `coherent`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -94,11 +95,13 @@ class Solution:
 
 
 class Newton:
-    """The solver for one model and prior. `mass`: (N,) original points that each point stands for."""
+    """The solver for one model and prior. `mass`: (N,) original points that each point stands for; `breathe`: called
+    before each step."""
 
     def __init__(self, model: SkinModel, mass: Tensor, prior: PosePrior, options: NewtonOptions,
-                 kept: dict[str, PairMoments] | None = None) -> None:  # fmt: skip
-        self.model, self.mass, self.prior, self.options = model, mass, prior, options
+                 kept: dict[str, PairMoments] | None = None, breathe: Callable[[], None] = lambda: None,
+                 ) -> None:  # fmt: skip
+        self.model, self.mass, self.prior, self.options, self.breathe = model, mass, prior, options, breathe
         self._kept = {} if kept is None else kept
 
     @property
@@ -110,7 +113,8 @@ class Newton:
 
     def with_options(self, **changes) -> Newton:
         """The same with other options."""
-        return Newton(self.model, self.mass, self.prior, replace(self.options, **changes), self._kept)
+        return Newton(self.model, self.mass, self.prior, replace(self.options, **changes), self._kept,
+                      self.breathe)  # fmt: skip
 
     def look(self, data: Data, state: State, s: Tensor | None = None, shared=None) -> _Look:
         """Residuals and prior at `state`; with `shared` the shared errors are taken out of the residuals."""
@@ -291,6 +295,7 @@ class Newton:
             look = self.look(data, state, s, shared)
         factor, unit = None, s
         for k in range(_LONGEST * steps):
+            self.breathe()
             slope = self.slope(data, state, look, s)
             if shared is not None:
                 H, C = self.matrix(data, state, look, s)

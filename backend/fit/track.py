@@ -201,6 +201,7 @@ def _window(newton: Newton, part: Part, tie: Tie, times: Tensor) -> State:
     state, shared = timing.bridge(found.state, shows(data)), bool((found.shared > 0).any())
     now = cost(state)
     for k in range(ROUNDS):
+        newton.breathe()
         H, g = newton.information(data, replace(found, state=state))
         world = model.chain(state)[0]
         H, g = timing.to_parents(model, world, H, g, joints)

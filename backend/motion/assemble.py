@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 
@@ -21,10 +21,12 @@ PREVIEW_FRAMES = 3  # fewer frames than this in a chunk wait for the final fit
 
 
 class Clip:
-    """What is known of the clip so far: its camera, frame times and chunks."""
+    """What is known of the clip so far: its camera, frame times and chunks. `breathe`: see Fitter."""
 
-    def __init__(self, body: Body, points: CanonicalPoints, options: MocapOptions) -> None:
+    def __init__(self, body: Body, points: CanonicalPoints, options: MocapOptions,
+                 breathe: Callable[[], None] = lambda: None) -> None:  # fmt: skip
         self.body, self.points, self.options = body, points, options
+        self._breathe = breathe
         self.chunks: list[Chunk] = []
         self.frames = 0
         self._times: dict[int, float] = {}
@@ -41,7 +43,8 @@ class Clip:
     def fitter(self) -> Fitter:
         if self._fitter is None:
             assert self._size is not None, "no frame was seen yet"
-            self._fitter = Fitter(self.body, self.points, self.options.camera(*self._size))
+            camera = self.options.camera(*self._size)
+            self._fitter = Fitter(self.body, self.points, camera, breathe=self._breathe)
         return self._fitter
 
     def see(self, frame: Frame) -> None:

@@ -22,15 +22,15 @@ from ..scene.clip_keys import JOB_KEY
 from . import running
 from .backend import Backend
 from .export_fbx import chosen_person
+from .operators import guarded, put_on_its_way
 
-PUMP_S = 0.2
 WORDS = {"off": "Off", "body": "Body", "all": "All"}
 
 
 class KeysWork:
     """Makes the keys of one person; `running` moves it on. `what`: "shape", or a level of correctives."""
 
-    source = waiting = None
+    source = waiting = paused = None
     job_id = None
 
     def __init__(
@@ -87,7 +87,7 @@ class KeysWork:
             return False
         if self._body is None and not self._fetch(budget_s):
             return self.finished
-        mesh = persons_mesh(bpy.data.objects.get(self._armature))
+        mesh = self._mesh()
         if mesh is None:
             self.fail("The body is not in the file any more.")
             return True
@@ -95,7 +95,7 @@ class KeysWork:
             self.fail(f"Leave {mesh.mode.title()} Mode of {mesh.name} first.")
             return True
         if self._steps is None:
-            self._steps = self._begin(mesh)
+            self._steps = self._begin()
         end = time.perf_counter() + budget_s
         while time.perf_counter() < end:
             name = next(self._steps, None)
@@ -105,11 +105,14 @@ class KeysWork:
             self.made += bool(name)
         return True
 
-    def _begin(self, mesh: bpy.types.Object) -> Iterator[str]:
+    def _mesh(self) -> bpy.types.Object | None:
+        return persons_mesh(bpy.data.objects.get(self._armature))
+
+    def _begin(self) -> Iterator[str]:
         return (
-            add_shape_keys(mesh, self._body)
+            add_shape_keys(self._mesh, self._body)
             if self.what == "shape"
-            else add_correctives(mesh, self._body, self.what)
+            else add_correctives(self._mesh, self._body, self.what)
         )
 
     def _fetch(self, budget_s: float) -> bool:
@@ -145,23 +148,10 @@ class _OnPerson:
         return persons_mesh(chosen_person(context)) is not None
 
     def start(self, context: bpy.types.Context, what: str) -> set[str]:
-        if running.current() is not None:
-            self.report(
-                {"ERROR"}, f"{running.current().name} is under way: wait for its end or cancel it first."
-            )
-            return {"CANCELLED"}
         person = chosen_person(context)
-        running.use_preferences(context)
-        new = KeysWork(running.backend, person, what, known_body(person[JOB_KEY]))
-        running.start(new)
-        if not bpy.app.background:
-            return {"FINISHED"}
-        while running.tick(PUMP_S):
-            pass
-        if new.state != "done":
-            self.report({"ERROR"}, new.error or "It was cancelled.")
-            return {"CANCELLED"}
-        return {"FINISHED"}
+        return put_on_its_way(
+            self, lambda: KeysWork(running.backend, person, what, known_body(person[JOB_KEY]))
+        )
 
 
 class BODYFIELD_OT_shape_keys(_OnPerson, bpy.types.Operator):
@@ -179,6 +169,7 @@ class BODYFIELD_OT_shape_keys(_OnPerson, bpy.types.Operator):
         ),
     )
 
+    @guarded
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Add or remove."""
         if self.mode == "ADD":
@@ -204,6 +195,7 @@ class BODYFIELD_OT_correctives(_OnPerson, bpy.types.Operator):
         ),
     )
 
+    @guarded
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Put the keys on their way, or remove them."""
         assert self.level in LEVELS

@@ -9,17 +9,17 @@ from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, St
 from bpy_extras.io_utils import ImportHelper
 
 from .. import localizers
-from ..frames import MOVIE_SUFFIXES, PICTURE_SUFFIXES, ClipError
+from ..frames import MOVIE_SUFFIXES, PICTURE_SUFFIXES
 from ..scene.clip_keys import JOB_KEY, SOURCE_KEY
 from . import running
 from .importing import VideoImport
+from .operators import guarded, put_on_its_way
 
 LENSES = (
     ("unknown", "Unknown", "Take 55 degrees over the larger side"),
     ("fov", "Field of View", "You know the angle over the larger side"),
     ("focal", "Focal Length", "You know the focal length in pixels"),
 )
-PUMP_S = 0.2
 _shown: list[tuple[str, str, str, int]] = []
 """The items last given to Blender, which keeps no reference of its own to their texts."""
 
@@ -144,41 +144,23 @@ class BODYFIELD_OT_import_video(bpy.types.Operator, ImportHelper, MocapChoices):
         draw_choices(self.layout, self)
         self.layout.prop(self, "sequence_fps")
 
+    @guarded
     def execute(self, context: bpy.types.Context) -> set[str]:
-        """Put the import on its way; without a window there are no timers, so it runs to its end."""
-        if running.current() is not None:
-            self.report(
-                {"ERROR"}, f"{running.current().name} is under way: wait for its end or cancel it first."
-            )
-            return {"CANCELLED"}
-        preferences = running.preferences_of(context)
-        running.use_preferences(context)
-        try:
-            new = VideoImport(
-                running.backend,
-                Path(bpy.path.abspath(self.filepath)) if self.filepath else None,
-                choices_to_options(self, preferences),
-                job_id=self.job or None,
-                fps=self.sequence_fps,
-                scene=context.scene.name,
-                set_scene=self.set_scene,
-                root_bone=self.root_bone,
-                replaces=earlier_job(self.filepath) if self.existing == "REPLACE" and not self.job else None,
-            )
-        except ClipError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
-        running.start(new)
-        if not bpy.app.background:
-            return {"FINISHED"}
-        while running.tick(PUMP_S):
-            pass
-        for text in new.warnings:
-            self.report({"WARNING"}, text)
-        if new.state != "done":
-            self.report({"ERROR"}, new.error or "The import was cancelled.")
-            return {"CANCELLED"}
-        return {"FINISHED"}
+        """Put the import on its way."""
+        return put_on_its_way(self, lambda: self._import(context))
+
+    def _import(self, context: bpy.types.Context) -> VideoImport:
+        return VideoImport(
+            running.backend,
+            Path(bpy.path.abspath(self.filepath)) if self.filepath else None,
+            choices_to_options(self, running.preferences_of(context)),
+            job_id=self.job or None,
+            fps=self.sequence_fps,
+            scene=context.scene.name,
+            set_scene=self.set_scene,
+            root_bone=self.root_bone,
+            replaces=earlier_job(self.filepath) if self.existing == "REPLACE" and not self.job else None,
+        )
 
 
 class BODYFIELD_OT_cancel(bpy.types.Operator):

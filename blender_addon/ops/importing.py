@@ -6,6 +6,7 @@ so neither an undo nor loading a file ends an import.
 """
 
 import contextlib
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,11 +18,14 @@ from ..job import Job, Result
 from ..process import BackendFailed, BackendMissing
 from ..scene.clip import ClipScene, Footage
 from ..scene.rest import BodyError
+from ..scene.steps import Steps, run
 from .backend import Backend
 
 STAGES = {
     "opening": "Starting the backend",
     "queued": "Waiting for another job",
+    "pausing": "Pausing after this step",
+    "paused": "Paused",
     "prepare": "Getting the localizer ready",
     "localize": "Following people",
     "body": "Fitting bodies",
@@ -37,7 +41,7 @@ UNREADABLE = (
 
 
 class VideoImport:
-    """`state`: "running", "done", "failed" or "cancelled"; `error`: one sentence when failed.
+    """`state`: "running", "done", "failed" or "cancelled"; `error`: one sentence when failed; `paused`: stands still.
 
     `source`: movie, folder or picture, None to import a finished job by its id alone; `options`: the backend's;
     `job_id`: a job to resume or to import again; `fps`: rate of an image sequence; `scene`: name of the scene to
@@ -61,7 +65,7 @@ class VideoImport:
         if source is None and job_id is None:
             raise ClipError("Choose a video first.")
         self.source, self.options, self.job_id = source, dict(options), job_id
-        self.state, self.error = "running", None
+        self.state, self.error, self.paused = "running", None, False
         self.warnings: list[str] = []
         self.results: dict[int, Result] = {}
         self.clip: ClipScene | None = None
@@ -70,6 +74,9 @@ class VideoImport:
         self._scene, self._set_scene = scene, set_scene
         self._root_bone, self._replaces = root_bone, replaces
         self._kept = 0
+        # What is being written to the scene, in steps; `_last`: it is the end of the job, not a chunk on the way.
+        self._steps: Steps | None = None
+        self._last = self._news = self._fed = False
         self._job: Job | None = None
         # Opened here once, so that a bad file is told at once and not after the backend has started.
         self._pictures = self._open() if source is not None else None
@@ -116,23 +123,45 @@ class VideoImport:
         """Do about `budget_s` seconds of work; True when something changed that is worth drawing."""
         if self.finished:
             return False
+        deadline, changed, fed = time.perf_counter() + budget_s, False, False
         try:
-            client = self._backend.pump(budget_s)
-            if client is None:
-                return False
-            if self._job is None:
-                self._begin(client)
-            return self._take_in()
+            if self._last:
+                self._backend.keep_alive()
+            elif self._steps is None or not self._fed:
+                # While there is something to write, no time is spent on waiting for news.
+                client = self._backend.pump(0.0 if self._steps is not None else budget_s)
+                if client is None:
+                    return False
+                if self._job is None:
+                    self._begin(client)
+                changed, fed = self._take_in(), True
+            # A picture may have taken all the time; then the next tick is for writing only.
+            self._fed = fed and time.perf_counter() >= deadline
+            if self._steps is not None and not self._fed:
+                changed = self._write(deadline) or changed
+            return changed or self.finished
         except (BackendMissing, BackendFailed, BodyError, ClipError) as error:
             self._end("failed", str(error))
             return True
+
+    def pause(self, on: bool = True) -> None:
+        """Stand still, here and at the backend, or go on."""
+        if not self.finished:
+            self.paused = on
+            if self._job is not None:
+                self._job.pause(on)
 
     def cancel(self) -> None:
         """Stop; what is in the scene so far stays there, and the backend keeps its finished frames."""
         if not self.finished:
             if self._job is not None:
                 self._job.cancel()
-            self._end("cancelled")
+            if self._steps is not None and not self._blocked():
+                # Or some bones would have other keys than the rest.
+                with contextlib.suppress(BodyError):
+                    run(self._steps)
+            if not self.finished:
+                self._end("cancelled")
 
     def fail(self, error: str) -> None:
         """End with one sentence."""
@@ -150,6 +179,7 @@ class VideoImport:
             self._job = client.resume(self.job_id, self._open)
         else:
             self._job = client.open(self._pictures, self.options)
+        self._job.pause(self.paused)
 
     def _take_in(self) -> bool:
         """Bring what the job has into the scene."""
@@ -160,13 +190,40 @@ class VideoImport:
         if results:
             self._scene_for(results[0]).add(results)
             self.results |= {r.track: r for r in results if r.final}
+            self._news = True
         if self.clip is not None and job.body is not None:
             self.clip.set_body(job.body)
-            if results and not job.finished:
-                self.clip.refresh()
-        if job.finished:
-            self._finish()
-        return bool(results) or self.finished
+        if job.finished and not self._last:
+            self._drop_steps()
+            self._last, self._steps = True, self._finish()
+        elif self._news and self._steps is None and self.clip is not None and job.body is not None:
+            self._news, self._steps = False, self.clip.steps()
+        return bool(results)
+
+    def _write(self, deadline: float) -> bool:
+        """Go on writing to the scene until about `deadline`, unless the user is editing what must change; True when
+        that came to an end."""
+        blocked = self._blocked()
+        self.waiting = blocked if self._last else None
+        while not blocked:
+            try:
+                next(self._steps)
+            except StopIteration:
+                self._steps = None
+                return True
+            if time.perf_counter() >= deadline:
+                break
+        return False
+
+    def _blocked(self) -> str | None:
+        return self.clip.blocked() if self.clip is not None else None
+
+    def _drop_steps(self) -> None:
+        """Leave off writing; what is half done is made again by the next steps, or was not shown yet."""
+        steps, self._steps = self._steps, None
+        # The last steps end the import themselves.
+        if steps is not None and not steps.gi_running:
+            steps.close()
 
     def _scene_for(self, result: Result) -> ClipScene:
         if self.clip is None:
@@ -184,11 +241,8 @@ class VideoImport:
             )
         return self.clip
 
-    def _finish(self) -> None:
-        """The job is over: bring the scene up to date unless the user is editing what must change."""
-        self.waiting = self.clip.blocked() if self.clip else None
-        if self.waiting:
-            return
+    def _finish(self) -> Steps[None]:
+        """The job is over: bring the scene up to date, step by step."""
         if self._job.state == "done" and (self.clip is None or not self.results or self._job.body is None):
             # The client leaves out messages that it cannot read, so that a job may end without any.
             self._end("failed", UNREADABLE)
@@ -196,9 +250,13 @@ class VideoImport:
         if self.clip is not None:
             if self._job.state == "done":
                 self.clip.drop_unfinished()
-            self.clip.refresh(force=True)
-            self._kept = self.clip.users_keys()
+                yield
+            yield from self.clip.steps(force=True)
+            if self._job.state == "done":
+                self.clip.mark_done()
+            self._kept = yield from self.clip.users_keys_steps()
             self.clip.choose_main_person()
+            yield
             self.clip.refresh_points()
             if not self.clip.footage_shown:
                 self._warn([f"Blender cannot show {self.name} behind the body; the motion is complete."])
@@ -210,7 +268,8 @@ class VideoImport:
         self.warnings += [text for text in texts if text not in self.warnings]
 
     def _end(self, state: str, error: str | None = None) -> None:
-        self.state, self.error, self.waiting = state, error, None
+        self.state, self.error, self.waiting, self.paused = state, error, None, False
+        self._drop_steps()
         if self._pictures is not None:
             with contextlib.suppress(OSError):
                 self._pictures.close()

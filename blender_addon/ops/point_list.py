@@ -12,7 +12,7 @@ from ..canonical import Place, PointError, mirrored_name, read_points, unique_na
 from ..marker_sets import COCO, clusters, plug_in_gait
 from ..scene.body_surface import BodySurface
 from ..scene.points import add_place, person_of, place_of, set_place, show_points
-from .operators import guarded
+from .operators import NeedsPerson, NeedsPoints, guarded
 
 WHICH = (("ACTIVE", "Active", "The active point"), ("ALL", "All", "Every point of the list"))
 PRESETS = (
@@ -42,16 +42,10 @@ def preset_places(preset: str, surface: BodySurface) -> list[Place]:
     return [surface.find(rule) for rule in rules(list(surface.joints), joints)]
 
 
-class _NeedsPoints:
-    """Operators that make sense only with a list that is not empty."""
+class _OnPoints(NeedsPoints):
+    """Operators that change some of the points."""
 
     bl_options = {"REGISTER", "UNDO"}
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        """There must be a point."""
-        cls.poll_message_set("Add a point first")
-        return bool(context.scene.bodyfield_points.items)
 
     def chosen(self, context: bpy.types.Context) -> list:
         """The items that the operator acts on."""
@@ -61,7 +55,7 @@ class _NeedsPoints:
         return [points.items[min(points.active, len(points.items) - 1)]]
 
 
-class BODYFIELD_OT_remove_points(_NeedsPoints, bpy.types.Operator):
+class BODYFIELD_OT_remove_points(_OnPoints, bpy.types.Operator):
     """Take points off the list; what was tracked of them stays"""
 
     bl_idname = "bodyfield.remove_points"
@@ -81,7 +75,7 @@ class BODYFIELD_OT_remove_points(_NeedsPoints, bpy.types.Operator):
         return {"FINISHED"}
 
 
-class BODYFIELD_OT_mirror_points(_NeedsPoints, bpy.types.Operator):
+class BODYFIELD_OT_mirror_points(_OnPoints, bpy.types.Operator):
     """Make the same points on the other side of the body; one that is there already is moved"""
 
     bl_idname = "bodyfield.mirror_points"
@@ -110,7 +104,7 @@ class BODYFIELD_OT_mirror_points(_NeedsPoints, bpy.types.Operator):
         return {"FINISHED"}
 
 
-class BODYFIELD_OT_snap_points(_NeedsPoints, bpy.types.Operator):
+class BODYFIELD_OT_snap_points(_OnPoints, bpy.types.Operator):
     """Move points along the skin to the nearest vertex; their depth stays"""
 
     bl_idname = "bodyfield.snap_points"
@@ -130,7 +124,7 @@ class BODYFIELD_OT_snap_points(_NeedsPoints, bpy.types.Operator):
         return {"FINISHED"}
 
 
-class BODYFIELD_OT_add_preset(bpy.types.Operator):
+class BODYFIELD_OT_add_preset(NeedsPerson, bpy.types.Operator):
     """Put a known set of points on the body"""
 
     bl_idname = "bodyfield.add_preset"
@@ -138,12 +132,6 @@ class BODYFIELD_OT_add_preset(bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     preset: EnumProperty(name="Preset", items=PRESETS)
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        """A person must be there."""
-        cls.poll_message_set("Import a video first: points are put on the body of a person")
-        return person_of(context.scene) is not None
 
     @guarded
     def execute(self, context: bpy.types.Context) -> set[str]:
@@ -158,7 +146,7 @@ class BODYFIELD_OT_add_preset(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class BODYFIELD_OT_import_points(bpy.types.Operator, ImportHelper):
+class BODYFIELD_OT_import_points(NeedsPerson, bpy.types.Operator, ImportHelper):
     """Read points from a JSON file, as Bodyfield's command line writes and reads them too"""
 
     bl_idname = "bodyfield.import_points"
@@ -168,12 +156,6 @@ class BODYFIELD_OT_import_points(bpy.types.Operator, ImportHelper):
     filename_ext = ".json"
     filter_glob: StringProperty(default="*.json", options={"HIDDEN"})
     replace: BoolProperty(name="Replace the List", description="Remove the points that are there now")
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        """A person must be there."""
-        cls.poll_message_set("Import a video first: points are put on the body of a person")
-        return person_of(context.scene) is not None
 
     @guarded
     def execute(self, context: bpy.types.Context) -> set[str]:
@@ -192,7 +174,7 @@ class BODYFIELD_OT_import_points(bpy.types.Operator, ImportHelper):
         return {"FINISHED"}
 
 
-class BODYFIELD_OT_export_points(bpy.types.Operator, ExportHelper):
+class BODYFIELD_OT_export_points(NeedsPoints, bpy.types.Operator, ExportHelper):
     """Write the list of points as JSON, for another file or for Bodyfield's command line"""
 
     bl_idname = "bodyfield.export_points"
@@ -200,12 +182,6 @@ class BODYFIELD_OT_export_points(bpy.types.Operator, ExportHelper):
 
     filename_ext = ".json"
     filter_glob: StringProperty(default="*.json", options={"HIDDEN"})
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        """There must be a point."""
-        cls.poll_message_set("Add a point first")
-        return bool(context.scene.bodyfield_points.items)
 
     @guarded
     def execute(self, context: bpy.types.Context) -> set[str]:

@@ -22,13 +22,15 @@ KEPT = 5
 
 class Work(Protocol):
     """Something on its way: an import, a pass for points, shape keys. `state`: "running", then "done", "failed" or
-    "cancelled"; `error`: one sentence when failed; `waiting`: one sentence while it waits for the user; `source`,
-    `job_id`: what it can be resumed by, if at all; `outcome`: what came of it, in a few words."""
+    "cancelled"; `error`: one sentence when failed; `waiting`: one sentence while it waits for the user; `paused`:
+    whether it stands still, None for what cannot; `source`, `job_id`: what it can be resumed by, if at all;
+    `outcome`: what came of it, in a few words."""
 
     state: str
     error: str | None
     warnings: list[str]
     waiting: str | None
+    paused: bool | None
     source: object | None
     job_id: str | None
     undo_message: str
@@ -44,6 +46,7 @@ class Work(Protocol):
     @property
     def progress(self) -> tuple[str, int, int | None, float | None]: ...
     def pump(self, budget_s: float) -> bool: ...
+    def pause(self, on: bool) -> None: ...
     def cancel(self) -> None: ...
     def fail(self, error: str) -> None: ...
 
@@ -123,7 +126,8 @@ def _on_timer() -> float:
     if busy:
         # The bar and the time left move on although nothing landed in the scene.
         redraw()
-    return BUSY_S if busy else IDLE_S
+    now = current()
+    return BUSY_S if busy and not (now and now.paused) else IDLE_S
 
 
 def _tell(ended: Work) -> None:

@@ -10,12 +10,12 @@ from bpy.props import StringProperty
 from .. import process, setup
 from ..process import BackendFailed, BackendMissing
 from . import running
+from .operators import Refused, guarded, put_on_its_way
 
 OFFLINE = (
     "Blender may not go online: allow it in Preferences, System, Network, or give a folder of wheels in the add-on's "
     "preferences."
 )
-PUMP_S = 0.05
 FOLDER = "backend"
 
 
@@ -50,7 +50,7 @@ def installed() -> bool:
 class SetupWork:
     """The set-up as `running` moves it on."""
 
-    source = waiting = job_id = None
+    source = waiting = paused = job_id = None
     undo_message, changed_scene = "", False
     name = "Set Up Backend"
 
@@ -106,31 +106,13 @@ class BODYFIELD_OT_setup_backend(bpy.types.Operator):
     bl_idname = "bodyfield.setup_backend"
     bl_label = "Set Up Backend"
 
+    @guarded
     def execute(self, context: bpy.types.Context) -> set[str]:
-        """Put it on its way; without a window it runs to its end."""
-        if running.current() is not None:
-            self.report(
-                {"ERROR"}, f"{running.current().name} is under way: wait for its end or cancel it first."
-            )
-            return {"CANCELLED"}
+        """Put it on its way."""
         sources = sources_of(context)
         if not sources.wheels and not getattr(bpy.app, "online_access", True):
-            self.report({"ERROR"}, OFFLINE)
-            return {"CANCELLED"}
-        try:
-            new = SetupWork(backend_folder(), sources)
-        except setup.SetupMissing as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
-        running.start(new)
-        if not bpy.app.background:
-            return {"FINISHED"}
-        while running.tick(PUMP_S):
-            pass
-        if new.state != "done":
-            self.report({"ERROR"}, new.error or "The set-up was cancelled.")
-            return {"CANCELLED"}
-        return {"FINISHED"}
+            raise Refused(OFFLINE)
+        return put_on_its_way(self, lambda: SetupWork(backend_folder(), sources))
 
 
 class BODYFIELD_OT_doctor(bpy.types.Operator):

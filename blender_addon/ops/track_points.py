@@ -14,10 +14,8 @@ from ..scene.clip_keys import JOB_KEY
 from ..scene.points import person_of, place_of
 from ..scene.tracked import TRACKED_KEY, bones_for, clip_collection, sample, tracked
 from . import running
-from .operators import guarded
+from .operators import guarded, put_on_its_way
 from .tracking import PointTracking
-
-PUMP_S = 0.2
 
 
 class BODYFIELD_OT_track_points(bpy.types.Operator):
@@ -35,32 +33,16 @@ class BODYFIELD_OT_track_points(bpy.types.Operator):
 
     @guarded
     def execute(self, context: bpy.types.Context) -> set[str]:
-        """Put the pass on its way; without a window it runs to its end."""
-        if running.current() is not None:
-            self.report(
-                {"ERROR"}, f"{running.current().name} is under way: wait for its end or cancel it first."
-            )
-            return {"CANCELLED"}
+        """Put the pass on its way."""
         person = person_of(context.scene)
         clip = clip_collection(person.get(JOB_KEY, ""))
         if clip is None:
             raise PointError("The clip of this person is not in the file any more: import it again.")
         places = {item.uid: place_of(item) for item in context.scene.bodyfield_points.items}
-        running.use_preferences(context)
-        new = PointTracking(
-            running.backend, person[JOB_KEY], clip.name, places, BodySurface(person).body_name
+        body = BodySurface(person).body_name
+        return put_on_its_way(
+            self, lambda: PointTracking(running.backend, person[JOB_KEY], clip.name, places, body)
         )
-        running.start(new)
-        if not bpy.app.background:
-            return {"FINISHED"}
-        while running.tick(PUMP_S):
-            pass
-        for text in new.warnings:
-            self.report({"WARNING"}, text)
-        if new.state != "done":
-            self.report({"ERROR"}, new.error or "Tracking the points was cancelled.")
-            return {"CANCELLED"}
-        return {"FINISHED"}
 
 
 class _NeedsTracked:

@@ -4,7 +4,9 @@
 Like `importing.VideoImport`, which `running` moves on by the same few words; nothing here waits.
 """
 
+import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import bpy
 
@@ -13,7 +15,9 @@ from ..client import Client
 from ..pointsjob import PointsJob
 from ..process import BackendFailed, BackendMissing
 from ..scene.clip_keys import JOB_KEY, TRACK_KEY
-from ..scene.tracked import clip_collection, write_tracked
+from ..scene.points import POINT_KEY
+from ..scene.steps import Steps, VanishedError
+from ..scene.tracked import clip_collection, tracked, tracked_steps
 from .backend import Backend
 
 GONE = "The clip of these points was deleted from the file meanwhile; undo that and press Track Points once more."
@@ -25,7 +29,7 @@ class PointTracking:
     `job_id`: the finished job of the clip; `places`: id -> what to track, in order; `body`: whose numbers they hold.
     """
 
-    source = waiting = None
+    source = waiting = paused = None
     undo_message = "Track Points"
 
     def __init__(
@@ -37,6 +41,7 @@ class PointTracking:
         self.empties: list[str] = []
         self._clip_name, self._backend = clip_name, backend
         self._job: PointsJob | None = None
+        self._steps: Steps[None] | None = None
 
     @property
     def name(self) -> str:
@@ -70,6 +75,9 @@ class PointTracking:
         """Do about `budget_s` seconds of work; True when something changed that is worth drawing."""
         if self.finished:
             return False
+        if self._steps is not None:
+            self._backend.keep_alive()
+            return self._write(time.perf_counter() + budget_s)
         try:
             client = self._backend.pump(budget_s)
         except (BackendMissing, BackendFailed) as error:
@@ -80,8 +88,8 @@ class PointTracking:
         if self._job is None:
             self._job = self._ask(client)
         if self._job.finished:
-            self._finish(self._job)
-        return self.finished
+            self._steps = self._finish(self._job)
+        return False
 
     def cancel(self) -> None:
         """Stop; what is in the scene stays as it is."""
@@ -89,6 +97,7 @@ class PointTracking:
             if self._job is not None:
                 self._job.cancel()
             self.state = "cancelled"
+            self._steps = None
 
     def fail(self, error: str) -> None:
         """End with one sentence."""
@@ -99,22 +108,41 @@ class PointTracking:
         entries = [place.entry() for place in self.places.values()]
         return PointsJob.ask(client, self.job_id, entries, self.body)
 
-    def _finish(self, job: PointsJob) -> None:
+    def _write(self, deadline: float) -> bool:
+        """Go on keying until about `deadline`; True when that came to an end."""
+        try:
+            while True:
+                next(self._steps)
+                if time.perf_counter() >= deadline:
+                    return False
+        except StopIteration:
+            self._steps = None
+        except VanishedError:
+            self.fail(GONE)
+        return True
+
+    def _finish(self, job: PointsJob) -> Steps[None]:
         self.warnings += job.warnings
         if job.state != "done":
             self.state, self.error = job.state, job.error
             return
-        people = people_of(self.job_id)
-        if not people:
-            self.state, self.error = "failed", GONE
-            return
+        there = [armature[TRACK_KEY] for armature in people_of(self.job_id)]
+        if not there:
+            raise VanishedError
         names = [place.name for place in self.places.values()]
         for track, points in job.tracks.items():
-            for armature in people:
-                if armature[TRACK_KEY] == track:
-                    empties = write_tracked(armature, names, list(self.places), points)
-                    self.empties += [ob.name for ob in empties]
+            for number in range(there.count(track)):
+                find = partial(_person, self.job_id, track, number)
+                yield from tracked_steps(find, names, list(self.places), points)
+                self.empties += [ob.name for ob in tracked(find()) if ob[POINT_KEY] in self.places]
+                yield
         self.state = "done"
+
+
+def _person(job_id: str, track: int, number: int) -> bpy.types.Object | None:
+    """The armature of a track; `number` counts the copies that the user made of it."""
+    found = [armature for armature in people_of(job_id) if armature[TRACK_KEY] == track]
+    return found[number] if number < len(found) else None
 
 
 def people_of(job_id: str) -> Sequence[bpy.types.Object]:

@@ -6,7 +6,7 @@ Shape sliders `Shape000` ... are offsets from the shape that was fitted: at 0 th
 quaternion, so that Blender evaluates it without Python and the body is right after every edit of the pose.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import bpy
 import numpy as np
@@ -41,9 +41,13 @@ def keys_of(mesh: bpy.types.Object, prefix: str) -> list[bpy.types.ShapeKey]:
 def remove_keys(mesh: bpy.types.Object, prefix: str) -> None:
     """Remove our keys of one kind, with their drivers."""
     for block in keys_of(mesh, prefix):
-        block.driver_remove("value")
-        mesh.shape_key_remove(block)
+        _remove_key(mesh, block)
     _drop_lone_basis(mesh)
+
+
+def _remove_key(mesh: bpy.types.Object, block: bpy.types.ShapeKey) -> None:
+    block.driver_remove("value")
+    mesh.shape_key_remove(block)
 
 
 def _drop_lone_basis(mesh: bpy.types.Object) -> None:
@@ -52,13 +56,16 @@ def _drop_lone_basis(mesh: bpy.types.Object) -> None:
         mesh.shape_key_remove(blocks[0])
 
 
-def add_shape_keys(mesh: bpy.types.Object, body: BodyMessage) -> Iterator[str]:
-    """Make the shape sliders that are missing; gives the name of each when it is there."""
-    have = {block.name for block in keys_of(mesh, SHAPE)}
-    for i in range(body.shapedirs.shape[-1]):
-        if (name := f"{SHAPE}{i:03d}") not in have:
-            _new_key(mesh, name, body.shapedirs[..., i])
-            yield name
+def add_shape_keys(find: Callable[[], bpy.types.Object], body: BodyMessage) -> Iterator[str]:
+    """Make the shape sliders that are missing; gives the name of each when it is there. `find()` gives the mesh, also
+    after an undo."""
+    names = [f"{SHAPE}{i:03d}" for i in range(body.shapedirs.shape[-1])]
+    # Once more when an undo took some of them away meanwhile.
+    while missing := [name for name in names if not _has_key(find(), name)]:
+        for name in missing:
+            if not _has_key(mesh := find(), name):
+                _new_key(mesh, name, body.shapedirs[..., names.index(name)])
+                yield name
 
 
 def last_row(body: BodyMessage, level: str) -> int:
@@ -67,26 +74,35 @@ def last_row(body: BodyMessage, level: str) -> int:
     return min(wanted, len(body.posedirs))
 
 
-def add_correctives(mesh: bpy.types.Object, body: BodyMessage, level: str) -> Iterator[str]:
+def add_correctives(find: Callable[[], bpy.types.Object], body: BodyMessage, level: str) -> Iterator[str]:
     """Make the correctives of a level and remove those of a higher one, a little at each step; gives the name of a key
-    when it is there, "" for a step that made none."""
+    when it is there, "" for a step that made none. `find()` gives the mesh, also after an undo."""
     last = last_row(body, level)
-    for block in keys_of(mesh, POSE):
-        if int(block.name[len(POSE) :]) >= last:
-            block.driver_remove("value")
-            mesh.shape_key_remove(block)
+    for name in [block.name for block in keys_of(find(), POSE) if int(block.name[len(POSE) :]) >= last]:
+        mesh = find()
+        if _has_key(mesh, name):
+            _remove_key(mesh, mesh.data.shape_keys.key_blocks[name])
             yield ""
-    _drop_lone_basis(mesh)
-    mesh[LEVEL_KEY] = level
-    have = {block.name for block in keys_of(mesh, POSE)}
+    _drop_lone_basis(find())
+    rows = []
     for row in range(last):
-        name = f"{POSE}{row:03d}"
-        if name in have or np.abs(body.posedirs[row]).max() <= SMALLEST_M:
-            yield ""
-            continue
-        block = _new_key(mesh, name, body.posedirs[row])
-        _drive(block, mesh.parent, body.joint_names[1 + row // 9], row % 9)
-        yield name
+        if np.abs(body.posedirs[row]).max() > SMALLEST_M:
+            rows.append(row)
+        yield ""
+    # Once more when an undo took some of them away meanwhile.
+    while missing := [row for row in rows if not _has_key(find(), f"{POSE}{row:03d}")]:
+        for row in missing:
+            mesh, name = find(), f"{POSE}{row:03d}"
+            if not _has_key(mesh, name):
+                block = _new_key(mesh, name, body.posedirs[row])
+                _drive(block, mesh.parent, body.joint_names[1 + row // 9], row % 9)
+                mesh[LEVEL_KEY] = level
+                yield name
+    find()[LEVEL_KEY] = level
+
+
+def _has_key(mesh: bpy.types.Object, name: str) -> bool:
+    return mesh.data.shape_keys is not None and name in mesh.data.shape_keys.key_blocks
 
 
 def level_of(mesh: bpy.types.Object) -> str:

@@ -58,18 +58,28 @@ def set_time(scene: bpy.types.Scene, fps: float, last_frame: int) -> None:
     scene.frame_start, scene.frame_end = FIRST_FRAME, max(FIRST_FRAME, last_frame)
 
 
-def show_footage(camera: bpy.types.Camera, file: Path, size: tuple[int, int], pictures: int | None) -> bool:
+def show_footage(
+    camera: bpy.types.Camera,
+    file: Path,
+    size: tuple[int, int],
+    pictures: int | None,
+    length: int | None = None,
+    turned: bool = True,
+) -> bool:
     """Show the clip behind everything in the camera's view; False when Blender cannot show it upright.
 
-    `file`: the movie, or the first picture of a sequence of `pictures`; `size`: (width, height), upright. An image
-    and no movie clip: Blender draws the colours of a movie clip in the background too bright (seen in 4.3).
+    `file`: the movie of `length` frames, or the first picture of a sequence of `pictures`; `size`: (width, height),
+    upright; `turned`: whether the file may lie on its side. An image and no movie clip: Blender draws the colours of a
+    movie clip in the background too bright (seen in 4.3).
     """
     try:
         image = bpy.data.images.load(str(file), check_existing=True)
     except RuntimeError:
         return False
-    if size[0] != size[1] and tuple(image.size) == size[::-1]:
-        # Before 4.5 Blender did not obey the display matrix of phone videos.
+    # To tell its size or length Blender decodes a picture, 0.1 s and more for a large one, so it is asked only if need
+    # be. Before 4.5 it did not obey the display matrix of phone videos.
+    asked = turned and bpy.app.version < (4, 5, 0) and size[0] != size[1]
+    if asked and tuple(image.size) == size[::-1]:
         return False
     if pictures is not None and pictures > 1:
         image.source = "SEQUENCE"
@@ -79,7 +89,7 @@ def show_footage(camera: bpy.types.Camera, file: Path, size: tuple[int, int], pi
     background.image = image
     user = background.image_user
     user.frame_start = FIRST_FRAME
-    user.frame_duration = pictures or max(image.frame_duration, 1)
+    user.frame_duration = pictures or length or max(image.frame_duration, 1)
     # A sequence is shown by the numbers in its file names, a movie by its own count from 1.
     user.frame_offset = _last_number(file.stem) - 1 if image.source == "SEQUENCE" else 0
     user.use_auto_refresh = True

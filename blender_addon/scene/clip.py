@@ -13,19 +13,15 @@ from pathlib import Path
 import bpy
 import numpy as np
 
-from ..axes import level_rotation, root_in_smpl_axes, rotvec_to_quaternion, world_shift
+from ..axes import level_rotation, world_shift
 from ..frames import Clip
 from ..job import BodyMessage, CameraInfo, Result
-from ..rootmotion import split_root
 from ..timing import scene_frames
 from . import camera as cameras
-from . import uncertainty
-from .armature import new_armature
-from .body_surface import remember_body
-from .clip_keys import BETAS_KEY, JOB_KEY, RATE_KEY, ROOT_BONE, ROOT_KEY, SOURCE_KEY, TRACK_KEY, WORLD_KEY
-from .keys import Channel, bone_path, users_key_count, write_keys
-from .mesh import add_expressions, add_weights, new_mesh, set_rest_shape
-from .rest import RestBody, rest_body
+from .clip_keys import DONE_KEY, JOB_KEY, RATE_KEY, SOURCE_KEY, TRACK_KEY, WORLD_KEY
+from .keys import users_key_steps
+from .person import Plan, armature_of, find_collection, objects_of, person_steps, remove_object
+from .steps import MARK_KEY, Steps, VanishedError, run
 
 GROWTH = 1.2
 """Unfinished tracks are keyed again when they grew by this factor, so that long clips stay cheap."""
@@ -37,7 +33,8 @@ _SAME_PLACE = 1e-6
 @dataclass(frozen=True)
 class Footage:
     """What the scene needs to know of a clip. `file`: the movie or the first picture, None when it is not
-    there; `fps`: average rate; `pictures`: how many a sequence has, None for a movie."""
+    there; `fps`: average rate; `pictures`: how many a sequence has, None for a movie; `length`: frames of a movie, None
+    if not known; `turned`: whether a player shows it on its side."""
 
     name: str
     file: Path | None
@@ -45,6 +42,8 @@ class Footage:
     height: int
     fps: float
     pictures: int | None = None
+    length: int | None = None
+    turned: bool = True
 
     @classmethod
     def of(cls, clip: Clip) -> "Footage":
@@ -53,17 +52,27 @@ class Footage:
         file = files[0][1] if files else clip.path
         pictures = len(files) if files else None
         name = clip.path.stem or clip.name
-        return cls(name, Path(file).absolute(), clip.width, clip.height, clip.fps, pictures)
+        length = max(clip.frame_count or 0, round(clip.duration_s * clip.fps)) or None
+        file = Path(file).absolute()
+        return cls(name, file, clip.width, clip.height, clip.fps, pictures, length, clip.turned)
 
 
 @dataclass(eq=False)
 class _Person:
-    """What is known of one track: all its results, and what of them is in the scene already."""
+    """What is known of one track: all its results, and what of them is in the scene already: `keyed` frames, in a
+    `world` of this shift and level, on an armature with this `mark`."""
 
     track: int
     parts: list[Result]
     final: bool = False
     keyed: int = 0
+    world: tuple[np.ndarray, np.ndarray] | None = None
+    mark: str | None = None
+
+    @property
+    def count(self) -> int:
+        """Frames so far."""
+        return sum(len(part.frames) for part in self.parts)
 
     def whole(self) -> Result:
         """The parts joined in time; shape and camera of the newest."""
@@ -153,36 +162,58 @@ class ClipScene:
         )
 
     def refresh(self, force: bool = False) -> bool:
-        """Bring the scene up to date; True when something was written. `force`: also small growth."""
-        ready = {t: self._people[t].whole() for t in self.people}
-        if self._body is None or not ready or self.blocked():
+        """Bring the scene up to date at once; True when something was written. `force`: also small growth."""
+        return run(self.steps(force))
+
+    def steps(self, force: bool = False) -> Steps[bool]:
+        """`refresh` in steps. Don't go on while `blocked`; `add` may be called meanwhile."""
+        people = {t: self._people[t] for t in self.people}
+        if self._body is None or not people or self.blocked():
             return False
         if self.replaces is not None:
-            if not all(r.final for r in ready.values()):
+            if not all(person.final for person in people.values()):
                 return False
             self._take_over(self.replaces)
             self.replaces = None
-        missing = {t for t in ready if self.armature(t) is None}
-        stale = {t for t in ready if self._needs_keys(t, ready[t], force)} | missing
+        stale = [t for t in people if self._needs_keys(people[t], force)]
         if not stale and not self._stale:
             return False
-        level = self._level_of(ready.values())
-        shift = world_shift([ready[track].joints for track in sorted(ready)], level)
-        moved = np.abs(shift - self._shift).max() > _SAME_PLACE or not np.allclose(level, self._level)
-        if moved:
-            stale, self._shift, self._level = set(ready), shift, level
-        collection = self._collection()
-        collection[WORLD_KEY] = [*self._shift.tolist(), *self._level.ravel().tolist()]
-        collection[RATE_KEY] = float(self.footage.fps)
-        if self.footage.file is not None:
-            collection[SOURCE_KEY] = str(self.footage.file)
-        camera = next(iter(ready.values())).camera
-        for track in sorted(stale):
-            self._write_person(collection, ready[track])
+        ready = {track: person.whole() for track, person in people.items()}
+        self._level = self._level_of(ready.values())
+        self._shift = world_shift([r.joints for r in ready.values()], self._level)
+        yield
+        while True:
+            try:
+                yield from self._write(people, ready, force)
+                return True
+            except VanishedError:
+                # An undo or a deletion: whoever has not the mark of what we wrote last is written again.
+                yield
+
+    def _write(self, people: dict[int, _Person], ready: dict[int, Result], force: bool) -> Steps[None]:
+        for track, person in people.items():
+            if not self._needs_keys(person, force) and self._same_world(person):
+                continue
+            person.keyed, person.mark = 0, None
+            self._collection()
+            plan = Plan(
+                self.job,
+                self.footage.name[:_NAME_LENGTH],
+                self.footage.fps,
+                self.root_bone,
+                self._body,
+                ready[track],
+                self._shift,
+                self._level,
+            )
+            person.mark = yield from person_steps(plan, self._collection)
+            person.keyed, person.world = len(ready[track].frames), (self._shift, self._level)
+            yield
+        if any(self._mark_of(track) != person.mark for track, person in people.items()):
+            raise VanishedError
         last = max(scene_frames(r.frames, r.times, self.footage.fps)[-1] for r in ready.values())
-        self._write_camera(collection, camera, int(np.ceil(last)))
+        self._write_camera(self._collection(), next(iter(ready.values())).camera, int(np.ceil(last)))
         self._stale = False
-        return True
 
     def choose_main_person(self) -> None:
         """Select whoever is in the clip longest, as importers select what they made; not in a mode of its own."""
@@ -197,9 +228,22 @@ class ClipScene:
                     ob.select_set(ob == main, view_layer=layer)
                 layer.objects.active = main
 
+    def mark_done(self) -> None:
+        """Let the file know that everything of the job is in it."""
+        if collection := find_collection(self.job):
+            collection[DONE_KEY] = True
+
     def users_keys(self) -> int:
         """How many keys of the user's own are on the people."""
-        return sum(users_key_count(ob) for ob in self._objects() if ob.type == "ARMATURE")
+        return run(self.users_keys_steps())
+
+    def users_keys_steps(self) -> Steps[int]:
+        """`users_keys` in steps."""
+        count = 0
+        for name in [ob.name for ob in self._objects() if ob.type == "ARMATURE"]:
+            count += yield from users_key_steps(lambda name=name: bpy.data.objects.get(name))
+            yield
+        return count
 
     def refresh_points(self) -> None:
         """Put the user's points on the bodies as they are now; a new shape moves them."""
@@ -211,13 +255,21 @@ class ClipScene:
 
     def armature(self, track: int) -> bpy.types.Object | None:
         """The armature object of a track, if the scene holds it."""
-        found = (ob for ob in self._objects() if ob.type == "ARMATURE" and ob.get(TRACK_KEY) == track)
-        return next(found, None)
+        return armature_of(self.job, track)
 
-    def _needs_keys(self, track: int, result: Result, force: bool) -> bool:
-        person = self._people[track]
-        grown = len(result.frames) > person.keyed
-        return grown and (force or person.final or len(result.frames) >= GROWTH * person.keyed)
+    def _needs_keys(self, person: _Person, force: bool) -> bool:
+        if person.mark is None or self._mark_of(person.track) != person.mark:
+            return True
+        grown = person.count > person.keyed
+        return grown and (force or person.final or person.count >= GROWTH * person.keyed)
+
+    def _mark_of(self, track: int) -> str | None:
+        armature = self.armature(track)
+        return armature.get(MARK_KEY) if armature is not None else None
+
+    def _same_world(self, person: _Person) -> bool:
+        shift, level = person.world
+        return np.abs(shift - self._shift).max() <= _SAME_PLACE and np.allclose(level, self._level)
 
     def _level_of(self, results: Iterable[Result]) -> np.ndarray:
         """The turn that makes the clip's world level: that of a final result, once there is one."""
@@ -225,11 +277,7 @@ class ClipScene:
         return level_rotation(final[0].up) if final else np.eye(3)
 
     def _objects(self) -> list[bpy.types.Object]:
-        found = self._find_collection()
-        return [ob for ob in found.objects if ob.get(JOB_KEY) == self.job] if found else []
-
-    def _find_collection(self) -> bpy.types.Collection | None:
-        return next((c for c in bpy.data.collections if c.get(JOB_KEY) == self.job), None)
+        return objects_of(self.job)
 
     def _take_over(self, job: str) -> None:
         """Let everything of an earlier job be this one's."""
@@ -242,95 +290,33 @@ class ClipScene:
         return bpy.data.scenes.get(self._scene or "") or bpy.context.scene or bpy.data.scenes[0]
 
     def _collection(self) -> bpy.types.Collection:
-        found = self._find_collection()
+        found = find_collection(self.job)
         if found is None:
             found = bpy.data.collections.new(self.footage.name[:_NAME_LENGTH])
             found[JOB_KEY] = self.job
             self._target_scene().collection.children.link(found)
+        found[WORLD_KEY] = [*self._shift.tolist(), *self._level.ravel().tolist()]
+        found[RATE_KEY] = float(self.footage.fps)
+        if self.footage.file is not None:
+            found[SOURCE_KEY] = str(self.footage.file)
         return found
-
-    def _write_person(self, collection: bpy.types.Collection, result: Result) -> None:
-        rest = rest_body(self._body, result.betas)
-        name = f"{self.footage.name[:_NAME_LENGTH]} person {result.track}"
-        armature = self.armature(result.track)
-        if armature is None:
-            armature = bpy.data.objects.new(name, new_armature(name, rest, root=self.root_bone))
-            armature[ROOT_KEY] = self.root_bone
-            self._own(armature, collection, result.track)
-            self._add_mesh(collection, armature, rest)
-        else:
-            old = armature.data
-            # As it was chosen first: keys of the user's on the pelvis are meant relative to what it hangs on.
-            armature.data = new_armature(name, rest, root=bool(armature.get(ROOT_KEY)))
-            bpy.data.armatures.remove(old)
-            armature.data.name = name
-            for child in self._meshes(result.track):
-                set_rest_shape(child.data, rest)
-        for key, text in (("body", self._body.name), ("licence", self._body.licence_note)):
-            armature[f"bodyfield_{key}"] = text
-        armature[BETAS_KEY] = np.asarray(result.betas, float).tolist()
-        uncertainty.declare(armature, result)
-        for mesh in self._meshes(result.track):
-            uncertainty.paint_mean(mesh, rest, result)
-        self._write_keys(armature, rest, result)
-        self._people[result.track].keyed = len(result.frames)
-
-    def _add_mesh(self, collection: bpy.types.Collection, armature: bpy.types.Object, rest: RestBody) -> None:
-        mesh = bpy.data.objects.new(f"{armature.name} body", new_mesh(f"{armature.name} body", rest))
-        self._own(mesh, collection, armature[TRACK_KEY])
-        mesh.parent = armature
-        add_weights(mesh, rest)
-        mesh.modifiers.new("Armature", "ARMATURE").object = armature
-        remember_body(mesh, armature, self._body)
-
-    def _write_keys(self, armature: bpy.types.Object, rest: RestBody, result: Result) -> None:
-        root, position = root_in_smpl_axes(result.pose[:, 0], result.trans, rest.joints[0], self._level)
-        position += self._shift
-        rotations = rotvec_to_quaternion(result.pose)
-        rotations[:, 0] = root
-        frames = scene_frames(result.frames, result.times, self.footage.fps)
-        names = rest.joint_names
-        location = position - rest.joints[0]
-        channels = []
-        if armature.get(ROOT_KEY):
-            turn, place, rotations[:, 0], location = split_root(root, position, rest.joints[0])
-            channels = [
-                Channel(bone_path(ROOT_BONE, "location"), place, ROOT_BONE),
-                Channel(bone_path(ROOT_BONE, "rotation_quaternion"), turn, ROOT_BONE, quaternion=True),
-            ]
-        channels.append(Channel(bone_path(names[0], "location"), location, names[0]))
-        channels += [
-            Channel(bone_path(name, "rotation_quaternion"), rotations[:, i], name, quaternion=True)
-            for i, name in enumerate(names)
-        ]
-        # A new armature has no pose until Blender next evaluates it; its bones then start as QUATERNION.
-        for bone in armature.pose.bones if armature.pose else ():
-            bone.rotation_mode = "QUATERNION"
-        write_keys(armature, armature.name, channels + uncertainty.channels(result), frames)
-        if np.any(result.expression):
-            for mesh in self._meshes(result.track):
-                self._write_expression(mesh, rest, result, frames)
-
-    def _write_expression(
-        self, mesh: bpy.types.Object, rest: RestBody, result: Result, frames: np.ndarray
-    ) -> None:
-        names = add_expressions(mesh, rest)
-        values = zip(names, result.expression.T, strict=False)
-        channels = [
-            Channel(f'key_blocks["{name}"].value', column[:, None], "Expression") for name, column in values
-        ]
-        write_keys(mesh.data.shape_keys, f"{mesh.name} expression", channels, frames)
 
     def _write_camera(self, collection: bpy.types.Collection, info: CameraInfo, last_frame: int) -> None:
         camera = next((ob for ob in self._objects() if ob.type == "CAMERA"), None)
         if camera is None:
             name = f"{self.footage.name[:_NAME_LENGTH]} camera"
             camera = bpy.data.objects.new(name, bpy.data.cameras.new(name))
-            self._own(camera, collection, 0)
+            camera[JOB_KEY], camera[TRACK_KEY] = self.job, 0
+            collection.objects.link(camera)
             if self.footage.file is not None:
                 size = (info.width, info.height)
                 self.footage_shown = cameras.show_footage(
-                    camera.data, self.footage.file, size, self.footage.pictures
+                    camera.data,
+                    self.footage.file,
+                    size,
+                    self.footage.pictures,
+                    self.footage.length,
+                    self.footage.turned,
                 )
         cameras.set_intrinsics(camera.data, info)
         cameras.place_camera(camera, self._shift, self._level)
@@ -340,17 +326,6 @@ class ClipScene:
             cameras.set_picture(scene, info)
             cameras.set_time(scene, self.footage.fps, last_frame)
 
-    def _own(self, ob: bpy.types.Object, collection: bpy.types.Collection, track: int) -> None:
-        ob[JOB_KEY], ob[TRACK_KEY] = self.job, track
-        collection.objects.link(ob)
-
-    def _meshes(self, track: int) -> list[bpy.types.Object]:
-        return [ob for ob in self._objects() if ob.type == "MESH" and ob.get(TRACK_KEY) == track]
-
     def _remove(self, track: int) -> None:
         for ob in [o for o in self._objects() if o.get(TRACK_KEY) == track]:
-            data, action = ob.data, ob.animation_data.action if ob.animation_data else None
-            bpy.data.objects.remove(ob)
-            for block in (data, action):
-                if block is not None and block.users == 0:
-                    bpy.data.batch_remove([block])
+            remove_object(ob)

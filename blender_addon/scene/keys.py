@@ -7,14 +7,17 @@ copy of its value in `back` (a parameter of the "Back" easing, unused by LINEAR 
 longer equals its copy was edited, and is the user's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import bpy
 import numpy as np
 
 from ..axes import continuous
+from .steps import Steps, VanishedError, run
 
+PIECE = 20_000
+"""Keys that are written in one step: a few milliseconds."""
 _SAME_FRAME = 1e-3
 _INT_FIELDS = ("type", "interpolation", "easing", "handle_left_type", "handle_right_type")
 _FLOAT_FIELDS = ("back", "amplitude", "period")
@@ -38,35 +41,94 @@ def bone_path(bone: str, prop: str) -> str:
 
 
 def write_keys(
-    owner: bpy.types.ID, name: str, channels: Sequence[Channel], frames: np.ndarray
+    owner: bpy.types.ID, name: str, channels: Iterable[Channel], frames: np.ndarray
 ) -> bpy.types.Action:
     """Key `channels` at the scene `frames` (n,), in the owner's action (a new one called `name` if it has none).
 
     -> the action. Earlier GENERATED keys of these channels are replaced; the user's keys stay, also where they
     stand on a frame of ours.
     """
-    action, bag = _channelbag(owner, name)
-    known = {(curve.data_path, curve.array_index): curve for curve in bag.fcurves}
+    run(key_steps(lambda: owner, name, channels, frames, lambda: iter(())))
+    return owner.animation_data.action
+
+
+def key_steps(
+    find: Callable[[], bpy.types.ID],
+    name: str,
+    channels: Iterable[Channel],
+    frames: np.ndarray,
+    pause: Callable[[], Iterable[None]],
+) -> Steps[None]:
+    """`write_keys` in steps of about `PIECE` keys, with `pause()` between them; `find()` gives the owner, also after
+    an undo. Raises VanishedError when its action was taken away meanwhile."""
     frames = np.asarray(frames, np.float32)
+    curves, action, written = None, None, 0
     for channel in channels:
         values = continuous(channel.values) if channel.quaternion else np.asarray(channel.values)
-        found = [known.get((channel.path, i)) for i in range(values.shape[1])]
-        kept = [_users_keys(curve) if curve else None for curve in found]
-        if channel.quaternion and any(keys is not None for keys in kept):
-            values = values * _users_sign(kept, frames, values)
-        for i, (curve, keys) in enumerate(zip(found, kept, strict=True)):
-            curve = curve or _new_curve(bag, channel.path, i, channel.group)
-            _fill(curve, frames, np.ascontiguousarray(values[:, i], np.float32), keys)
-    return action
+        signed = not channel.quaternion
+        for i in range(values.shape[1]):
+            if curves is None:
+                curves = _Curves(find(), name, action)
+                action = curves.action_name
+            if not signed:
+                values, signed = values * curves.users_sign(channel.path, frames, values), True
+            curves.fill(channel, i, frames, values[:, i])
+            written += len(frames)
+            if written >= PIECE:
+                curves, written = None, 0
+                yield from pause()
+
+
+class _Curves:
+    """The curves of one owner, until the next pause. `action`: its action's name before the pause, if there was one."""
+
+    def __init__(self, owner: bpy.types.ID, name: str, action: str | None) -> None:
+        has = owner.animation_data.action if owner.animation_data else None
+        if action is not None and (has is None or has.name != action):
+            raise VanishedError
+        held, self._bag = _channelbag(owner, name)
+        self.action_name = held.name
+        self._known = {(curve.data_path, curve.array_index): curve for curve in self._bag.fcurves}
+        self._kept: dict[int, dict | None] = {}
+
+    def users_sign(self, path: str, frames: np.ndarray, values: np.ndarray) -> float:
+        """See `_users_sign`."""
+        found = [self._known.get((path, i)) for i in range(4)]
+        self._kept = {i: _users_keys(curve) if curve else None for i, curve in enumerate(found)}
+        kept = list(self._kept.values())
+        return _users_sign(kept, frames, values) if any(keys is not None for keys in kept) else 1.0
+
+    def fill(self, channel: Channel, i: int, frames: np.ndarray, values: np.ndarray) -> None:
+        """Give the i-th curve of a channel its keys."""
+        curve = self._known.get((channel.path, i))
+        kept = self._kept if channel.quaternion else {}
+        keys = kept[i] if i in kept else _users_keys(curve) if curve else None
+        curve = curve or _new_curve(self._bag, channel.path, i, channel.group)
+        _fill(curve, frames, np.ascontiguousarray(values, np.float32), keys)
 
 
 def users_key_count(owner: bpy.types.ID) -> int:
     """How many keys of the owner's action are not ours (or were edited)."""
-    data = owner.animation_data
-    if data is None or data.action is None:
-        return 0
-    counts = (_users_keys(curve) for curve in _channelbag(owner, data.action.name)[1].fcurves)
-    return sum(len(keys["type"]) for keys in counts if keys is not None)
+    return run(users_key_steps(lambda: owner))
+
+
+def users_key_steps(find: Callable[[], bpy.types.ID | None]) -> Steps[int]:
+    """`users_key_count` in steps; `find()` gives the owner, None when it is gone."""
+    at = count = 0
+    while True:
+        owner = find()
+        data = owner.animation_data if owner is not None else None
+        if data is None or data.action is None:
+            return count
+        curves, seen = _channelbag(owner, data.action.name)[1].fcurves, 0
+        while at < len(curves) and seen < PIECE:
+            keys = _users_keys(curves[at])
+            seen += len(curves[at].keyframe_points)
+            count += len(keys["type"]) if keys is not None else 0
+            at += 1
+        if at >= len(curves):
+            return count
+        yield
 
 
 def _channelbag(owner: bpy.types.ID, name: str):

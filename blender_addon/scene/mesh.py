@@ -26,14 +26,18 @@ def new_mesh(name: str, rest: RestBody) -> bpy.types.Mesh:
     return mesh
 
 
-def add_weights(ob: bpy.types.Object, rest: RestBody) -> None:
-    """Fill the vertex groups of a new mesh object from the (V, K) sparse skinning weights."""
-    groups = [ob.vertex_groups.new(name=name) for name in rest.joint_names]
+def add_weights(ob: bpy.types.Object, rest: RestBody, rows: slice = slice(None)) -> None:
+    """Fill the vertex groups of a new mesh object from the (V, K) sparse skinning weights, those of the vertices
+    `rows`."""
+    have = ob.vertex_groups
+    groups = [have.get(name) or have.new(name=name) for name in rest.joint_names]
+    first = rows.start or 0
     for column in range(rest.weights_index.shape[1]):
-        values = rest.weights_value[:, column]
+        values = rest.weights_value[rows, column]
         used = np.flatnonzero(values)
-        joints = rest.weights_index[used, column]
-        for vertex, joint, value in zip(used.tolist(), joints.tolist(), values[used].tolist(), strict=True):
+        joints = rest.weights_index[rows, column][used]
+        vertices = (used + first).tolist()
+        for vertex, joint, value in zip(vertices, joints.tolist(), values[used].tolist(), strict=True):
             groups[joint].add((vertex,), value, "ADD")
 
 

@@ -5,7 +5,7 @@ Empties are children of the person's armature object, so that they go along when
 constraints that follow them, and their places over time for an export, are made from them here too.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import bpy
@@ -17,8 +17,9 @@ from ..timing import scene_frames
 from .armature import build_armature
 from .baking import undisturbed
 from .clip_keys import JOB_KEY, RATE_KEY, TRACK_KEY, WORLD_KEY
-from .keys import Channel, write_keys
+from .keys import PIECE, Channel, key_steps
 from .points import POINT_KEY, points_collection
+from .steps import Mark, Steps, VanishedError, run
 
 TRACKED_KEY, FOLLOWS_KEY = "bodyfield_tracked", "bodyfield_follows"
 UNCERTAINTY = "uncertainty_m"
@@ -47,24 +48,68 @@ def write_tracked(
 ) -> list[bpy.types.Object]:
     """Key one empty a point for the person `armature`; earlier ones of the same points are brought up to date, and
     keys that the user made or changed on them stay. `names`, `ids`: of the points, in their order."""
+    run(tracked_steps(lambda: armature, names, ids, points))
+    known = _by_point(armature)
+    return [known[uid] for uid in ids]
+
+
+def tracked_steps(
+    find: Callable[[], bpy.types.Object | None],
+    names: Sequence[str],
+    ids: Sequence[int],
+    points: TrackedPoints,
+) -> Steps[None]:
+    """`write_tracked` in steps; `find()` gives the armature, also after an undo. Raises VanishedError when it is
+    gone."""
+    mark = Mark(find)
+    while True:
+        try:
+            return (yield from _tracked_steps(mark, names, ids, points))
+        except VanishedError:
+            if mark.value is None or find() is None:
+                raise
+            # An undo took some of them away: all once more.
+            mark.value = None
+            yield
+
+
+def _tracked_steps(
+    mark: Mark, names: Sequence[str], ids: Sequence[int], points: TrackedPoints
+) -> Steps[None]:
+    armature = mark.block()
     clip = clip_collection(armature[JOB_KEY])
+    if clip is None:
+        raise VanishedError
     shift, level = np.split(np.array(clip[WORLD_KEY]), [3])
-    places = camera_to_world(points.positions, shift, level.reshape(3, 3))
     frames = scene_frames(points.frames, points.times, clip[RATE_KEY])
-    known = {ob[POINT_KEY]: ob for ob in tracked(armature)}
-    collection = points_collection(None, f"{clip.name} points", clip)
-    out = []
+    written = 0
     for i, (name, uid) in enumerate(zip(names, ids, strict=True)):
-        empty = known.get(uid) or _new_empty(collection, armature, uid)
+        armature = mark.block()
+        empty = _by_point(armature).get(uid) or _new_empty(armature, uid)
         empty.name = f"{name} person {armature[TRACK_KEY]}"
         empty[TRACKED_KEY] = name
+        places = camera_to_world(points.positions[:, i], shift, level.reshape(3, 3))
         channels = [
-            Channel("location", places[:, i], "Location"),
+            Channel("location", places, "Location"),
             Channel(f'["{UNCERTAINTY}"]', points.uncertainty[:, i, None], "Uncertainty"),
         ]
-        write_keys(empty, empty.name, channels, frames)
-        out.append(empty)
-    return out
+        yield from key_steps(lambda uid=uid: _empty_of(mark, uid), empty.name, channels, frames, mark.pause)
+        # Making an empty and its action takes about as long as a thousand keys.
+        written += 4 * len(frames) + 1000
+        if written >= PIECE:
+            written = 0
+            yield from mark.pause()
+
+
+def _by_point(armature: bpy.types.Object) -> dict[int, bpy.types.Object]:
+    return {ob[POINT_KEY]: ob for ob in tracked(armature)}
+
+
+def _empty_of(mark: Mark, uid: int) -> bpy.types.Object:
+    found = _by_point(mark.block()).get(uid)
+    if found is None:
+        raise VanishedError
+    return found
 
 
 def tracked(armature: bpy.types.Object) -> list[bpy.types.Object]:
@@ -137,7 +182,9 @@ def _add_bones(armature: bpy.types.Armature, names: Sequence[str]) -> None:
         bone.head, bone.tail = (0, 0, 0), (0, 0, BONE_LENGTH)
 
 
-def _new_empty(collection: bpy.types.Collection, armature: bpy.types.Object, uid: int) -> bpy.types.Object:
+def _new_empty(armature: bpy.types.Object, uid: int) -> bpy.types.Object:
+    clip = clip_collection(armature[JOB_KEY])
+    collection = points_collection(None, f"{clip.name} points", clip)
     empty = bpy.data.objects.new("point", None)
     empty[JOB_KEY], empty[TRACK_KEY], empty[POINT_KEY] = armature[JOB_KEY], armature[TRACK_KEY], uid
     empty[UNCERTAINTY] = 0.0

@@ -7,6 +7,7 @@ from bpy.props import BoolProperty, PointerProperty, StringProperty
 from ..ops import running
 from ..ops.import_video import BODYFIELD_OT_cancel, BODYFIELD_OT_import_video, MocapChoices, draw_choices
 from ..ops.importing import STAGES
+from ..ops.jobs import BODYFIELD_OT_pause
 from ..ops.setup import BODYFIELD_OT_doctor, BODYFIELD_OT_open_log, BODYFIELD_OT_setup_backend, installed
 from ..scene import uncertainty
 
@@ -89,7 +90,11 @@ def _draw_progress(layout: bpy.types.UILayout, now: running.Work) -> None:
         layout.label(text=f"{time_left(seconds_left)} left")
     if now.waiting:
         _draw_text(layout, now.waiting, "INFO")
-    layout.operator(BODYFIELD_OT_cancel.bl_idname, icon="CANCEL")
+    row = layout.row(align=True)
+    if now.paused is not None:
+        text, icon = ("Continue", "PLAY") if now.paused else ("Pause", "PAUSE")
+        row.operator(BODYFIELD_OT_pause.bl_idname, text=text, icon=icon)
+    row.operator(BODYFIELD_OT_cancel.bl_idname, icon="CANCEL")
 
 
 def _draw_result(layout: bpy.types.UILayout, ended: running.Work) -> None:

@@ -97,6 +97,16 @@ def test_start_in_the_middle_gives_the_same_frames(tmp_path):
         assert a.time_s == b.time_s and np.array_equal(a.image, b.image)
 
 
+def test_whoever_must_not_wait_may_leave_off_before_each_picture_skipped_ones_too(tmp_path):
+    clip = open_clip(write_movie(tmp_path / "a.mp4", 12))
+    pieces = list(clip.pieces(7))
+    came = [i for i, piece in enumerate(pieces) if piece is not None]
+    # One rest for each skipped picture and one before each that is converted.
+    assert came[0] >= 8 and all(pieces[i - 1] is None for i in came)
+    for a, b in zip(clip.frames(7), (pieces[i] for i in came), strict=True):
+        assert a.index == b.index and np.array_equal(a.image, b.image)
+
+
 @pytest.mark.parametrize("degrees", [0, 90, 180, 270])
 @pytest.mark.parametrize("mirrored", [False, True])
 def test_display_matrix_brings_the_picture_upright(tmp_path, degrees, mirrored):

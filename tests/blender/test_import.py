@@ -73,7 +73,7 @@ def start(source: Path, **more) -> VideoImport:
 
 
 def people() -> list[bpy.types.Object]:
-    return [ob for ob in bpy.data.objects if ob.type == "ARMATURE"]
+    return [ob for ob in bpy.context.scene.objects if ob.type == "ARMATURE"]
 
 
 def test_registers_and_unregisters_as_often_as_one_likes():
@@ -149,6 +149,73 @@ def test_an_import_goes_on_in_the_file_that_was_saved_meanwhile(addon, walk):
     bpy.data.objects.remove(people()[0])
     run_until(lambda: new.finished, new)
     assert new.state == "done" and len(people()) == 1
+
+
+def test_undo_and_redo_as_often_as_one_likes_while_results_come(addon, walk):
+    cube = bpy.data.objects.new("Cube", bpy.data.meshes.new("Cube"))
+    bpy.context.scene.collection.objects.link(cube)
+    bpy.ops.ed.undo_push(message="a cube")
+    new = start(walk)
+    steps = 0
+    while not new.finished:
+        run_until(lambda seen=new.progress[1]: new.progress[1] > seen + 4 or new.finished)
+        steps += 1
+        bpy.data.objects["Cube"].location.x = steps
+        bpy.ops.ed.undo_push(message="moved")
+        bpy.ops.ed.undo()
+        assert bpy.data.objects["Cube"].location.x == steps - 1
+        bpy.ops.ed.redo()
+        assert bpy.data.objects["Cube"].location.x == steps
+    assert steps > 3 and new.state == "done" and len(people()) == 1
+    assert len(bpy.data.collections) == len(bpy.data.cameras) == len(bpy.data.actions) == 1
+    (armature,) = people()
+    motion = new.results[1]
+    for i in (0, 20, 39):
+        go_to(i + 1)
+        assert np.abs(bone_heads(armature) - from_camera(motion.joints[i])).max() < 1e-4
+
+
+def test_saving_in_the_middle_holds_nothing_up(addon, walk):
+    new = start(walk)
+    run_until(lambda: people() or new.finished, new)
+    bpy.ops.wm.save_as_mainfile(filepath=str(addon / "middle.blend"))
+    run_until(lambda: new.progress[1] > 30 or new.finished, new)
+    bpy.ops.wm.save_mainfile()
+    run_until(lambda: new.finished, new)
+    assert new.state == "done" and len(people()) == 1 and bpy.data.collections[0]["bodyfield_done"]
+    bpy.ops.wm.open_mainfile(filepath=str(addon / "middle.blend"))
+    assert len(people()) == 1 and "bodyfield_done" not in bpy.data.collections[0]
+
+
+def test_another_file_that_is_loaded_in_the_middle_keeps_what_it_has(addon, walk, tmp_path):
+    """Its own clip of another job too: the import goes on beside it."""
+    short = short_clip(tmp_path / "short.mp4", 12)
+    bpy.ops.bodyfield.import_video(filepath=str(short), people=1, quality="lite")
+    (theirs,) = people()
+    bpy.context.scene.name = "Theirs"
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "theirs.blend"))
+    go_to(5)
+    before = bone_heads(theirs)
+    bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
+    new = start(walk)
+    run_until(lambda: people() or new.finished, new)
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "theirs.blend"))
+    run_until(lambda: new.finished, new)
+    assert new.state == "done" and len(people()) == len(bpy.data.collections) == 2
+    theirs = next(ob for ob in people() if ob["bodyfield_job"] != new.job_id)
+    go_to(5)
+    assert np.array_equal(bone_heads(theirs), before)
+    assert new.clip.armature(1).users_scene == (bpy.data.scenes["Theirs"],)
+
+
+def test_a_scene_that_is_deleted_in_the_middle(addon, walk):
+    bpy.ops.scene.new(type="EMPTY")
+    new = start(walk)
+    run_until(lambda: people() or new.finished, new)
+    bpy.data.scenes.remove(bpy.context.scene)
+    bpy.data.orphans_purge(do_recursive=True)
+    run_until(lambda: new.finished, new)
+    assert new.state == "done" and len(people()) == 1 and people()[0].users_scene == (bpy.context.scene,)
 
 
 def test_cancel_stops_here_and_at_the_backend(addon, walk):

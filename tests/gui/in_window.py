@@ -1,11 +1,13 @@
 """Runs inside a Blender with a window: shows the panel, waits for the import that a person starts, tells what came.
 
 Prints one JSON line a step: {"step": "ready", ...}, {"step": "running", ...} at each change of progress,
-{"step": "done", ...}; then keeps the window until the file named after `--` exists, and quits.
+{"step": "done", ...} with how long the add-on's ticks were; then keeps the window until the file named after `--`
+exists, and quits.
 """
 
 import json
 import sys
+import time
 from pathlib import Path
 
 import bpy
@@ -13,6 +15,7 @@ import bpy
 CLIP, END = (Path(p) for p in sys.argv[sys.argv.index("--") + 1 :])
 TICK_S = 0.5
 state = {"ticks": 0, "told": None, "done": False}
+timing = {"tick_ms": [], "computing_ms": [], "between_ms": [], "ended": None}
 
 
 def tell(step: str, **facts: object) -> None:
@@ -77,12 +80,49 @@ def look_through_camera() -> None:
     area().tag_redraw()
 
 
+def watch() -> None:
+    """Time each tick of the add-on's timer, and what Blender does until the next one: evaluating and drawing."""
+    from bl_ext.user_default.bodyfield.ops import running
+
+    plain = running.tick
+
+    def timed(*arguments: object) -> bool:
+        begin = time.perf_counter()
+        if timing["ended"] is not None:
+            timing["between_ms"].append(1000 * (begin - timing["ended"] - running.BUSY_S))
+        own = time.thread_time()
+        busy = plain(*arguments)
+        timing["ended"] = time.perf_counter() if busy else None
+        if busy:
+            timing["tick_ms"].append(1000 * (time.perf_counter() - begin))
+            # Without what other programs took of the processor meanwhile.
+            timing["computing_ms"].append(1000 * (time.thread_time() - own))
+        return busy
+
+    running.tick = timed
+
+
+def timing_facts() -> dict:
+    facts = {}
+    for name in ("tick_ms", "computing_ms", "between_ms"):
+        sorted_ms = sorted(timing[name]) or [0.0]
+        facts[name] = {
+            "count": len(sorted_ms),
+            "median": round(sorted_ms[len(sorted_ms) // 2], 1),
+            "p99": round(sorted_ms[int(0.99 * (len(sorted_ms) - 1))], 1),
+            "longest": round(sorted_ms[-1], 1),
+        }
+    return facts
+
+
 def tick() -> float | None:
     if END.exists():
         bpy.ops.wm.quit_blender()
         return None
     if state["ticks"] < 6:
         show_panel()
+        if state["ticks"] == 6:
+            watch()
         return TICK_S
     from bl_ext.user_default.bodyfield.ops import running
 
@@ -96,7 +136,8 @@ def tick() -> float | None:
     if ended and not state["done"]:
         state["done"] = True
         one = ended[-1]
-        tell("done", state=one.state, error=one.error, people=len(one.results), **scene_facts())
+        facts = scene_facts() | timing_facts()
+        tell("done", state=one.state, error=one.error, people=len(one.results), **facts)
         look_through_camera()
     return TICK_S
 

@@ -1,10 +1,12 @@
 """The real server process with a small road: real frames in, real records out, and no neural network.
 
 A frame's first pixel may carry a command, so that a test can stop the road at a known place:
-HOLD waits until the file `release` is in the home folder (or the job is cancelled), CRASH and REFUSE raise.
+HOLD waits until the file `release` is in the home folder (or the job is cancelled), CRASH and REFUSE raise, FIT makes
+the end of the job long: it counts in the file `steps` until there is `release`.
 Run as `python tests/server/toy_backend.py HOME [PORT [PARENT_PID]]`.
 """
 
+import os
 import sys
 import time
 from dataclasses import dataclass
@@ -15,11 +17,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from backend import runs
 from backend.commands.serve import start
 from backend.records import Camera, Chunk, JobError, Notice, Progress, Summary, TrackChunk, TrackMotion
 from backend.worker import Road
 
-HOLD, CRASH, REFUSE, STALL = 201, 202, 203, 204
+HOLD, CRASH, REFUSE, STALL, FIT = 201, 202, 203, 204, 205
 
 
 @dataclass(frozen=True)
@@ -49,11 +52,13 @@ class Options:
         return SimpleNamespace(name="open", joint_names=names, **arrays)
 
 
-def mocap(frames, options, *, total, resume, cancelled):
+def mocap(frames, options, *, total, resume, cancelled, breathe):
     """The colours of the clip as motion: the final pose depends on every frame that was ever seen."""
-    chunks, rows, size = list(resume), [], (1, 1)
+    chunks, rows, size, long_fit = list(resume), [], (1, 1), False
     for frame in frames:
-        _obey(int(frame.image[0, 0, 0]), cancelled)
+        command = int(frame.image[0, 0, 0])
+        long_fit = long_fit or command == FIT
+        _obey(command, cancelled)
         if cancelled():
             return
         size = frame.image.shape[1::-1]
@@ -69,6 +74,8 @@ def mocap(frames, options, *, total, resume, cancelled):
         yield chunks[-1]
     if not chunks:
         raise JobError("no_frames", "The clip has no frames: choose another file.")
+    if long_fit:
+        _count_steps(breathe)
     yield Notice("This is a toy.")
     yield _motion(chunks, final=True)
     yield Summary(chunks[-1].last + 1, 1, {"toy": 0.0}, float("nan"))
@@ -84,6 +91,15 @@ def _obey(command, cancelled):
         raise ZeroDivisionError("on purpose")
     if command == REFUSE:
         raise JobError("no_person", "No person was found: choose another clip.")
+
+
+def _count_steps(breathe):
+    home, step = Path(sys.argv[1]), 0
+    while not (home / "release").exists():
+        step += 1
+        (home / "steps").write_text(str(step))
+        breathe()
+        time.sleep(0.01)
 
 
 def _chunk(rows, size):
@@ -110,5 +126,6 @@ def _motion(chunks, final):
 
 if __name__ == "__main__":
     home, port, parent = (*sys.argv[1:], "", "")[:3]
+    runs.PATIENCE_S = float(os.environ.get("TOY_PATIENCE_S", runs.PATIENCE_S))
     road = Road(Options.from_dict, mocap, "cpu", ("toy",))
     start(Path(home), int(port or 0), int(parent) if parent else None, lambda: road)
