@@ -49,7 +49,7 @@ class BODYFIELD_OT_add_points(bpy.types.Operator):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """A body must be in view."""
-        cls.poll_message_set("Import a video first: points are put on the body of a person")
+        cls.poll_message_set(iface("Import a video first: points are put on the body of a person"))
         return bool(bodies(context.scene, context.view_layer))
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:

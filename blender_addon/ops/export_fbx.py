@@ -66,7 +66,7 @@ class _ExportsPerson(ExportHelper):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """A person must be chosen."""
-        cls.poll_message_set("Select the armature or the body of a person")
+        cls.poll_message_set(iface("Select the armature or the body of a person"))
         return chosen_person(context) is not None
 
 

@@ -19,6 +19,7 @@ from ..process import BackendFailed, BackendMissing
 from ..scene.clip import ClipScene, Footage
 from ..scene.rest import BodyError
 from ..scene.steps import Steps, run
+from ..scene.words import iface
 from .backend import Backend
 
 STAGES = {
@@ -93,8 +94,10 @@ class VideoImport:
     def outcome(self) -> str:
         """What came of it, in a few words."""
         people = len(self.results)
-        kept = f", {self._kept} of your own keys kept" if self._kept else ""
-        return f"{people} {'person' if people == 1 else 'people'}{kept}"
+        said = [iface("1 person") if people == 1 else iface("{count} people", count=people)]
+        if self._kept:
+            said.append(iface("{count} of your own keys kept", count=self._kept))
+        return ", ".join(said)
 
     @property
     def changed_scene(self) -> bool:

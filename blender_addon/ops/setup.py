@@ -9,6 +9,7 @@ from bpy.props import StringProperty
 
 from .. import process, setup
 from ..process import BackendFailed, BackendMissing
+from ..scene.words import iface, said
 from . import running
 from .operators import Refused, guarded, put_on_its_way
 
@@ -71,7 +72,7 @@ class SetupWork:
     @property
     def outcome(self) -> str:
         """What came of it."""
-        return "ready"
+        return iface("ready")
 
     @property
     def finished(self) -> bool:
@@ -111,7 +112,7 @@ class BODYFIELD_OT_setup_backend(bpy.types.Operator):
         """Put it on its way."""
         sources = sources_of(context)
         if not sources.wheels and not getattr(bpy.app, "online_access", True):
-            raise Refused(OFFLINE)
+            raise Refused(said(OFFLINE))
         return put_on_its_way(self, lambda: SetupWork(backend_folder(), sources))
 
 

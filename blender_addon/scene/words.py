@@ -19,8 +19,10 @@ LOCALES = {
     "zh_hans": ("zh_HANS", "zh_CN"),
 }
 """Table -> the names that Blender's versions have for its language."""
-CONTEXTS = ("*", "Operator")
-"""Blender looks up the names of operators, and what stands on their buttons, in a context of their own."""
+OWN = "Bodyfield"
+CONTEXTS = ("*", "Operator", OWN)
+"""Blender looks up the names of operators, and what stands on their buttons, in a context of their own. A word that it
+has in its own tables goes before ours, often with another meaning; so what is looked up here has a context of ours."""
 
 
 def tables() -> dict[str, dict[tuple[str, str], str]]:
@@ -38,12 +40,12 @@ def tables() -> dict[str, dict[tuple[str, str], str]]:
 
 def iface(text: str, **values: object) -> str:
     """A text of the interface in the user's language, with `values` put into its {places}."""
-    return bpy.app.translations.pgettext_iface(text).format(**values)
+    return bpy.app.translations.pgettext_iface(text, OWN).format(**values)
 
 
 def said(text: str, **values: object) -> str:
     """The same for a report."""
-    return bpy.app.translations.pgettext_rpt(text).format(**values)
+    return bpy.app.translations.pgettext_rpt(text, OWN).format(**values)
 
 
 def register(package: str) -> None:

@@ -10,6 +10,7 @@ from ..ops.importing import STAGES
 from ..ops.jobs import BODYFIELD_OT_pause
 from ..ops.setup import BODYFIELD_OT_doctor, BODYFIELD_OT_open_log, BODYFIELD_OT_setup_backend, installed
 from ..scene import uncertainty
+from ..scene.words import iface
 
 WRAP = 42
 """Characters a line of text in the sidebar."""
@@ -59,7 +60,7 @@ class BODYFIELD_PT_main(bpy.types.Panel):
 
 def _draw_backend(layout: bpy.types.UILayout, idle: bool) -> None:
     row = layout.row(align=True)
-    row.label(text=f"Backend: {running.backend.status}", icon="PREFERENCES")
+    row.label(text=iface("Backend: {status}", status=running.backend.status), icon="PREFERENCES")
     row.operator(BODYFIELD_OT_doctor.bl_idname, text="", icon="HEART")
     row.operator(BODYFIELD_OT_open_log.bl_idname, text="", icon="TEXT")
     if idle and not installed():
@@ -82,12 +83,12 @@ def _draw_start(layout: bpy.types.UILayout, settings: BODYFIELD_PG_settings) -> 
 def _draw_progress(layout: bpy.types.UILayout, now: running.Work) -> None:
     stage, done, total, seconds_left = now.progress
     layout.label(text=now.name, icon="FILE_MOVIE")
-    text = STAGES.get(stage, stage)
+    text = iface(STAGES[stage]) if stage in STAGES else stage
     if total:
         text += f"  {done} / {total}"
     layout.progress(text=text, factor=min(1.0, done / total) if total else 0.0)
     if seconds_left is not None:
-        layout.label(text=f"{time_left(seconds_left)} left")
+        layout.label(text=iface("{time} left", time=time_left(seconds_left)))
     if now.waiting:
         _draw_text(layout, now.waiting, "INFO")
     row = layout.row(align=True)
@@ -99,9 +100,9 @@ def _draw_progress(layout: bpy.types.UILayout, now: running.Work) -> None:
 
 def _draw_result(layout: bpy.types.UILayout, ended: running.Work) -> None:
     box = layout.box()
-    words = {"done": ended.outcome, "failed": "failed", "cancelled": "cancelled"}
     icon = {"done": "CHECKMARK", "failed": "ERROR", "cancelled": "CANCEL"}[ended.state]
-    box.label(text=f"{ended.name}: {words[ended.state]}", icon=icon)
+    state = ended.outcome if ended.state == "done" else iface(ended.state)
+    box.label(text=iface("{name}: {state}", name=ended.name, state=state), icon=icon)
     for text in filter(None, (ended.error, *ended.warnings)):
         _draw_text(box, text, "NONE")
     if ended.state != "done" and ended.job_id and ended.source:

@@ -11,6 +11,7 @@ from ..ops.setup import (
     BODYFIELD_OT_remove_backend,
     BODYFIELD_OT_setup_backend,
 )
+from ..scene.words import iface
 
 
 class BODYFIELD_AP_preferences(bpy.types.AddonPreferences):
@@ -52,7 +53,7 @@ class BODYFIELD_AP_preferences(bpy.types.AddonPreferences):
         column = layout.column(heading="Set Up Backend")
         for name in ("wheels", "index", "torch_index"):
             column.prop(self, name)
-        layout.label(text=f"Backend: {running.backend.status}")
+        layout.label(text=iface("Backend: {status}", status=running.backend.status))
         row = layout.row()
         for cls in (
             BODYFIELD_OT_setup_backend,
