@@ -1,4 +1,4 @@
-"""Bodyfield's front door: python install.py demo | test | extension | blender | doctor | setup.
+"""Bodyfield's front door: python install.py demo | test | extension | blender | doctor | setup | remove.
 
 Standard library only; what stands behind it is in the folder installer/. Everything that gets installed goes
 into a virtual environment of its own, `.venv` beside this file, in the versions that pyproject.toml names.
@@ -20,11 +20,20 @@ import tempfile
 from pathlib import Path
 
 from installer import ROOT, SetupError
-from installer.blenders import all_blenders, ask, candidates, install_into, validate_extension
+from installer.blenders import (
+    OLDEST,
+    all_blenders,
+    ask,
+    candidates,
+    install_into,
+    remove_from,
+    validate_extension,
+)
 from installer.demo import CLIP, run_demo
 from installer.environment import Environment, set_up, write_locator
 from installer.extension import PIP_PLATFORMS, build, this_platform
 from installer.pins import nvidia_gpu, pins
+from installer.removal import delete, what_is_there
 
 PRODUCT = ("base", "blender")
 
@@ -87,6 +96,28 @@ def blender(args: argparse.Namespace) -> int:
         install_into(one, package)
         print(f"{one} has the add-on now: open its 3D view's sidebar (N), tab Bodyfield.")
     print(f"The backend is in {env.folder}; the add-on finds it through {write_locator(env)}.")
+    return 0
+
+
+def remove(args: argparse.Namespace) -> int:
+    """The add-on out of every Blender, then the environment and the add-on's way to it; jobs only with --jobs."""
+    there = what_is_there(Environment(args), args.jobs)
+    named = [Path(args.blender)] if args.blender else candidates()
+    blenders = [b for b in map(ask, named) if b and b.version >= OLDEST]
+    print("This will be deleted:", *(f"  {path} ({size})" for path, size in there), sep="\n")
+    print(*(f"  the add-on in {b}, with what Set Up Backend made there" for b in blenders), sep="\n")
+    if not args.yes:
+        if not sys.stdin.isatty():
+            raise SetupError("Nothing was deleted: add --yes to do it.")
+        if input("Delete it? [y/N] ").strip().lower() not in ("y", "yes"):
+            print("Nothing was deleted.")
+            return 0
+    for one in blenders:
+        print(f"{one}: {'the add-on is removed' if remove_from(one) else 'the add-on was not installed'}.")
+    delete([path for path, _ in there])
+    print(
+        "Everything of this list is gone." if args.jobs else "Done; jobs, logs and weights of your own stay."
+    )
     return 0
 
 
@@ -161,6 +192,11 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", default="dist", metavar="DIR", help="where the zip goes (default: dist)")
     command(doctor, "say what is installed, which device will be used and what is missing")
     command(setup, "only make the private environment")
+    sub = command(
+        remove, "remove the add-on from every Blender, and the environment; says what first and asks"
+    )
+    sub.add_argument("--jobs", action="store_true", help="delete jobs and logs too")
+    sub.add_argument("--yes", action="store_true", help="do not ask")
     return top
 
 

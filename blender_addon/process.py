@@ -19,8 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from .wire import VERSION
-
 HOME_VARIABLE = "BODYFIELD_HOME"
 PYTHON_VARIABLE = "BODYFIELD_PYTHON"
 SETUP_HINT = "run 'python install.py setup' in the Bodyfield folder"
@@ -306,6 +304,9 @@ def connect_or_start(python: str | Path | None = None, device: str = "auto") -> 
 
 def check_version(endpoint: Endpoint | None) -> None:
     """Raises BackendFailed when the endpoint speaks another protocol version than this add-on."""
+    # Here, since it imports numpy: the rest serves install.py, in a Python that has nothing, too.
+    from .wire import VERSION
+
     if endpoint is not None and endpoint.version != VERSION:
         raise BackendFailed(
             f"The backend that is running (process {endpoint.pid}) speaks protocol version "

@@ -15,7 +15,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .process import locator_path
+from .process import home, locator_path, log_path
 
 LOG, LINES = "setup.log", "setup.jsonl"
 _HERE = Path(__file__).resolve().parent
@@ -152,9 +152,43 @@ def start(folder: Path, sources: Sources, python: str = sys.executable) -> Setup
 
 
 def remove(folder: Path) -> None:
-    """Delete the environment and the file by which the add-on finds it, if it names this one."""
+    """Delete the environment, what its set-up said, and the file by which the add-on finds it if it names this one."""
     with contextlib.suppress(OSError, ValueError, KeyError):
         said = json.loads(locator_path().read_text("utf-8"))
         if Path(said["python"]).is_relative_to(folder):
             locator_path().unlink()
     shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        (folder.parent / LINES).unlink(missing_ok=True)
+
+
+def records() -> list[Path]:
+    """What jobs have left in Bodyfield's folder and is there: the jobs themselves and the log."""
+    return [path for path in (home() / "jobs", log_path()) if path.exists()]
+
+
+def remove_records() -> None:
+    """Delete all jobs and the log; what is in .blend files is not touched, nor are weights of the user's own."""
+    for path in records():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def size_of(*paths: Path) -> int:
+    """Bytes of these files and of all below these folders; what is not there counts nothing."""
+    total = 0
+    for path in paths:
+        files = path.rglob("*") if path.is_dir() else [path]
+        for file in files:
+            with contextlib.suppress(OSError):
+                total += file.lstat().st_size
+    return total
+
+
+def in_words(size: int) -> str:
+    """Bytes as 2.1 GB or 310 MB; "nothing" for 0."""
+    if size >= 1e9:
+        return f"{size / 1e9:.1f} GB"
+    return f"{max(1, round(size / 1e6))} MB" if size else "nothing"

@@ -157,6 +157,19 @@ def install_into(blender: Blender, package: Path) -> None:
         )
 
 
+def remove_from(blender: Blender) -> bool:
+    """Uninstall the extension, with the folder that Blender gave it; False where it was not. Raises SetupError."""
+    command = [str(blender.path), "--command", "extension", "remove", "bodyfield"]
+    run = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
+    said = (run.stdout + run.stderr).strip()
+    if run.returncode and '"bodyfield" not installed' not in said:
+        raise SetupError(
+            f"{blender} did not remove the add-on ({said.splitlines()[-1] if said else 'no reason'}): uninstall it by "
+            "hand, Preferences, Add-ons."
+        )
+    return run.returncode == 0
+
+
 def installed_module_tool(env: Environment) -> Path | None:
     """Blender's extension tool inside its Python module, None where that is not installed."""
     pattern = "bpy/*/scripts/addons_core/bl_pkg/cli/blender_ext.py"

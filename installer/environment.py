@@ -121,10 +121,11 @@ class Environment:
                         line.show(what, detail=f"{name} {done:.0f} of {total:.0f} MB" if total > 1 else name)
                         continue
                     log.write(text)
-                    found = re.match(
-                        r"\s*(?:Collecting|Downloading|Installing collected packages:)\s+(\S+)", text
-                    )
-                    name = found[1].rpartition("/")[2].rstrip(",") if found else name
+                    if found := re.match(r"\s*(?:Collecting|Downloading)\s+(\S+)", text):
+                        name = found[1].rpartition("/")[2]
+                    elif text.startswith("Installing collected packages:"):
+                        # pip is silent then for as long as it takes, minutes for PyTorch.
+                        name = f"unpacking {text.count(',') + 1} packages"
                     if text.startswith("ERROR"):
                         errors.append(text.removeprefix("ERROR:").strip().rstrip("."))
                     line.show(what, detail=name)
@@ -255,16 +256,22 @@ def _check_imports(env: Environment, group: str) -> None:
 
 def write_locator(env: Environment) -> Path:
     """Tell Blender's add-on where the backend lives; the add-on's own code says in which file it looks."""
-    ask = "import sys; sys.path.insert(0, sys.argv[1]); from blender_addon.process import locator_path; "
-    command = [str(env.python), "-X", "utf8", "-c", ask + "print(locator_path())", str(ROOT)]
+    path = Path(ask_addon("process.locator_path()"))
+    locate(path, env.python, ROOT)
+    return path
+
+
+def ask_addon(what: str) -> str:
+    """`what`, an expression of the add-on's modules `process` and `setup`, as text; in a Python of its own, so that
+    what runs here stays the standard library. Raises SetupError."""
+    code = "import sys; sys.path.insert(0, sys.argv[1]); from blender_addon import process, setup; "
+    command = [sys.executable, "-X", "utf8", "-c", f"{code}print({what})", str(ROOT)]
     run = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
     if run.returncode:
         raise SetupError(
-            f"The add-on cannot be told where the backend is ({run.stderr.strip().splitlines()[-1]})."
+            f"The add-on does not say where its files are ({run.stderr.strip().splitlines()[-1]})."
         )
-    path = Path(run.stdout.strip())
-    locate(path, env.python, ROOT)
-    return path
+    return run.stdout.strip()
 
 
 def locate(path: Path, python: Path, root: Path | None) -> None:

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 import bpy
-from bpy.props import StringProperty
+from bpy.props import BoolProperty, StringProperty
 
 from .. import process, setup
 from ..process import BackendFailed, BackendMissing
@@ -21,11 +21,11 @@ FOLDER = "backend"
 
 
 def backend_folder() -> Path:
-    """Where the environment goes: the extension's own folder, which goes when the add-on is removed; below Bodyfield's
-    folder when the add-on is no extension."""
+    """Where the environment goes: the extension's own folder, which Blender deletes when the add-on is uninstalled;
+    below Bodyfield's folder when the add-on is no extension."""
     package = __package__.rpartition(".")[0]
     try:
-        return Path(bpy.utils.extension_path_user(package, path=FOLDER, create=True)) / "environment"
+        return Path(bpy.utils.extension_path_user(package, path=FOLDER)) / "environment"
     except ValueError:
         return process.home() / FOLDER / "environment"
 
@@ -175,22 +175,46 @@ class BODYFIELD_OT_open_log(bpy.types.Operator):
 
 
 class BODYFIELD_OT_remove_backend(bpy.types.Operator):
-    """Delete the environment that Set Up Backend has made; jobs and their results stay"""
+    """Delete the environment that Set Up Backend has made, and on wish jobs and logs"""
 
     bl_idname = "bodyfield.remove_backend"
     bl_label = "Remove Backend"
 
+    jobs: BoolProperty(
+        name="Jobs and Logs Too",
+        description="No job can be resumed then; what is in your .blend files and your own weights stay",
+        options={"SKIP_SAVE"},
+    )
+
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """Only what was made here, and not while it runs."""
-        return running.current() is None and backend_folder().is_dir()
+        return running.current() is None and bool(backend_folder().is_dir() or setup.records())
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        """Ask first."""
-        return context.window_manager.invoke_confirm(self, event)
+        """Say how much it is, and ask."""
+        self.sizes = [
+            setup.in_words(setup.size_of(*paths)) for paths in ([backend_folder()], setup.records())
+        ]
+        return context.window_manager.invoke_props_dialog(self, width=420, confirm_text="Remove")
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """What would be freed."""
+        self.layout.label(text=f"The backend's environment: {self.sizes[0]}")
+        self.layout.prop(self, "jobs", text=f"Jobs and logs too: {self.sizes[1]}")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Stop it and delete."""
         running.backend.close()
+        if process.read_endpoint() is not None:
+            self.report({"ERROR"}, "Another Blender uses the backend: close that one and try again.")
+            return {"CANCELLED"}
         setup.remove(backend_folder())
+        if self.jobs:
+            setup.remove_records()
+        if backend_folder().exists() or (self.jobs and setup.records()):
+            self.report(
+                {"ERROR"}, f"Not all in {backend_folder()} could be deleted: restart Blender and try again."
+            )
+            return {"CANCELLED"}
         return {"FINISHED"}

@@ -14,12 +14,14 @@ from blender_addon.frames import open_clip
 from .people import ROOT
 
 DEMO = ROOT / "tests" / "data" / "demo.mp4"
+NAMED = os.environ.get("BODYFIELD_PYTHON")
+"""As it was at the start: tests of the set-up take it out of the environment."""
 OPTIONS = {"localizer": "landmarks-lite", "max_people": 1}
 
 
 def backend_python() -> str:
     """A Python that can run the backend: named by BODYFIELD_PYTHON, or this one."""
-    named = os.environ.get("BODYFIELD_PYTHON")
+    named = os.environ.get("BODYFIELD_PYTHON") or NAMED
     if not named and importlib.util.find_spec("torch") is None:
         pytest.skip("this Python has no torch; name the backend's with BODYFIELD_PYTHON")
     return named or sys.executable

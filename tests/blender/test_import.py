@@ -98,6 +98,19 @@ def test_operator_brings_a_person_into_the_scene(addon, walk):
         assert np.abs(bone_heads(armature) - from_camera(motion.joints[i])).max() < 1e-4
 
 
+def test_the_default_localizer_brings_a_person_too(addon):
+    clip = short_clip(addon / "few.mp4", 6)
+    assert bpy.ops.bodyfield.import_video(filepath=str(clip), people=1) == {"FINISHED"}
+    (armature,), (done,) = people(), running.imports
+    job = json.loads((addon / "home" / "jobs" / done.job_id / "job.json").read_text("utf-8"))
+    assert job["options"]["localizer"] == "field"
+    motion = done.results[1]
+    assert len(motion.frames) == 6 and (motion.joint_uncertainty > 0).all()
+    for i in (0, 5):
+        go_to(i + 1)
+        assert np.abs(bone_heads(armature) - from_camera(motion.joints[i])).max() < 1e-4
+
+
 def test_weights_of_the_user_can_be_chosen(addon):
     settings = bpy.context.scene.bodyfield
     assert choices_to_options(settings, None)["localizer"] == "field"

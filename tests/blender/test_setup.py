@@ -1,12 +1,14 @@
 """Set Up Backend in Blender: what it refuses, where it puts things, and Doctor with a real backend."""
 
 import os
+import time
 
 import pytest
 
 bpy = pytest.importorskip("bpy", reason="needs Blender")
 
 import blender_addon  # noqa: E402
+from blender_addon import process, setup  # noqa: E402
 from blender_addon.ops import running  # noqa: E402
 from blender_addon.ops.setup import backend_folder, installed  # noqa: E402
 
@@ -47,6 +49,44 @@ def test_removing_deletes_only_what_was_made(tmp_path):
     (tmp_path / "home" / "jobs").mkdir()
     assert bpy.ops.bodyfield.remove_backend() == {"FINISHED"}
     assert not backend_folder().exists() and (tmp_path / "home" / "jobs").is_dir()
+
+
+def test_jobs_and_logs_go_too_if_wished_and_the_users_weights_stay(tmp_path):
+    home = tmp_path / "home"
+    for file in (home / "jobs" / "one" / "job.json", home / "weights" / "mine" / "info.json"):
+        file.parent.mkdir(parents=True)
+        file.write_text("{}" * 1000, encoding="utf-8")
+    (home / "backend.log").write_text("it ran", encoding="utf-8")
+    # Also where there is no environment, as after `install.py setup`.
+    assert not backend_folder().exists() and setup.size_of(*setup.records()) >= 2006
+    assert bpy.ops.bodyfield.remove_backend(jobs=True) == {"FINISHED"}
+    assert [p.name for p in home.iterdir()] == ["weights"] and (home / "weights" / "mine").is_dir()
+    assert not bpy.ops.bodyfield.remove_backend.poll()
+
+
+def test_nothing_is_removed_while_another_blender_uses_it(tmp_path):
+    backend_folder().mkdir(parents=True)
+    os.environ.update(environment(tmp_path / "home"))
+    other = process.connect_or_start()
+    try:
+        while other.poll_ready() is None:
+            time.sleep(0.05)
+        with pytest.raises(RuntimeError, match="Another Blender uses the backend: close that one"):
+            bpy.ops.bodyfield.remove_backend()
+        assert backend_folder().exists() and other.alive()
+    finally:
+        other.stop()
+        del os.environ["BODYFIELD_PYTHON"]
+    assert bpy.ops.bodyfield.remove_backend() == {"FINISHED"} and not backend_folder().exists()
+
+
+def test_sizes_in_words():
+    assert [setup.in_words(n) for n in (0, 3, 310_400_000, 2_149_000_000)] == [
+        "nothing",
+        "1 MB",
+        "310 MB",
+        "2.1 GB",
+    ]
 
 
 def test_doctor_says_what_is_wrong_and_what_is_there(tmp_path, capfd):

@@ -110,7 +110,7 @@ def test_set_up_from_a_folder_of_wheels_goes_on_where_it_was_cancelled(unpacked)
     # Nothing is left to do, so pip is not asked again.
     assert third.state == "done" and third.log.read_text() == log
     setup.remove(folder)
-    assert not folder.exists() and not process.locator_path().exists()
+    assert list(folder.parent.iterdir()) == [] and not process.locator_path().exists()
 
 
 def test_a_package_that_is_missing_is_told_in_one_sentence(unpacked):

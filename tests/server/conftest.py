@@ -11,6 +11,8 @@ def home(tmp_path, monkeypatch):
     folder = tmp_path / "home"
     folder.mkdir()
     monkeypatch.setenv("BODYFIELD_HOME", str(folder))
+    # Tests name the backend's Python themselves (`helpers.PYTHON`).
+    monkeypatch.delenv("BODYFIELD_PYTHON", raising=False)
     return folder
 
 

@@ -19,6 +19,8 @@ from blender_addon.process import Endpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 TOY = Path(__file__).with_name("toy_backend.py")
+PYTHON = os.environ.get("BODYFIELD_PYTHON") or sys.executable
+"""Runs the backend: this Python, or a named one where this has no torch or is Blender's own."""
 DEADLINE_S = 180.0
 """Only for hanging tests: nothing below waits for time to pass."""
 
@@ -50,7 +52,7 @@ class Toy:
 
     def spawn(self, *arguments: str, **options) -> subprocess.Popen:
         """Start one without waiting for it."""
-        command = [sys.executable, str(TOY), str(self.home), *arguments]
+        command = [PYTHON, str(TOY), str(self.home), *arguments]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         return subprocess.Popen(
             command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, **options

@@ -13,7 +13,7 @@ import pytest
 from blender_addon import wire
 from blender_addon.process import pid_alive
 
-from .helpers import DEADLINE_S, TOY, Raw, Synthetic, run, wait_for
+from .helpers import DEADLINE_S, PYTHON, TOY, Raw, Synthetic, run, wait_for
 
 
 def test_hello_is_answered_with_capabilities(raw):
@@ -173,7 +173,7 @@ def test_an_orphan_ends(toy):
         "subprocess.Popen([*sys.argv[1:], '0', str(os.getpid())])\n"
         "time.sleep(600)\n"
     )
-    backend = [sys.executable, str(TOY), str(toy.home)]
+    backend = [PYTHON, str(TOY), str(toy.home)]
     parent = subprocess.Popen([sys.executable, "-c", code, *backend], stderr=subprocess.DEVNULL)
     try:
         wait_for(toy.endpoint_file.exists, "the backend")

@@ -1,10 +1,11 @@
 """Points that are asked for after a job is done: the real backend answers them from what the job has kept."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+pytest.importorskip("torch", reason="the expected places are computed with torch")
 
 from backend.body.kinematics import forward
 from backend.body.load import load_body
@@ -15,7 +16,7 @@ from blender_addon import process
 from blender_addon.client import Client
 from blender_addon.pointsjob import PointsJob
 
-from .helpers import ROOT, wait_for
+from .helpers import PYTHON, ROOT, wait_for
 
 COUNT = 40
 OPTIONS = {"localizer": "landmarks-lite", "max_people": 2, "device": "cpu"}
@@ -62,7 +63,7 @@ def finished_job(home: Path, *motions: TrackMotion) -> str:
 @pytest.fixture
 def client(home, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    backend = process.start(process.BackendCommand(Path(sys.executable), ROOT), device="cpu")
+    backend = process.start(process.BackendCommand(Path(PYTHON), ROOT), device="cpu")
     wait_for(backend.poll_ready, "the backend")
     with_backend = Client(backend.endpoint, alive=backend.alive)
     yield with_backend

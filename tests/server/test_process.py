@@ -14,11 +14,11 @@ from backend import home as backend_home
 from blender_addon import process, wire
 from blender_addon.client import Client
 
-from .helpers import DEADLINE_S, ROOT, wait_for
+from .helpers import DEADLINE_S, PYTHON, ROOT, wait_for
 
 
 def locate(home, **changes):
-    located = {"python": sys.executable, "root": str(ROOT), **changes}
+    located = {"python": PYTHON, "root": str(ROOT), **changes}
     (home / "backend.json").write_text(json.dumps(located))
 
 
@@ -140,7 +140,7 @@ def test_an_endpoint_file_of_a_dead_backend_is_removed(home):
 @pytest.fixture
 def started(home):
     """The real backend as a child, ready."""
-    backend = process.start(process.BackendCommand(Path(sys.executable), ROOT), device="cpu")
+    backend = process.start(process.BackendCommand(Path(PYTHON), ROOT), device="cpu")
     wait_for(backend.poll_ready, "the backend")
     yield backend
     backend.stop()
@@ -181,11 +181,11 @@ def test_a_backend_that_cannot_start_says_why(home):
     (home / "backend" / "__init__.py").touch()
     process.log_path().write_text("What an earlier one said.\n")
     (home / "backend" / "__main__.py").write_text("import sys\nsys.exit(3)\n")
-    child = process.start(process.BackendCommand(Path(sys.executable), home))
+    child = process.start(process.BackendCommand(Path(PYTHON), home))
     with pytest.raises(process.BackendFailed, match=r"exit code 3\): it left no word\."):
         wait_for(child.poll_ready)
     (home / "backend" / "__main__.py").write_text("import sys\nsys.exit('The disk is made of cheese.')\n")
-    child = process.start(process.BackendCommand(Path(sys.executable), home))
+    child = process.start(process.BackendCommand(Path(PYTHON), home))
     with pytest.raises(
         process.BackendFailed, match=r"exit code 1\): The disk is made of cheese\. .*backend.log"
     ):
@@ -193,7 +193,7 @@ def test_a_backend_that_cannot_start_says_why(home):
 
 
 def test_a_device_that_is_not_there(home):
-    child = process.start(process.BackendCommand(Path(sys.executable), ROOT), device="abacus")
+    child = process.start(process.BackendCommand(Path(PYTHON), ROOT), device="abacus")
     with pytest.raises(process.BackendFailed, match="The device 'abacus' is not there"):
         wait_for(child.poll_ready)
 
@@ -208,7 +208,7 @@ def test_a_running_backend_of_another_version(home, toy):
 def run_backend(*arguments, home, **environment):
     environment = {**os.environ, "BODYFIELD_HOME": str(home), **environment}
     return subprocess.run(
-        [sys.executable, "-m", "backend", *arguments],
+        [PYTHON, "-m", "backend", *arguments],
         cwd=ROOT, env=environment, capture_output=True, text=True, timeout=DEADLINE_S,
     )  # fmt: skip
 
@@ -221,7 +221,7 @@ def test_help_imports_nothing_heavy(home):
         "except SystemExit: pass\n"
         "assert not {'torch', 'zmq', 'cv2', 'scipy', 'av'} & set(sys.modules), 'heavy'\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([PYTHON, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     for command in ("serve", "mocap", "doctor"):
         assert command in done.stdout

@@ -1,7 +1,6 @@
 """The real road behind the real server: a real clip, real weights, killed in the middle and resumed."""
 
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ from blender_addon import process
 from blender_addon.client import Client
 from blender_addon.frames import open_clip
 
-from .helpers import DEADLINE_S, ROOT, run, wait_for
+from .helpers import DEADLINE_S, PYTHON, ROOT, run, wait_for
 
 CLIP = ROOT / "tests" / "data" / "demo.mp4"
 OPTIONS = {"localizer": "landmarks-lite", "max_people": 1, "chunk": 8, "device": "cpu"}
@@ -33,7 +32,7 @@ class Short:
 
 
 def begin():
-    backend = process.start(process.BackendCommand(Path(sys.executable), ROOT), device="cpu")
+    backend = process.start(process.BackendCommand(Path(PYTHON), ROOT), device="cpu")
     wait_for(backend.poll_ready, "the backend")
     return backend, Client(backend.endpoint, alive=backend.alive)
 
