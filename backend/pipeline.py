@@ -16,6 +16,7 @@ import numpy as np
 from backend.motion.assemble import Clip, assemble, mean_uncertainty, person_tracks, stand_upright
 from backend.nlf.localizer import LocalizerOptions, create_localizer
 from backend.options import MocapOptions, choose_device
+from backend.people.chosen import ChosenTracker
 from backend.people.detect import PersonDetector
 from backend.people.track import PeopleTracker
 from backend.records import Camera, Chunk, Event, JobError, Notice, Progress, Subject, Summary, TrackChunk
@@ -42,7 +43,7 @@ def mocap(frames: Iterable[Frame], options: MocapOptions, *, total: int | None =
     """Run a job. `frames` come in order, from 0 or from the frame after the last of `resume`; `total` if known.
 
     Yields Progress, Chunk, TrackMotion, Notice, and Summary last. Ends early without Summary when `cancelled()`.
-    Raises JobError with code no_frames, no_person, bad_options, bad_body, bad_weights or no_device.
+    Raises JobError with code no_frames, no_person, no_choice, bad_options, bad_body, bad_weights or no_device.
     """
     watch = Stopwatch()
     device = choose_device(options.device)
@@ -51,7 +52,11 @@ def mocap(frames: Iterable[Frame], options: MocapOptions, *, total: int | None =
     yield Progress("prepare", 0, None)  # weights that meet this body for the first time need up to a minute
     localizer = create_localizer(options.localizer, body, LocalizerOptions(device, note=told.append))
     yield from map(Notice, told)
-    tracker = PeopleTracker(PersonDetector(device), max_people=options.max_people)
+    detector = PersonDetector(device)
+    if options.people is None:
+        tracker = PeopleTracker(detector, options.max_people)
+    else:
+        tracker = ChosenTracker(detector, options.people, options.max_people)
     clip = Clip(body, localizer.native, options)
     for chunk in resume:
         clip.add(chunk)
@@ -82,13 +87,15 @@ def mocap(frames: Iterable[Frame], options: MocapOptions, *, total: int | None =
             for i, (track, _) in enumerate(rois):
                 if track in counted:
                     pending.add(track, frame, seen, i)
+            while tracker.notices:
+                yield Notice(tracker.notices.pop(0))
             pending.last = frame.index
             yield Progress("localize", frame.index + 1, total)
         if pending.size and (frame is None or pending.size >= options.chunk):
             chunk = pending.take(clip.camera, tracker)
             clip.add(chunk)
             yield chunk
-            if frame is not None:
+            if frame is not None and not tracker.undecided:
                 with watch("body"):
                     motions = clip.preview(chunk)
                 yield from motions
@@ -96,6 +103,7 @@ def mocap(frames: Iterable[Frame], options: MocapOptions, *, total: int | None =
             break
     if clip.frames == 0:
         raise JobError("no_frames", "The clip has no frames: choose another file.")
+    tracker.check_end(clip.frames)
     tracks = person_tracks(clip.chunks, tracker.ghosts)
     motions = []
     for done, track in enumerate(tracks):

@@ -67,6 +67,10 @@ class Clip:
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
         """The pictures from index `start` on (earlier ones are decoded but not converted)."""
+        return (frame for frame in self.approach(start) if frame is not None)
+
+    def approach(self, start: int = 0) -> Iterator[Frame | None]:
+        """Like `frames`, with a None for every picture before: who must not wait for long can pause there."""
         raise NotImplementedError
 
     def close(self) -> None:
@@ -118,8 +122,8 @@ class MovieClip(Clip):
             self.duration_s = seconds or (self.frame_count or 0) / self.fps
             self._cut_off = _ends_early(path, stream)
 
-    def frames(self, start: int = 0) -> Iterator[Frame]:
-        """See `Clip.frames`. Times come from the file, so a variable frame rate stays true."""
+    def approach(self, start: int = 0) -> Iterator[Frame | None]:
+        """See `Clip.approach`. Times come from the file, so a variable frame rate stays true."""
         self.damage = None
         container, stream = _open_movie(self.path)
         count, broken, changed = 0, [], False
@@ -137,8 +141,7 @@ class MovieClip(Clip):
                     time += 1.0 / self.fps
                 else:
                     time = stamp - origin
-                if count >= start:
-                    yield Frame(count, float(time), self._upright.apply(picture))
+                yield Frame(count, float(time), self._upright.apply(picture)) if count >= start else None
                 count += 1
         self.damage = self._describe_damage(count, len(broken), time, changed)
 
@@ -175,12 +178,13 @@ class SequenceClip(Clip):
         self.frame_count = len(files)
         self.duration_s = (files[-1][0] - files[0][0] + 1) / self.fps
 
-    def frames(self, start: int = 0) -> Iterator[Frame]:
-        """See `Clip.frames`."""
+    def approach(self, start: int = 0) -> Iterator[Frame | None]:
+        """See `Clip.approach`."""
         self.damage = None
         origin = self.files[0][0]
         for index, (number, file) in enumerate(self.files):
             if index < start:
+                yield None
                 continue
             try:
                 picture = _decode_picture(file)
