@@ -126,7 +126,8 @@ class PeopleChooser:
         frame = min(max(frame, 0), last)
         if frame == self.frame and self.shown == frame:
             return
-        self._wanted = [p.box for p in self.chosen_people()] or self._wanted
+        if self.ready:
+            self._wanted = [p.box for p in self.chosen_people()]
         self._drop()
         self.frame, self.people, self.chosen, self.hover = frame, None, set(), None
         self._moved = self._clock()

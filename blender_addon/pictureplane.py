@@ -20,6 +20,7 @@ LEAST = 40.0
 """Pixels that a picture takes at least, however small the region is."""
 REACH = 8.0
 """Pixels beside an outline that still count as on it."""
+_GRID = 20
 
 
 @dataclass(frozen=True)
@@ -149,6 +150,37 @@ def under(outlines: Sequence[np.ndarray], x: float, y: float, reach: float) -> i
     near = [(distance(one, x, y), i) for i, one in enumerate(outlines)]
     best = min(near, default=(np.inf, -1))
     return best[1] if best[0] <= reach else None
+
+
+def middle(polygon: np.ndarray) -> tuple[np.ndarray, float]:
+    """The place (2,) within a closed polygon (k, 2) that is farthest from its border, roughly, and how far that is."""
+    low, high = polygon.min(0), polygon.max(0)
+    shares = np.arange(1, _GRID) / _GRID
+    places = [low + (high - low) * (i, j) for i in shares for j in shares]
+    best = max(((distance(polygon, *p), tuple(p)) for p in places if holds(polygon, *p)), default=(0.0, None))
+    return (polygon.mean(0) if best[1] is None else np.array(best[1])), best[0]
+
+
+def ribbon(points: np.ndarray, width: float, soft: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """A closed line through `points` (k, 2) as triangles: their corners (n, 2), and how much each is covered (n,) 0..1,
+    which falls to 0 over `soft` pixels beside the line's `width`."""
+    before, after = points - np.roll(points, 1, 0), np.roll(points, -1, 0) - points
+    ways = [way / np.maximum(np.linalg.norm(way, axis=1, keepdims=True), 1e-9) for way in (before, after)]
+    across = [np.stack([-way[:, 1], way[:, 0]], 1) for way in ways]
+    out = across[0] + across[1]
+    out /= np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-9)
+    # A corner is wider than the line, a sharp one not endlessly.
+    out /= np.maximum((out * across[0]).sum(1, keepdims=True), 0.5)
+    steps = (-width / 2 - soft, -width / 2, width / 2, width / 2 + soft)
+    rows = np.stack([points + step * out for step in steps])
+    covered = np.broadcast_to(np.array([0.0, 1.0, 1.0, 0.0])[:, None], rows.shape[:2])
+    places, shares = [], []
+    for r in range(3):
+        a, b = rows[r], rows[r + 1]
+        x, y = covered[r], covered[r + 1]
+        places.append(np.stack([a, b, np.roll(b, -1, 0), a, np.roll(b, -1, 0), np.roll(a, -1, 0)], 1))
+        shares.append(np.stack([x, y, y, x, y, x], 1))
+    return np.concatenate(places).reshape(-1, 2), np.concatenate(shares).ravel()
 
 
 def shrunken(image: np.ndarray, most: int) -> np.ndarray:

@@ -224,6 +224,11 @@ class BODYFIELD_OT_follow_everybody(bpy.types.Operator):
     bl_label = "Follow Everybody"
     bl_options = {"REGISTER", "UNDO"}
 
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Not while people are being chosen."""
+        return not _open
+
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Forget."""
         keep_choice(context.scene, "", None)

@@ -4,6 +4,8 @@
 Only for a Blender with a window: what is drawn where is decided in `pictureplane` and `choosing`.
 """
 
+from dataclasses import dataclass
+
 import blf
 import bpy
 import gpu
@@ -12,17 +14,32 @@ from gpu_extras.batch import batch_for_shader
 from mathutils.geometry import tessellate_polygon
 
 from ..choosing import PeopleChooser
-from ..pictureplane import Layout, Rect, bar_place, free_area, layout, shrunken
+from ..pictureplane import Layout, Rect, bar_place, free_area, layout, middle, ribbon, shrunken
 
 GROUND = (0.09, 0.09, 0.09, 1.0)
 TEXT, FAINT = (0.93, 0.93, 0.93, 1.0), (0.66, 0.66, 0.66, 1.0)
 CHOSEN, OTHER, RIM = (1.0, 0.62, 0.16, 1.0), (1.0, 1.0, 1.0, 0.9), (0.0, 0.0, 0.0, 0.75)
-FILL, HOVER = 0.38, 0.16
+FILL, HOVER = 0.3, 0.14
 DISABLED, BUTTON, BUTTON_OVER = (0.2, 0.2, 0.2, 1.0), (0.28, 0.45, 0.7, 1.0), (0.36, 0.54, 0.8, 1.0)
 MOST_PIXELS = 1600
 """Larger side of the picture as it is given to the graphics card."""
+_LINEAR = np.array(
+    [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in np.arange(256) / 255], np.float32
+)
+"""Linear light of 8-bit sRGB: a 3D view's drawing surface makes it sRGB again, which plain pictures are not spared."""
 _BADGE = 11.0
-_CORNERS = 20
+_CORNERS = 28
+
+
+@dataclass(frozen=True, eq=False)
+class _Shape:
+    """`outline`: (k, 2) pixels of the picture; `triangles`: rows of it that fill it; `middle`: its innermost place,
+    `reach` pixels from its border."""
+
+    outline: np.ndarray
+    triangles: list
+    middle: np.ndarray
+    reach: float
 
 
 def main_region(area: bpy.types.Area) -> bpy.types.Region:
@@ -50,7 +67,7 @@ class PeopleOverlay:
         self._chooser, self._area = chooser, area
         self._texture: gpu.types.GPUTexture | None = None
         self._drawn: np.ndarray | None = None
-        self._triangles: dict[int, tuple[np.ndarray, list]] = {}
+        self._shapes: dict[int, _Shape] = {}
         self._handle = bpy.types.SpaceView3D.draw_handler_add(self._draw, (), "WINDOW", "POST_PIXEL")
 
     def remove(self) -> None:
@@ -68,11 +85,9 @@ class PeopleOverlay:
         size = (chooser.clip.width, chooser.clip.height)
         where = layout_of(area, size, scale)
         gpu.state.depth_test_set("NONE")
-        gpu.state.blend_set("NONE")
         _fill(Rect(0, 0, context.region.width, context.region.height), GROUND)
         if chooser.picture is not None:
             self._draw_picture(where.plane.rect)
-        gpu.state.blend_set("ALPHA")
         if chooser.ready and chooser.shown == chooser.frame:
             self._draw_people(where, scale)
         _text("Click the people to follow", where.title, 19 * scale, TEXT)
@@ -101,21 +116,27 @@ class PeopleOverlay:
             colour = CHOSEN if chosen else OTHER
             if chosen or over:
                 strength = (FILL if chosen else 0.0) + (HOVER if over else 0.0)
-                _triangles(points, self._split(i, chooser.outlines[i]), (*colour[:3], strength))
+                _triangles(points, self._shape(i).triangles, (*colour[:3], strength))
             width = (3.0 if chosen or over else 1.8) * scale
             _line(points, width + 2 * scale, RIM)
             _line(points, width, colour)
         for i in order:
-            points = where.plane.to_region(chooser.outlines[i])
-            _badge(points[points[:, 1].argmax()], str(i + 1), i in chooser.chosen, where, scale)
+            shape = self._shape(i)
+            place = where.plane.to_region(shape.middle)
+            if shape.reach * where.plane.zoom < 1.4 * _BADGE * scale:
+                # It would hide somebody so small.
+                points = where.plane.to_region(shape.outline)
+                place = points[points[:, 1].argmax()] + (0, 1.5 * _BADGE * scale)
+            _badge(place, str(i + 1), i in chooser.chosen, where, scale)
 
-    def _split(self, i: int, outline: np.ndarray) -> list:
-        """The outline in triangles, made once."""
-        kept = self._triangles.get(i)
-        if kept is None or kept[0] is not outline:
-            corners = tessellate_polygon([[(float(x), float(y), 0.0) for x, y in outline]])
-            kept = self._triangles[i] = (outline, corners)
-        return kept[1]
+    def _shape(self, i: int) -> "_Shape":
+        """What is drawn of somebody, made once."""
+        outline = self._chooser.outlines[i]
+        kept = self._shapes.get(i)
+        if kept is None or kept.outline is not outline:
+            triangles = tessellate_polygon([[(float(x), float(y), 0.0) for x, y in outline]])
+            kept = self._shapes[i] = _Shape(outline, triangles, *middle(outline))
+        return kept
 
     def _draw_foot(self, where: Layout, scale: float) -> None:
         chooser, bar, button = self._chooser, where.bar, where.button
@@ -141,9 +162,9 @@ def _texture(image: np.ndarray) -> gpu.types.GPUTexture:
     small = shrunken(image, MOST_PIXELS)
     h, w = small.shape[:2]
     values = np.ones((h, w, 4), np.float32)
-    values[..., :3] = small / np.float32(255)
+    values[..., :3] = _LINEAR[small]
     return gpu.types.GPUTexture(
-        (w, h), format="RGBA8", data=gpu.types.Buffer("FLOAT", h * w * 4, values.ravel())
+        (w, h), format="RGBA16F", data=gpu.types.Buffer("FLOAT", h * w * 4, values.ravel())
     )
 
 
@@ -158,42 +179,44 @@ def _corners(rect: Rect) -> tuple[tuple[float, float], ...]:
 
 
 def _fill(rect: Rect, colour: tuple[float, ...]) -> None:
-    _shape("TRI_FAN", _corners(rect), colour)
+    _paint("TRI_FAN", _corners(rect), colour)
 
 
 def _triangles(points: np.ndarray, triangles: list, colour: tuple[float, ...]) -> None:
-    _shape("TRIS", [tuple(points[k]) for triangle in triangles for k in triangle], colour)
+    _paint("TRIS", [tuple(points[k]) for triangle in triangles for k in triangle], colour)
 
 
-def _shape(kind: str, points, colour: tuple[float, ...]) -> None:
+def _paint(kind: str, points, colour: tuple[float, ...]) -> None:
     shader = gpu.shader.from_builtin("UNIFORM_COLOR")
     batch = batch_for_shader(shader, kind, {"pos": [(x, y, 0.0) for x, y in points]})
     shader.bind()
     shader.uniform_float("color", colour)
+    gpu.state.blend_set("ALPHA")  # text leaves it switched off
     batch.draw(shader)
 
 
 def _line(points: np.ndarray, width: float, colour: tuple[float, ...]) -> None:
-    """A closed line."""
-    shader = gpu.shader.from_builtin("POLYLINE_UNIFORM_COLOR")
-    closed = [(float(x), float(y), 0.0) for x, y in (*points, points[0])]
-    batch = batch_for_shader(shader, "LINE_STRIP", {"pos": closed})
+    """A closed line with soft edges; Blender's own thick lines show every joint."""
+    places, covered = ribbon(points, width)
+    colours = np.broadcast_to(np.array(colour, np.float32), (len(places), 4)).copy()
+    colours[:, 3] *= covered
+    shader = gpu.shader.from_builtin("SMOOTH_COLOR")
+    corners = np.concatenate([places, np.zeros((len(places), 1))], 1).astype(np.float32)
+    batch = batch_for_shader(shader, "TRIS", {"pos": corners, "color": colours})
     shader.bind()
-    shader.uniform_float("viewportSize", gpu.state.viewport_get()[2:])
-    shader.uniform_float("lineWidth", width)
-    shader.uniform_float("color", colour)
+    gpu.state.blend_set("ALPHA")
     batch.draw(shader)
 
 
-def _badge(top: np.ndarray, number: str, chosen: bool, where: Layout, scale: float) -> None:
-    """A number on a disc above somebody, inside the picture."""
+def _badge(place: np.ndarray, number: str, chosen: bool, where: Layout, scale: float) -> None:
+    """A number on a disc, inside the picture."""
     radius, rect = _BADGE * scale, where.plane.rect
-    x = float(np.clip(top[0], rect.x + radius, rect.x + rect.w - radius))
-    y = float(np.clip(top[1] + 1.5 * radius, rect.y + radius, rect.y + rect.h - radius))
+    x = float(np.clip(place[0], rect.x + radius, rect.x + rect.w - radius))
+    y = float(np.clip(place[1], rect.y + radius, rect.y + rect.h - radius))
     turn = np.linspace(0, 2 * np.pi, _CORNERS, endpoint=False)
-    ring = np.stack([np.cos(turn), np.sin(turn)], 1)
-    _shape("TRI_FAN", ring * (radius + 1.5 * scale) + (x, y), RIM)
-    _shape("TRI_FAN", ring * radius + (x, y), CHOSEN if chosen else OTHER)
+    ring = np.stack([np.cos(turn), np.sin(turn)], 1) * radius + (x, y)
+    _paint("TRI_FAN", ring, CHOSEN if chosen else OTHER)
+    _line(ring, 1.5 * scale, RIM)
     blf.size(0, 14 * scale)
     width, height = blf.dimensions(0, number)
     _text(number, (x - width / 2, y - height / 2), 14 * scale, (0.05, 0.05, 0.05, 1.0))

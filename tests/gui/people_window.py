@@ -17,7 +17,7 @@ import bpy
 CLIP, END = (Path(p) for p in sys.argv[sys.argv.index("--") + 1 :])
 ADDON = "bl_ext.user_default.bodyfield"
 TICK_S = 0.25
-state = {"ticks": 0, "step": "start", "began": 0.0, "chosen": None, "frame": None}
+state = {"ticks": 0, "step": "start", "began": 0.0, "chosen": [], "frame": None}
 
 
 def part(name: str):
