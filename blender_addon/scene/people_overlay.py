@@ -81,11 +81,14 @@ class PeopleOverlay:
         area, chooser = context.area, self._chooser
         if area is None or area.as_pointer() != self._area or context.region != main_region(area):
             return
-        scale = context.preferences.system.ui_scale
-        size = (chooser.clip.width, chooser.clip.height)
-        where = layout_of(area, size, scale)
+        scale, size = context.preferences.system.ui_scale, (chooser.clip.width, chooser.clip.height)
+        self.paint((context.region.width, context.region.height), layout_of(area, size, scale), scale)
+
+    def paint(self, size: tuple[int, int], where: Layout, scale: float) -> None:
+        """Draw everything into the region of `size` (width, height) pixels that is bound."""
+        chooser = self._chooser
         gpu.state.depth_test_set("NONE")
-        _fill(Rect(0, 0, context.region.width, context.region.height), GROUND)
+        _fill(Rect(0, 0, *size), GROUND)
         if chooser.picture is not None:
             self._draw_picture(where.plane.rect)
         if chooser.ready and chooser.shown == chooser.frame:
@@ -101,7 +104,8 @@ class PeopleOverlay:
             self._texture = _texture(self._drawn)
         shader = gpu.shader.from_builtin("IMAGE")
         corners = ((0, 1), (1, 1), (1, 0), (0, 0))
-        batch = batch_for_shader(shader, "TRI_FAN", {"pos": _corners(rect), "texCoord": corners})
+        content = {"pos": _fan(_corners(rect)), "texCoord": _fan(corners)}
+        batch = batch_for_shader(shader, "TRIS", content)
         shader.bind()
         shader.uniform_sampler("image", self._texture)
         batch.draw(shader)
@@ -179,16 +183,22 @@ def _corners(rect: Rect) -> tuple[tuple[float, float], ...]:
 
 
 def _fill(rect: Rect, colour: tuple[float, ...]) -> None:
-    _paint("TRI_FAN", _corners(rect), colour)
+    _paint(_fan(_corners(rect)), colour)
 
 
 def _triangles(points: np.ndarray, triangles: list, colour: tuple[float, ...]) -> None:
-    _paint("TRIS", [tuple(points[k]) for triangle in triangles for k in triangle], colour)
+    _paint([tuple(points[k]) for triangle in triangles for k in triangle], colour)
 
 
-def _paint(kind: str, points, colour: tuple[float, ...]) -> None:
+def _fan(corners) -> list:
+    """The triangles of a convex polygon, one corner after the other."""
+    return [corners[k] for i in range(1, len(corners) - 1) for k in (0, i, i + 1)]
+
+
+def _paint(corners, colour: tuple[float, ...]) -> None:
+    """Triangles in one colour."""
     shader = gpu.shader.from_builtin("UNIFORM_COLOR")
-    batch = batch_for_shader(shader, kind, {"pos": [(x, y, 0.0) for x, y in points]})
+    batch = batch_for_shader(shader, "TRIS", {"pos": [(x, y, 0.0) for x, y in corners]})
     shader.bind()
     shader.uniform_float("color", colour)
     gpu.state.blend_set("ALPHA")  # text leaves it switched off
@@ -215,7 +225,7 @@ def _badge(place: np.ndarray, number: str, chosen: bool, where: Layout, scale: f
     y = float(np.clip(place[1], rect.y + radius, rect.y + rect.h - radius))
     turn = np.linspace(0, 2 * np.pi, _CORNERS, endpoint=False)
     ring = np.stack([np.cos(turn), np.sin(turn)], 1) * radius + (x, y)
-    _paint("TRI_FAN", ring, CHOSEN if chosen else OTHER)
+    _paint(_fan(ring), CHOSEN if chosen else OTHER)
     _line(ring, 1.5 * scale, RIM)
     blf.size(0, 14 * scale)
     width, height = blf.dimensions(0, number)
