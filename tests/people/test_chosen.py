@@ -7,7 +7,7 @@ from backend.choice import PeopleChoice, distance_to_body, overlap
 from backend.people.chosen import ChosenTracker
 from backend.records import JobError
 
-from .test_track import Stage, figure, play
+from .test_track import EMPTY, Stage, figure, play
 
 
 def on(points) -> tuple[float, float]:
@@ -32,8 +32,19 @@ def test_up_to_the_frame_everybody_counts_and_then_the_chosen_one_alone():
         np.testing.assert_array_equal(*seen.values(), people["b"])
     (track,) = seen
     assert tracker.ghosts >= {1, 2, 3} - {track} and track not in tracker.ghosts
-    # Those far away are not even looked at.
-    assert len(tracker.rois(40, np.zeros((720, 1280, 3), np.uint8))) == 1
+    # Those far away are not even looked at, also when the detector sees them again.
+    for k in range(40, 70):
+        assert len(tracker.rois(k, EMPTY)) == 1
+        tracker.update(track, people["b"], 0.9)
+
+
+def test_a_chosen_one_who_is_hidden_at_once_is_no_ghost():
+    stage = Stage()
+    a = figure(400)
+    tracker = ChosenTracker(stage, PeopleChoice(0, points=(on(a),)), 4)
+    play(tracker, stage, 0, {"a": a})
+    play(tracker, stage, 1, {})
+    assert set(play(tracker, stage, 2, {"a": a})) == {1} and not tracker.ghosts
 
 
 @pytest.mark.parametrize("wanted", ["a", "b"])
@@ -99,7 +110,7 @@ def test_a_chosen_box_is_looked_at_even_if_the_detector_sees_nobody_there():
     for k in range(2):
         play(tracker, stage, k, {"a": a})
     stage.people = {"a": a}
-    for i, roi in tracker.rois(2, np.zeros((720, 1280, 3), np.uint8)):
+    for i, roi in tracker.rois(2, EMPTY):
         tracker.update(i, hidden if roi.center[0] > 500 else a, 0.9)
     assert len(tracker.settle()) == 1
     seen = play(tracker, stage, 3, {"a": a, "b": hidden})
