@@ -40,8 +40,7 @@ def show_panel() -> None:
     area.spaces.active.show_region_ui = True
     if bpy.data.objects.get("Cube"):
         bpy.data.objects.remove(bpy.data.objects["Cube"])
-    settings = bpy.context.scene.bodyfield
-    settings.filepath, settings.quality = str(CLIP), "lite"
+    bpy.context.scene.bodyfield.filepath = str(CLIP)
 
 
 def chooser():
@@ -91,7 +90,10 @@ def tick() -> float | None:
     elif state["step"] == "panel" and state["ticks"] > 8:
         state["began"] = time.monotonic()
         with bpy.context.temp_override(window=window, area=area, region=region):
-            bpy.ops.bodyfield.choose_people("INVOKE_DEFAULT")
+            # As the file browser does with its box ticked: the panel takes the settings over.
+            bpy.ops.bodyfield.import_video(
+                "EXEC_DEFAULT", filepath=str(CLIP), quality="lite", choose_first=True
+            )
         tell("opened")
     elif chooser() is not None and state["frame"] != chooser()._chooser.frame:
         state["frame"] = chooser()._chooser.frame
