@@ -76,6 +76,14 @@ class BODYFIELD_OT_choose_people(bpy.types.Operator):
 
     def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         """One event: work goes on by the timer; clicks and keys choose, step, start or leave."""
+        try:
+            return self._hear(context, event)
+        except Exception:
+            # Blender drops an operator that fails without a word to it, and the overlay would stay for ever.
+            self._clean(context)
+            raise
+
+    def _hear(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         area = next((a for a in context.window.screen.areas if a.as_pointer() == self._area), None)
         if area is None or area.type != "VIEW_3D" or self not in _open:
             return self._end(context, {"CANCELLED"})
@@ -84,6 +92,8 @@ class BODYFIELD_OT_choose_people(bpy.types.Operator):
             return self._end(context, {"FINISHED"})
         if event.type == "TIMER":
             return self._tick(context, area)
+        if event.type.startswith("TIMER") or event.type == "WINDOW_DEACTIVATE":
+            return {"PASS_THROUGH"}
         if event.type in {"MOUSEMOVE", "INBETWEEN_MOUSEMOVE"}:
             return self._move(context, area, event)
         if event.type == "LEFTMOUSE":
