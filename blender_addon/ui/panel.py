@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The sidebar panel "Bodyfield" and the settings it shows."""
 
+import json
+
 import bpy
 from bpy.props import BoolProperty, PointerProperty, StringProperty
 
 from ..ops import running
+from ..ops.choose_people import BODYFIELD_OT_choose_people, BODYFIELD_OT_follow_everybody
 from ..ops.import_video import BODYFIELD_OT_cancel, BODYFIELD_OT_import_video, MocapChoices, draw_choices
 from ..ops.importing import STAGES
 from ..ops.jobs import BODYFIELD_OT_pause
 from ..ops.setup import BODYFIELD_OT_doctor, BODYFIELD_OT_open_log, BODYFIELD_OT_setup_backend, installed
 from ..scene import uncertainty
+from ..scene.chosen import choice_of, words_of
 
 WRAP = 42
 """Characters a line of text in the sidebar."""
@@ -51,7 +55,7 @@ class BODYFIELD_PT_main(bpy.types.Panel):
         if now is not None:
             _draw_progress(layout, now)
         else:
-            _draw_start(layout, context.scene.bodyfield)
+            _draw_start(layout, context.scene)
         for ended in reversed([one for one in running.imports if one.finished]):
             _draw_result(layout, ended)
         _draw_backend(layout, now is None)
@@ -66,15 +70,26 @@ def _draw_backend(layout: bpy.types.UILayout, idle: bool) -> None:
         layout.operator(BODYFIELD_OT_setup_backend.bl_idname, icon="IMPORT")
 
 
-def _draw_start(layout: bpy.types.UILayout, settings: BODYFIELD_PG_settings) -> None:
+def _draw_start(layout: bpy.types.UILayout, scene: bpy.types.Scene) -> None:
+    settings = scene.bodyfield
+    chosen = choice_of(scene, settings.filepath)
     layout.prop(settings, "filepath")
-    draw_choices(layout, settings)
+    row = layout.row(align=True)
+    row.operator(
+        BODYFIELD_OT_choose_people.bl_idname,
+        text=words_of(scene) if chosen else "Choose People",
+        icon="RESTRICT_SELECT_OFF",
+    )
+    if chosen:
+        row.operator(BODYFIELD_OT_follow_everybody.bl_idname, text="", icon="X")
+    draw_choices(layout, settings, chosen is not None)
     row = layout.row()
     row.enabled = bool(settings.filepath)
     row.scale_y = 1.5
     row.operator_context = "EXEC_DEFAULT"
     start = row.operator(BODYFIELD_OT_import_video.bl_idname, text="Start", icon="PLAY")
     start.filepath = settings.filepath
+    start.chosen = json.dumps(chosen) if chosen else ""
     for name in CHOICES:
         setattr(start, name, getattr(settings, name))
 
