@@ -54,8 +54,8 @@ class Clip:
 
     `width`, `height`: pixels of the upright picture; `fps`: average rate; `duration_s`: seconds;
     `frame_count`: an estimate, None when the file does not say; `turned`: whether the file lies on its side;
-    `damage`: after iterating, one sentence when pictures were missing, else None; `passed`: how many pictures the newest
-    iteration has left behind, those before its start too.
+    `damage`: after iterating, one sentence when pictures were missing, else None; `passed`: how many pictures the
+    newest iteration has left behind, those before its start too.
     """
 
     path: Path
