@@ -2,6 +2,7 @@
 
     <home>/jobs/<id>/job.json           what was asked, of which clip, and how far it came
                      chunk_00000.npz    finished localizations, the unit of resuming
+                     features_00000.npz what the localizer keeps of the same frames (see `backend.features`)
                      final_001.npz      the final motion of track 1
                      log.txt
 
@@ -32,7 +33,9 @@ from blender_addon.wire import is_job_id
 
 RUNNING, DONE, FAILED, CANCELLED, INTERRUPTED = "running", "done", "failed", "cancelled", "interrupted"
 _DISK_FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
-_DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+FEATURES = "features_"
+DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+"""What reading a file of a job raises when it is not what was written."""
 
 
 @dataclass
@@ -74,6 +77,36 @@ class JobFolder:
         arrays = chunk.to_arrays()
         self._write(f"chunk_{number:05d}.npz", lambda out: np.savez(out, **arrays))
 
+    def save_features(self, number: int, arrays: Mapping[str, np.ndarray]) -> None:
+        """Keep the features that belong to the `number`-th chunk. When the disk is full they are what is given up."""
+        self._write(f"{FEATURES}{number:05d}.npz", lambda out: np.savez(out, **arrays))
+
+    def features(self) -> dict[int, Path]:
+        """The files of features that there are, whole or not, by the numbers of their chunks."""
+        return {_number(path): path for path in sorted(self.path.glob(f"{FEATURES}*.npz"), key=_number)}
+
+    def numbers(self) -> list[int]:
+        """Numbers of all chunks of which anything is there, whole or not."""
+        chunks = (_number(path) for path in self.path.glob("chunk_*.npz"))
+        return sorted({*chunks, *self.features()})
+
+    def clear_features(self) -> bool:
+        """Remove all features; whether there were any."""
+        found = list(self.features().values())
+        for path in found:
+            with contextlib.suppress(OSError):
+                path.unlink()
+        return bool(found)
+
+    def load_chunk(self, number: int) -> Chunk | None:
+        """The `number`-th chunk; None when it is missing or damaged."""
+        try:
+            # Never pickled objects: the folder may have been copied from anywhere.
+            with np.load(self.path / f"chunk_{number:05d}.npz", allow_pickle=False) as arrays:
+                return Chunk.from_arrays(arrays)
+        except DAMAGED:
+            return None
+
     def load_chunks(self) -> list[Chunk]:
         """The finished chunks that follow each other from frame 0 without a gap.
 
@@ -81,14 +114,9 @@ class JobFolder:
         """
         chunks: list[Chunk] = []
         while True:
-            try:
-                # Never pickled objects: the folder may have been copied from anywhere.
-                with np.load(self.path / f"chunk_{len(chunks):05d}.npz", allow_pickle=False) as arrays:
-                    chunk = Chunk.from_arrays(arrays)
-            except _DAMAGED:
-                return chunks
+            chunk = self.load_chunk(len(chunks))
             expected = chunks[-1].last + 1 if chunks else 0
-            if chunk.first != expected or chunk.last < chunk.first:
+            if chunk is None or chunk.first != expected or chunk.last < chunk.first:
                 return chunks
             chunks.append(chunk)
 
@@ -104,7 +132,7 @@ class JobFolder:
             try:
                 with np.load(path, allow_pickle=False) as arrays:
                     values = {f.name: arrays[f.name] for f in fields(TrackMotion)}
-            except _DAMAGED:
+            except DAMAGED:
                 raise JobError(
                     "damaged_job",
                     f"The result {path.name} of job {self.record.id} is damaged: import the clip once more.",
@@ -132,6 +160,9 @@ class JobFolder:
         except OSError as error:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
+            if error.errno in _DISK_FULL and not name.startswith(FEATURES) and self.clear_features():
+                self._write(name, fill)
+                return
             raise _cannot_write(error, self.path, self.record.id) from error
 
 
@@ -161,7 +192,7 @@ class JobStore:
             raise JobError("no_job", f"There is no job {job_id} here: import the clip once more.")
         try:
             return JobFolder(path, _read_record(path))
-        except _DAMAGED:
+        except DAMAGED:
             raise JobError(
                 "damaged_job", f"The description of job {job_id} is damaged: import the clip once more."
             ) from None
@@ -178,7 +209,7 @@ class JobStore:
         records = []
         with contextlib.suppress(OSError):
             for path in self.path.iterdir():
-                with contextlib.suppress(*_DAMAGED, TypeError):
+                with contextlib.suppress(*DAMAGED, TypeError):
                     records.append(_read_record(path))
         return sorted(records, key=lambda r: r.created, reverse=True)[:newest]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from backend.body.load import load_body
 from backend.body.model import Body
+from backend.choice import PeopleChoice
 from backend.records import DEFAULT_FOV_DEG, Camera, JobError
 
 
@@ -16,7 +17,8 @@ class MocapOptions:
     """`localizer`: see `backend.nlf.localizer`; `max_people`: tracks at a time; `focal_px` or `fov_deg` (on the larger
     side) if the lens is known, else 55°; `body`: path of a licensed SMPL-X file in place of the open body;
     `smooth`: strength of the time term, 1 is normal, 0 none; `chunk`: frames per saved and sent piece;
-    `device`: auto, cpu, cuda, cuda:1, mps."""
+    `device`: auto, cpu, cuda, cuda:1, mps; `keep_features`: keep in the job's folder what the localizer needs to
+    find points that are added later in the picture; `people`: follow only these, however many `max_people` allows."""
 
     localizer: str = "field"
     max_people: int = 4
@@ -26,6 +28,8 @@ class MocapOptions:
     smooth: float = 1.0
     chunk: int = 32
     device: str = "auto"
+    keep_features: bool = True
+    people: PeopleChoice | None = None
 
     def __post_init__(self) -> None:
         ranges = {
@@ -46,7 +50,8 @@ class MocapOptions:
     @classmethod
     def from_dict(cls, given: Mapping[str, object]) -> MocapOptions:
         """Options from a JSON object. Raises JobError("bad_options") that names the key at fault."""
-        kinds = {"localizer": str, "max_people": int, "body": str, "chunk": int, "device": str}
+        kinds = {"localizer": str, "max_people": int, "body": str, "chunk": int, "device": str,
+                 "keep_features": bool}  # fmt: skip
         known = {f.name for f in fields(cls)}
         values: dict[str, object] = {}
         for key, value in given.items():
@@ -54,10 +59,14 @@ class MocapOptions:
                 raise JobError(
                     "bad_options", f"There is no option '{key}': choose from {', '.join(sorted(known))}."
                 )
-            if value is None and key in ("fov_deg", "focal_px", "body"):
+            if value is None and key in ("fov_deg", "focal_px", "body", "people"):
+                continue
+            if key == "people":
+                values[key] = PeopleChoice.from_dict(value)
                 continue
             kind = kinds.get(key, float)
-            right = isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
+            right = isinstance(value, (int, float) if kind is float else kind)
+            right = right and isinstance(value, bool) == (kind is bool)
             if not right:
                 raise JobError("bad_options", f"The option '{key}' must be a {kind.__name__}, not {value!r}.")
             values[key] = kind(value)
@@ -65,7 +74,14 @@ class MocapOptions:
 
     def to_dict(self) -> dict[str, object]:
         """A JSON object that `from_dict` takes back."""
-        return asdict(self)
+        given = asdict(self)
+        if self.people is not None:
+            kind = "boxes" if self.people.boxes else "points"
+            given["people"] = {
+                "frame": self.people.frame,
+                kind: [list(r) for r in getattr(self.people, kind)],
+            }
+        return given
 
     def camera(self, width: int, height: int) -> Camera:
         """The camera of a clip of `width` x `height` pixels."""

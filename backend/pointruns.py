@@ -65,7 +65,7 @@ class PointWorker(threading.Thread):
         total, done = sum(len(m.frames) for m in motions), 0
         options = self._road.options(self.folder.record.options)
         self._say("progress", stage="points", done=0, total=total)
-        for event in self._road.points(options, self._entries, self._made_for, motions):
+        for event in self._road.points(options, self._entries, self._made_for, motions, self.folder):
             if self.stopped:
                 self._say("error", code="cancelled", text="Tracking the points was cancelled.")
                 return

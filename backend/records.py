@@ -6,6 +6,7 @@ centre of the top left pixel. Frame indices count from 0 and are those of the cl
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -121,7 +122,8 @@ class Localization:
     `points3d`: (B, P, 3) float32 camera space, metres, absolute; `points2d`: (B, P, 2) float32 pixels of the
     original picture; `uncertainty`: (B, P) float32 metres, one sigma of the 3D distance;
     `score`: (B,) 0..1, how sure it is that the crop holds a person; `anchors2d`: (B, 2, 2) pixels, middle of the
-    hips and a point at the body's outer circle, by which the next frame's crop is laid, if the localizer has them.
+    hips and a point at the body's outer circle, by which the next frame's crop is laid, if the localizer has them;
+    `features`: arrays (B, …) by which `recall` of the same localizer answers other points later, if asked to keep them.
     """
 
     points3d: np.ndarray
@@ -129,6 +131,7 @@ class Localization:
     uncertainty: np.ndarray
     score: np.ndarray
     anchors2d: np.ndarray | None = None
+    features: Mapping[str, np.ndarray] | None = None
 
 
 @dataclass
@@ -194,6 +197,19 @@ _TRACK_ARRAYS = ("frames", "times", "boxes", "points3d", "points2d", "uncertaint
 
 
 @dataclass
+class Features:
+    """What the localizer keeps of the people of one chunk's frames [first, last], to answer other points later.
+
+    `frames`: track id -> (n,) int32; `arrays`: track id -> `Localization.features` of these frames, n rows each.
+    """
+
+    first: int
+    last: int
+    frames: dict[int, np.ndarray] = field(default_factory=dict)
+    arrays: dict[int, dict[str, np.ndarray]] = field(default_factory=dict)
+
+
+@dataclass
 class TrackMotion:
     """The body of one person over n frames.
 
@@ -245,7 +261,7 @@ class Summary:
     mean_uncertainty: float
 
 
-Event = Chunk | TrackMotion | Progress | Notice | Summary
+Event = Features | Chunk | TrackMotion | Progress | Notice | Summary
 
 
 class JobError(Exception):

@@ -14,23 +14,26 @@ from dataclasses import dataclass
 from typing import Any
 
 from backend import jobs
+from backend.features import FeatureKeeper
 from backend.jobs import JobFolder
 from backend.messages import body_said, result_said, summary_said
 from backend.news import Said
-from backend.records import Camera, Chunk, JobError, Notice, Progress, Summary, TrackMotion
+from backend.records import Camera, Chunk, Features, JobError, Notice, Progress, Summary, TrackMotion
 from blender_addon.frames import Frame
 
 
 @dataclass(frozen=True)
 class Road:
     """What a worker needs of the pipeline. `options(given)` checks a client's options and has `.load_body()`
-    and `.camera(width, height)`; `mocap` is `backend.pipeline.mocap`, `points` is `backend.pointpass.track_points`."""
+    and `.camera(width, height)`; `mocap` is `backend.pipeline.mocap`, `points` is `backend.pointpass.track_points`,
+    `preview` a `backend.preview.Previewer`."""
 
     options: Callable[[Mapping[str, Any]], Any]
     mocap: Callable[..., Iterator[Any]]
     device: str
     localizers: tuple[str, ...] = ()
     points: Callable[..., Iterator[Any]] | None = None
+    preview: Callable[..., Any] | None = None
 
 
 def load_road(device: str = "auto") -> Road:
@@ -39,6 +42,7 @@ def load_road(device: str = "auto") -> Road:
     from backend.options import MocapOptions, choose_device
     from backend.pipeline import mocap
     from backend.pointpass import track_points
+    from backend.preview import Previewer
 
     chosen = choose_device(device)
 
@@ -48,7 +52,7 @@ def load_road(device: str = "auto") -> Road:
             wanted["device"] = chosen
         return MocapOptions.from_dict(wanted)
 
-    return Road(options, mocap, chosen, tuple(localizer_names()), track_points)
+    return Road(options, mocap, chosen, tuple(localizer_names()), track_points, Previewer(chosen))
 
 
 class Stopped(Exception):  # noqa: N818 - not an error
@@ -209,12 +213,15 @@ class Worker(threading.Thread):
             cancelled=lambda: self.stopping,
             breathe=self.queue.breathe,
         )
-        summary, saved = None, len(chunks)
+        summary, saved, keeper = None, len(chunks), FeatureKeeper(folder)
         with contextlib.closing(events):
             for event in events:
                 match event:
                     case Progress():
                         self._say("progress", stage=event.stage, done=event.done, total=event.total)
+                    case Features():
+                        if lacking := keeper.save(saved, event):
+                            self._warn(lacking)
                     case Chunk():
                         folder.save_chunk(saved, event)
                         saved += 1
@@ -223,8 +230,7 @@ class Worker(threading.Thread):
                             folder.save_final(event)
                         self._say_result(event, camera)
                     case Notice():
-                        self._log.info("%s", event.text)
-                        self._say("warning", text=event.text)
+                        self._warn(event.text)
                     case Summary():
                         summary = summary_said(event)
                 if summary is None:
@@ -262,8 +268,7 @@ class Worker(threading.Thread):
         yield from self.queue
         self.folder.update(frames=self.queue.length, damage=self.queue.damage)
         if self.queue.damage:
-            self._log.info("%s", self.queue.damage)
-            self._say("warning", text=self.queue.damage)
+            self._warn(self.queue.damage)
 
     def _say_body(self, options: Any) -> Camera:
         arrays, fields = body_said(options.load_body())
@@ -284,6 +289,10 @@ class Worker(threading.Thread):
                 self.folder.update(state=state, error=text if state == jobs.FAILED else None)
         if text is not None:
             self._say("error", code=code, text=text)
+
+    def _warn(self, text: str) -> None:
+        self._log.info("%s", text)
+        self._say("warning", text=text)
 
     def _say(self, kind: str, **fields: Any) -> None:
         self._say_out(Said(self.folder.record.id, kind, fields))

@@ -18,7 +18,7 @@ def main() -> None:
     p = parser(__doc__)
     p.add_argument("--points", type=int, default=100)
     p.add_argument("--clip", help="another clip than the shipped one")
-    p.add_argument("--localizer", default="landmarks-heavy")
+    p.add_argument("--localizer", default="field")
     p.add_argument("--python", help="an interpreter with bpy, if this one has none")
     a = p.parse_args()
     more = ["--clip", a.clip] if a.clip else []

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from backend.features import FeatureKeeper
 from backend.home import home_folder
 from backend.jobs import CANCELLED, DONE, FAILED, JobFolder, JobStore
 from backend.options import MocapOptions
 from backend.pipeline import mocap
-from backend.records import Camera, Chunk, Event, JobError, Notice, Summary, TrackMotion
+from backend.records import Camera, Chunk, Event, Features, JobError, Notice, Summary, TrackMotion
 from blender_addon.frames import Clip, ClipError, open_clip
 
 
@@ -43,10 +44,13 @@ def run_clip(
                  "frame_count": clip.frame_count, "path": str(path.resolve())}  # fmt: skip
         folder = JobStore(home or home_folder()).create(options.to_dict(), facts)
         try:
-            motions, summary = [], None
+            motions, summary, keeper = [], None, FeatureKeeper(folder)
             for event in _events(clip, options):
                 on_event(event)
-                if isinstance(event, Chunk):
+                if isinstance(event, Features):
+                    if lacking := keeper.save(event.first // options.chunk, event):
+                        on_event(Notice(lacking))
+                elif isinstance(event, Chunk):
                     folder.save_chunk(event.first // options.chunk, event)
                 elif isinstance(event, TrackMotion) and event.final:
                     folder.save_final(event)

@@ -58,19 +58,21 @@ def reconstruct(
     borders: Borders = Borders(),
     weak_perspective: bool = False,
     judge_by_3d: bool = True,
+    translation: Tensor | None = None,
 ) -> Reconstruction:
     """Absolute positions of `coords2d` (B, P, 2) pixels and `coords3d_rel` (B, P, 3) metres.
 
     `validity`: (B, P) bool, points allowed into the solution; `mix`: share of the 3D-based position in the mix
     (number or (B, 1, 1)), None: the 2D-based one alone; `judge_by_3d`: whether the projection of the 3D-based
-    position (testing) or of the mixed one (training) decides who is inside.
+    position (testing) or of the mixed one (training) decides who is inside; `translation`: (B, 3) metres, where it was
+    solved before, of other points.
     """
     rays = normalize(coords2d, K)
     valid = in_view(coords2d, side, borders.solve)
     if validity is not None:
         valid = valid & validity
     solve = solve_weak_perspective if weak_perspective else solve_full_perspective
-    t = solve(rays, coords3d_rel, valid)
+    t = solve(rays, coords3d_rel, valid) if translation is None else translation
     by_3d = coords3d_rel + t[:, None]
     by_2d = homogeneous(rays) * by_3d[..., 2:]
     if mix is not None:

@@ -45,7 +45,8 @@ class CropPrediction:
     """P points on B crops, in the camera space of each crop (a mirrored crop stays mirrored).
 
     `points3d`: (B, P, 3) metres; `points2d`: (B, P, 2) pixels of the crop; `uncertainty`: (B, P) metres, final;
-    `relative`: what the head said; `valid`, `mixed`: (B, P) bool, see `Reconstruction`.
+    `relative`: what the head said; `valid`, `mixed`: (B, P) bool, and `translation`: (B, 3) metres, see
+    `Reconstruction`.
     """
 
     points3d: Tensor
@@ -54,6 +55,7 @@ class CropPrediction:
     relative: HeadOutput
     valid: Tensor
     mixed: Tensor
+    translation: Tensor
 
 
 class CropModel(nn.Module):
@@ -139,8 +141,22 @@ class CropModel(nn.Module):
         self, images: Tensor, K: Tensor, prepared: PreparedPoints, mirrored: Tensor | None = None
     ) -> CropPrediction:
         """Localize prepared points. `K`: (B, 3, 3); `mirrored`: (B,) bool, crops that show a mirrored picture."""
-        linked = self.heatmap_head.layer(self.features(images))
-        return self.absolute(self._read(linked, prepared, mirrored), K)
+        return self.read(self.link(images), K, prepared, mirrored)
+
+    def link(self, images: Tensor) -> Tensor:
+        """(B, 3, S, S) -> (B, 512, S/32, S/32): all that `read` needs of the crops."""
+        return self.heatmap_head.layer(self.features(images))
+
+    def read(
+        self,
+        linked: Tensor,
+        K: Tensor,
+        prepared: PreparedPoints,
+        mirrored: Tensor | None = None,
+        translation: Tensor | None = None,
+    ) -> CropPrediction:
+        """Localize prepared points in crops that went through `link`; `translation`: see `reconstruct`."""
+        return self.absolute(self._read(linked, prepared, mirrored), K, translation)
 
     def forward_points(
         self, images: Tensor, K: Tensor, points: Tensor, chunk: int | None = None
@@ -155,14 +171,16 @@ class CropModel(nn.Module):
         weights, biases = self.heatmap_head.weight_field.weights(points)
         return self.heatmap_head(self.features(images), weights, biases, chunk=None)
 
-    def absolute(self, relative: HeadOutput, K: Tensor) -> CropPrediction:
+    def absolute(self, relative: HeadOutput, K: Tensor, translation: Tensor | None = None) -> CropPrediction:
         """Absolute reconstruction as at test time."""
         confident = relative.uncertainty < MAX_RAW_UNCERTAINTY
         K = K.to(relative.coords2d.dtype)
-        r = reconstruct(relative.coords2d, relative.coords3d_rel, K, self.side, confident)
+        r = reconstruct(
+            relative.coords2d, relative.coords3d_rel, K, self.side, confident, translation=translation
+        )
         factor = 1.0 if self.fix_uncert_factor else UNCERTAINTY_FACTOR
         sigma = relative.uncertainty * factor
-        return CropPrediction(r.points3d, relative.coords2d, sigma, relative, r.valid, r.mixed)
+        return CropPrediction(r.points3d, relative.coords2d, sigma, relative, r.valid, r.mixed, r.translation)
 
     def _read(self, linked: Tensor, prepared: PreparedPoints, mirrored: Tensor | None) -> HeadOutput:
         decode = self.heatmap_head.decode

@@ -309,12 +309,15 @@ class LiteField(nn.Module):
         order = torch.cat([(~mirrored).nonzero()[:, 0], mirrored.nonzero()[:, 0]]).argsort()
         return HeadOutput(*(torch.cat([getattr(plain, n), getattr(other, n)])[order] for n in _PARTS))
 
-    def absolute(self, relative: HeadOutput, K: Tensor) -> Reconstruction:
-        """Places in the camera space of the crops, as at test time. `K`: (B, 3, 3)."""
+    def absolute(self, relative: HeadOutput, K: Tensor, translation: Tensor | None = None) -> Reconstruction:
+        """Places in the camera space of the crops, as at test time. `K`: (B, 3, 3); `translation`: as
+        `reconstruct` takes it."""
         sure = self.calibrated(relative.uncertainty) < CONFIDENT_M
         # Somebody of whom nothing is certain is still somewhere.
         sure = sure | ~sure.any(1, keepdim=True)
-        return reconstruct(relative.coords2d, relative.coords3d_rel, K, SIDE, sure, borders=BORDERS)
+        return reconstruct(
+            relative.coords2d, relative.coords3d_rel, K, SIDE, sure, borders=BORDERS, translation=translation
+        )
 
     def calibrated(self, uncertainty: Tensor) -> Tensor:
         """What the head says -> one sigma of the place's length of error, metres."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from backend.body.model import Body, CanonicalPoints
 from backend.body.pointsets import PointSet, named_set
 from backend.nlf.blazepose import ASSETS
 from backend.nlf.head import HeadOutput
+from backend.nlf.kept import check, joined, packed, stamp, unpacked
 from backend.nlf.lite import SIDE, LiteFeatures, LitePoints
 from backend.nlf.lite_region import landmark_axis, landmark_region
 from backend.nlf.lite_weights import load_lite
@@ -38,6 +40,7 @@ _BOUNDS = (0.25, 2.5)
 """Least and most side of a region, in sides of the one before."""
 _GRAZING = 0.05
 """Cosine to the camera's axis beyond which nothing is drawn further out."""
+_KEPT = ("code", "landmarks", "score", "frame")
 _NO_LIMB = [*range(13), 23, 24]
 _SEEN = 0.5
 _REACH_M, _ELSE = 0.1, 0.3
@@ -116,30 +119,67 @@ class LiteLocalizer:
             return Localization(
                 empty, empty[..., :2], empty[..., 0], np.zeros(0, np.float32), np.zeros((0, 2, 2))
             )
-        return Localization(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        return joined(parts)
 
     @torch.inference_mode()
-    def _crops(self, subjects: Sequence[Subject], regions: Sequence[Roi], points: LitePoints) -> tuple:
+    def _crops(self, subjects: Sequence[Subject], regions: Sequence[Roi], points: LitePoints) -> Localization:
         crops = [extract(s.image, s.camera, roi, SIDE) for s, roi in zip(subjects, regions, strict=True)]
         images = torch.from_numpy(np.stack([c.image for c in crops])).to(self.device)
         # (B, H, W, 3) seen as NCHW is the channels-last layout already: no copy.
         features = self.model.features(self.model.look(images.float().div_(255).permute(0, 3, 1, 2)))
+        lenses = {
+            "K": np.stack([c.K for c in crops]),
+            "R": np.stack([c.R for c in crops]),
+            "camera": np.stack([s.camera.K for s in subjects]),
+        }
+        seen, translation = self._answer(features, lenses, points)
+        if self.options.keep and points is not self._marks:
+            rest = {n: getattr(features, n).cpu().numpy() for n in _KEPT}
+            made_by = np.full(len(crops), self._stamp)
+            seen.features = (
+                packed(features.cells) | rest | lenses | {"translation": translation, "made_by": made_by}
+            )
+        return seen
+
+    @torch.inference_mode()
+    def recall(self, features: Mapping[str, np.ndarray], prepared: LitePoints) -> Localization:
+        """See `Recalls.recall`."""
+        check(features, self._stamp)
+        rest = {n: torch.from_numpy(np.ascontiguousarray(features[n])).to(self.device) for n in _KEPT}
+        shown = LiteFeatures(cells=unpacked(features, self.device), **rest)
+        return self._answer(shown, features, prepared, features["translation"])[0]
+
+    @cached_property
+    def _stamp(self) -> np.uint64:
+        return stamp(self.model.field)
+
+    def _answer(
+        self,
+        features: LiteFeatures,
+        lenses: Mapping[str, np.ndarray],
+        points: LitePoints,
+        translation: np.ndarray | None = None,
+    ) -> tuple[Localization, np.ndarray]:
+        """What features say of points, and the translation (B, 3) that was solved, or was known. `lenses`: `K`, `R`
+        of the crops and K of the `camera`, (B, 3, 3) each."""
         marks = self.model.heads(features, self._marks)
         off = limb_errors(features, marks)
         found = marks if points is self._marks else self.model.heads(features, points)
         found = replace(found, coords2d=found.coords2d + pull(points.points, self.model.marks, *off))
-        K, R = np.stack([c.K for c in crops]), np.stack([c.R for c in crops])
-        placed = self.model.absolute(found, torch.from_numpy(K).to(self.device, torch.float32))
-        back = np.einsum("bij,bkj->bik", np.stack([s.camera.K for s in subjects]), R) @ np.linalg.inv(K)
+        K, R = lenses["K"], lenses["R"]
+        known = None if translation is None else torch.from_numpy(translation).to(self.device)
+        placed = self.model.absolute(found, torch.from_numpy(K).to(self.device, torch.float32), known)
+        back = np.einsum("bij,bkj->bik", lenses["camera"], R) @ np.linalg.inv(K)
         flat = marks.coords2d + pull(self.model.marks, self.model.marks, *off)
         axes = [landmark_axis(xy) for xy in _through(back, _numpy(flat))]
-        return (
+        seen = Localization(
             np.einsum("bji,bpj->bpi", R, _numpy(placed.points3d)).astype(np.float32),
             _through(back, _numpy(found.coords2d)).astype(np.float32),
             _numpy(self.model.calibrated(found.uncertainty)).astype(np.float32),
             _numpy(features.score).astype(np.float32),
             np.stack([np.stack(axis) for axis in axes]),
         )
+        return seen, placed.translation.cpu().numpy()
 
 
 def limb_errors(features: LiteFeatures, marks: HeadOutput) -> tuple[torch.Tensor, torch.Tensor]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -51,6 +51,23 @@ class Localizer(Protocol):
         ...
 
 
+@runtime_checkable
+class Recalls(Protocol):
+    """A localizer that answers further points of a picture from what it kept of it, without the picture.
+
+    Asked by `LocalizerOptions.keep`; the landmarks localizers have nothing of the kind.
+    """
+
+    def prepare(self, points: CanonicalPoints | PointSet) -> object:
+        """See `Localizer.prepare`."""
+        ...
+
+    def recall(self, features: Mapping[str, np.ndarray], prepared: object) -> Localization:
+        """Localize the prepared points of the B people of `features`, rows of `Localization.features`, as `localize`
+        would have then. Raises KeyError, ValueError or RuntimeError for features that are not of this localizer."""
+        ...
+
+
 @dataclass(frozen=True)
 class LocalizerOptions:
     """What can be asked of a localizer. The shipped ones take only the device, and `field` the note.
@@ -58,7 +75,7 @@ class LocalizerOptions:
     `device`: a torch device; `num_aug`: views of each person that are merged into one answer; `precision`: of the
     network, auto, fp32, bf16 or fp16; `compiled`: let PyTorch compile the network first; `lens`: 5, 8 or 12
     distortion coefficients in OpenCV's order, or 4 of a fisheye; `note`: is told, in one sentence each, what was
-    asked for and cannot be had, and what takes long.
+    asked for and cannot be had, and what takes long; `keep`: give the features along that `recall` needs.
     """
 
     device: str = "cpu"
@@ -67,6 +84,7 @@ class LocalizerOptions:
     compiled: bool = False
     lens: tuple[float, ...] = ()
     note: Callable[[str], None] = field(default=lambda _: None, compare=False)
+    keep: bool = False
 
 
 def localizer_names() -> list[str]:

@@ -6,7 +6,7 @@ left alone, which recent upstream code does not always do (golden README 11). Le
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,6 +50,17 @@ class Poses:
     camera3d: Tensor
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What was seen of B people: `linked` (B, 512, h, w), `K` and `R` (B, 3, 3) of their crops, `translation` (B, 3)
+    metres that was solved."""
+
+    linked: Tensor
+    K: Tensor
+    R: Tensor
+    translation: Tensor
+
+
 @torch.no_grad()
 def estimate_poses(
     model: CropModel,
@@ -64,13 +75,15 @@ def estimate_poses(
     world_up: Sequence[float] = WORLD_UP,
     fov_deg: float = DEFAULT_FOV_DEG,
     views: Augmentations | None = None,
+    keep: Callable[[Kept], None] | None = None,
 ) -> list[Poses]:
     """Localize `prepared` points (with mirror images if views are mirrored) in every box of every picture.
 
     `images`: (N, 3, H, W), or N pictures of any sizes (see `Picture`), wherever they are: only what a crop sees
     goes to the model's device. `boxes`: N times (n_i, 4 or more: x, y, width, height, pixels); `K`: (3, 3) or
     (N, 3, 3), else `fov_deg` on the larger side; `coeffs`: (k,) or (N, k) of the lens; `extrinsics`: (4, 4) or
-    (N, 4, 4) world to camera, metres; `views`: instead of the recipe's list.
+    (N, 4, 4) world to camera, metres; `views`: instead of the recipe's list; `keep`: is given what was seen of the
+    people, in the order of the boxes, some at a time; needs a single view.
     """
     N = len(images)
     if len(boxes) != N:
@@ -94,7 +107,7 @@ def estimate_poses(
             coeffs=None if lens is None else lens[part], up=up[part], views=views,
             antialias=recipe.antialias, white=recipe.white, device=weight.device,
         )  # fmt: skip
-        poses, sigma = _look(model, crops.images, crops.views.K, crops.views.R, prepared, views)
+        poses, sigma = _look(model, crops.images, crops.views.K, crops.views.R, prepared, views, keep)
         merged = merge_views(poses, sigma)
         found.append(merged[0])
         sigmas.append(merged[1])
@@ -108,18 +121,23 @@ def estimate_poses(
 
 
 def _look(
-    model: CropModel, images: Tensor, K: Tensor, R: Tensor, prepared: PreparedPoints, views: Augmentations
+    model: CropModel,
+    images: Tensor,
+    K: Tensor,
+    R: Tensor,
+    prepared: PreparedPoints,
+    views: Augmentations,
+    keep: Callable[[Kept], None] | None,
 ) -> tuple[Tensor, Tensor]:
     """Views of crops (A, B, 3, S, S) -> (B, A, P, 3) metres in the pictures' camera, (B, A, P) metres."""
     A, B = images.shape[:2]
     weight = next(model.backbone.parameters())
     mirrored = views.flips.repeat_interleave(B).to(weight.device)
-    out = model.forward_prepared(
-        images.flatten(0, 1).to(weight.device, weight.dtype),
-        _like(K.flatten(0, 1), weight, torch.float32),
-        prepared,
-        mirrored if bool(views.flips.any()) else None,
-    )
+    linked = model.link(images.flatten(0, 1).to(weight.device, weight.dtype))
+    flat = _like(K.flatten(0, 1), weight, torch.float32)
+    out = model.read(linked, flat, prepared, mirrored if bool(views.flips.any()) else None)
+    if keep is not None and A == 1:
+        keep(Kept(linked, K[0], R[0], out.translation))
     # The rotation holds the mirror, so that mirrored people come back as they are (dossier 9.8).
     camera = turned_back(out.points3d.float().unflatten(0, (A, B)), _like(R, weight, torch.float32))
     return camera.transpose(0, 1), out.uncertainty.float().unflatten(0, (A, B)).transpose(0, 1)

@@ -18,9 +18,11 @@ from backend.body.model import Body, CanonicalPoints
 from backend.body.pointsets import PointSet, named_set
 from backend.fit.volume_map import VolumeMap
 from backend.nlf.head import PreparedPoints
-from backend.nlf.lens import lens_coefficients
+from backend.nlf.kept import check, packed, stamp, unpacked
+from backend.nlf.lens import lens_coefficients, project
 from backend.nlf.localizer import LocalizerOptions
-from backend.nlf.multiperson import Poses, Recipe, estimate_poses
+from backend.nlf.merge import turned_back
+from backend.nlf.multiperson import Kept, Poses, Recipe, estimate_poses
 from backend.nlf.precision import prepare_model
 from backend.nlf.space import space_of
 from backend.nlf.suppress import CERTAIN, fits_box
@@ -32,6 +34,8 @@ ENOUGH = 17
 (dossier 1.6, 4): with few of them, or with one, the landmarks help."""
 SURFACE = 168
 """Points of the skin that the fit uses beside landmarks and joints: 256 in all."""
+BITS = 16
+"""Of each value that is kept: with made-up weights, the only ones at hand, 8 would be off by 2.5 mm."""
 _BATCH = {"cpu": 8}
 _GPU_BATCH = 64
 
@@ -99,7 +103,10 @@ class NeuralLocalizer:
             np.zeros((B, P, 3), np.float32), np.zeros((B, P, 2), np.float32),
             np.zeros((B, P), np.float32), np.zeros(B, np.float32),
         )  # fmt: skip
-        for rows, poses in self._poses(subjects, prepared.points):
+        kept: list[Kept] = []
+        order: list[int] = []
+        for rows, poses in self._poses(subjects, prepared.points, kept):
+            order += rows
             boxes = torch.tensor(np.stack([subjects[i].box for i in rows]), dtype=torch.float32)
             certain = (poses.uncertainty < CERTAIN).float().mean(-1).cpu()
             inside = fits_box(poses.points2d.cpu(), boxes)
@@ -107,10 +114,50 @@ class NeuralLocalizer:
             out.points2d[rows] = poses.points2d[:, :P].cpu().numpy()
             out.uncertainty[rows] = poses.uncertainty[:, :P].cpu().numpy()
             out.score[rows] = (inside * (1.5 * certain).clamp(max=1)).numpy()
+        if kept:
+            out.features = self._features(subjects, kept, np.argsort(order))
         return out
 
-    def _poses(self, subjects: Sequence[Subject], prepared: PreparedPoints) -> list[tuple[list[int], Poses]]:
-        """Rows of the subjects of each picture, and their poses."""
+    def _features(
+        self, subjects: Sequence[Subject], kept: Sequence[Kept], rows: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """What `recall` needs, the people in order (`rows` of what was kept)."""
+        linked = torch.cat([k.linked for k in kept])
+        arrays = packed(linked.flatten(2).mT, BITS) | {
+            n: torch.cat([getattr(k, n) for k in kept]).float().cpu().numpy()
+            for n in ("K", "R", "translation")
+        }
+        camera = np.stack([s.camera.K for s in subjects]).astype(np.float32)
+        made_by = np.full(len(subjects), self._stamp)
+        return {n: a[rows] for n, a in arrays.items()} | {"camera": camera, "made_by": made_by}
+
+    @cached_property
+    def _stamp(self) -> np.uint64:
+        return stamp(self._model.heatmap_head)
+
+    @torch.no_grad()
+    def recall(self, features: Mapping[str, np.ndarray], prepared: Asked) -> Localization:
+        """See `Recalls.recall`; nothing was kept where several views are merged. The score is not asked again."""
+        check(features, self._stamp)
+        device = self._model.canonical_lefts.device
+        K, R, t, camera = (
+            torch.from_numpy(np.ascontiguousarray(features[n], np.float32)).to(device)
+            for n in ("K", "R", "translation", "camera")
+        )
+        cells = unpacked(features, device)
+        side = round(cells.shape[1] ** 0.5)
+        out = self._model.read(cells.mT.unflatten(2, (side, side)), K, prepared.points, translation=t)
+        where = turned_back(out.points3d.float(), R)[:, : prepared.count]
+        lens = None if self._lens is None else self._lens.to(where).expand(len(where), -1)
+        flat = project(where, camera, lens)
+        sigma = out.uncertainty[:, : prepared.count]
+        arrays = (a.float().cpu().numpy() for a in (where, flat, sigma))
+        return Localization(*arrays, np.ones(len(where), np.float32))
+
+    def _poses(
+        self, subjects: Sequence[Subject], prepared: PreparedPoints, kept: list[Kept]
+    ) -> list[tuple[list[int], Poses]]:
+        """Rows of the subjects of each picture, and their poses; `kept` gets what was seen, if that is asked for."""
         pictures: dict[int, list[int]] = {}
         for i, subject in enumerate(subjects):
             pictures.setdefault(id(subject.image), []).append(i)
@@ -126,6 +173,7 @@ class NeuralLocalizer:
             self._recipe,
             K=torch.from_numpy(np.stack([s.camera.K for s in firsts])),
             coeffs=self._lens,
+            keep=kept.append if self.options.keep else None,
         )
         return list(zip(rows, found, strict=True))
 

@@ -48,7 +48,11 @@ class KeysWork:
     @property
     def name(self) -> str:
         """What the user calls this."""
-        return iface("Shape Sliders") if self.what == "shape" else iface("Correctives: {level}", level=iface(WORDS[self.what]))
+        return (
+            iface("Shape Sliders")
+            if self.what == "shape"
+            else iface("Correctives: {level}", level=iface(WORDS[self.what]))
+        )
 
     undo_message = "Shape Keys"
 

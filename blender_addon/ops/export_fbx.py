@@ -10,6 +10,7 @@ from bpy_extras.io_utils import ExportHelper
 from ..scene.clip_keys import TRACK_KEY
 from ..scene.exports import export_bvh, export_glb, export_npz, export_usd
 from ..scene.fbx import export_fbx
+from ..scene.words import iface, said
 from .operators import guarded
 
 FBX_PRESETS = (

@@ -27,6 +27,7 @@ STAGES = {
     "queued": "Waiting for another job",
     "pausing": "Pausing after this step",
     "paused": "Paused",
+    "starting": "Getting ready",
     "prepare": "Getting the localizer ready",
     "localize": "Following people",
     "body": "Fitting bodies",
@@ -35,6 +36,8 @@ STAGES = {
     "keys": "Making shape keys",
 }
 FINISHED = ("done", "failed", "cancelled")
+REMEDIES = {"bad_body": "preferences", "bad_weights": "preferences", "internal": "log", "cannot_write": "log"}
+"""What helps against an error of the backend: the add-on's preferences, or a look into the log."""
 UNREADABLE = (
     "The job is done but this add-on cannot read its results: install the same release of the add-on and of the "
     "backend, then import the job again."
@@ -47,6 +50,7 @@ class VideoImport:
     `source`: movie, folder or picture, None to import a finished job by its id alone; `options`: the backend's;
     `job_id`: a job to resume or to import again; `fps`: rate of an image sequence; `scene`: name of the scene to
     build in; `set_scene`: also set that scene's size, rate, range and camera; `root_bone`, `replaces`: see `ClipScene`.
+    `remedy`: which button helps when it failed, one of `REMEDIES` or "setup", None when none does.
     Raises ClipError for a bad clip.
     """
 
@@ -71,6 +75,7 @@ class VideoImport:
         self.results: dict[int, Result] = {}
         self.clip: ClipScene | None = None
         self.waiting: str | None = None
+        self.remedy: str | None = None
         self._backend, self._fps = backend, fps
         self._scene, self._set_scene = scene, set_scene
         self._root_bone, self._replaces = root_bone, replaces
@@ -145,6 +150,7 @@ class VideoImport:
             return changed or self.finished
         except (BackendMissing, BackendFailed, BodyError, ClipError) as error:
             self._end("failed", str(error))
+            self.remedy = _remedy(error)
             return True
 
     def pause(self, on: bool = True) -> None:
@@ -266,6 +272,7 @@ class VideoImport:
         if self._pictures is not None and self._pictures.damage:
             self._warn([self._pictures.damage])
         self._end(self._job.state, self._job.error)
+        self.remedy = REMEDIES.get(self._job.error_code or "")
 
     def _warn(self, texts: list[str]) -> None:
         self.warnings += [text for text in texts if text not in self.warnings]
@@ -276,6 +283,12 @@ class VideoImport:
         if self._pictures is not None:
             with contextlib.suppress(OSError):
                 self._pictures.close()
+
+
+def _remedy(error: Exception) -> str | None:
+    return (
+        "setup" if isinstance(error, BackendMissing) else "log" if isinstance(error, BackendFailed) else None
+    )
 
 
 def _rate_of(result: Result) -> float:

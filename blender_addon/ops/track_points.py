@@ -91,7 +91,15 @@ class BODYFIELD_OT_export_tracked(_NeedsTracked, bpy.types.Operator, ExportHelpe
             raise PointError("The tracked points have no keys any more: press Track Points once more.")
         WRITERS[self.format](path, sampled)
         count = len(sampled.names)
-        self.report({"INFO"}, said("{count} points over {frames} frames written to {file}.", count=count, frames=len(sampled.frames), file=path.name))
+        self.report(
+            {"INFO"},
+            said(
+                "{count} points over {frames} frames written to {file}.",
+                count=count,
+                frames=len(sampled.frames),
+                file=path.name,
+            ),
+        )
         return {"FINISHED"}
 
 

@@ -41,7 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--clip", type=Path, default=DEMO)
     parser.add_argument("--points", type=int, default=100)
-    parser.add_argument("--localizer", default="landmarks-heavy")
+    parser.add_argument("--localizer", default="field")
     a = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bodyfield-") as folder:
         os.environ |= {"BODYFIELD_HOME": folder, "BODYFIELD_PYTHON": backend_python()}

@@ -13,8 +13,17 @@ ROOMS = ("ops", "ui", "scene")
 CALLS = {"iface": 0, "said": 0, "report": 1, "poll_message_set": 0, "status_text_set": 0, "_draw_text": 1}
 """Functions that show a text, and which argument it is."""
 KEYWORDS = ("text", "heading")
-NAMES = {"Bodyfield", "FBX", "glTF (.glb)", "BVH", "USD", "TRC", "C3D", "CSV", "COCO 17", "AMASS (.npz)", "Unity", "Unreal", "Blender",
-         "Maya, MotionBuilder", "File Path", "Filepath used for exporting the file"}  # fmt: skip
+NAMES = {
+    *("Bodyfield", "FBX", "glTF (.glb)", "BVH", "USD", "TRC", "C3D", "CSV", "COCO 17", "AMASS (.npz)"),
+    *(
+        "Unity",
+        "Unreal",
+        "Blender",
+        "Maya, MotionBuilder",
+        "File Path",
+        "Filepath used for exporting the file",
+    ),
+}
 """Proper names, the same in every language; and Blender's own words, which it translates itself."""
 
 
@@ -51,12 +60,15 @@ def of_sources() -> Iterator[tuple[str, str]]:
     for room in ROOMS:
         for file in sorted((ADDON / room).glob("*.py")):
             for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.Call):
-                    for shown in _shown(node):
-                        yield from ((f"{room}/{file.name}:{node.lineno}", t) for t in _texts(shown))
+                for shown in _shown(node):
+                    yield from ((f"{room}/{file.name}:{node.lineno}", t) for t in _texts(shown))
 
 
-def _shown(node: ast.Call) -> Iterator[ast.expr]:
+def _shown(node: ast.AST) -> Iterator[ast.expr]:
+    if isinstance(node, ast.Assign) and "text" in ast.unparse(node.targets[0]).strip("()").split(", ")[:1]:
+        yield node.value
+    if not isinstance(node, ast.Call):
+        return
     name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
     if name in CALLS and len(node.args) > CALLS[name]:
         yield node.args[CALLS[name]]
@@ -71,6 +83,8 @@ def _texts(node: ast.expr) -> Iterator[str]:
         yield node.value
     elif isinstance(node, ast.JoinedStr):
         yield "f-string"
+    elif isinstance(node, ast.Tuple) and node.elts:
+        yield from _texts(node.elts[0])
     elif isinstance(node, ast.IfExp):
         yield from _texts(node.body)
         yield from _texts(node.orelse)
@@ -84,10 +98,14 @@ def all_texts() -> set[str]:
 
 def of_tables() -> Iterator[str]:
     """Choices that are offered from tables."""
-    from blender_addon import localizers
-    from blender_addon.ops import bodykeys, importing
+    from blender_addon import choosing, localizers
+    from blender_addon.ops import add_points, bodykeys, importing, setup
 
     for _, label, tip, _ in localizers.SHIPPED:
         yield from (label, tip)
     yield from importing.STAGES.values()
     yield from bodykeys.WORDS.values()
+    yield from choosing.SAYS.values()
+    yield from (choosing.HELP, add_points.HELP, setup.OFFLINE, "Weights that you have added to the backend")
+    # Ends of a job, as the panels call them.
+    yield from ("done", "failed", "cancelled", "interrupted")

@@ -115,6 +115,8 @@ def test_frames_that_change_size_are_refused(frames):
         ({"localiser": "x"}, "localiser"),
         ({"max_people": "two"}, "max_people"),
         ({"max_people": 0}, "max_people"),
+        ({"max_people": True}, "max_people"),
+        ({"keep_features": 1}, "keep_features"),
         ({"fov_deg": 400.0}, "fov_deg"),
         ({"smooth": -1}, "smooth"),
         ({"smooth": float("nan")}, "smooth"),

@@ -9,6 +9,7 @@ import pytest
 from blender_addon import process
 from blender_addon.client import Client
 from blender_addon.frames import open_clip
+from blender_addon.pointsjob import PointsJob
 
 from .helpers import DEADLINE_S, PYTHON, ROOT, run, wait_for
 
@@ -89,3 +90,43 @@ def test_a_wrong_body_file_and_a_wrong_option(home, tmp_path):
         assert job.error.endswith(".") and "\n" not in job.error
     client.close(stop=True)
     assert backend.child.wait(DEADLINE_S) == 0
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX")
+def test_points_added_later_are_the_same_however_often_the_job_was_killed(home, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    options = {**OPTIONS, "localizer": "field", "chunk": 4}
+    points = [{"name": "knee", "joint": "left_knee"}, {"name": "skin", "vertex": 4000}]
+    backend, client = begin()
+    job = client.open(Short(CLIP, 11), options)
+    wait_for(lambda: (client.pump(0.05), any(home.glob("jobs/*/features_00001.npz")))[1], "the second chunk")
+    backend.child.kill()
+    run(client, job)
+    backend.stop()
+
+    backend, client = begin()
+    resumed = client.resume(job.id, lambda: Short(CLIP, 11))
+    (motion,) = [r for r in run(client, resumed) if r.final]
+    whole = client.open(Short(CLIP, 11), options)
+    run(client, whole)
+    assert (resumed.state, whole.state) == ("done", "done")
+    answers = []
+    for one in (resumed, whole):
+        assert len(list((home / "jobs" / one.id).glob("features_*.npz"))) == 3
+        asked = PointsJob.ask(client, one.id, points, body="open")
+        wait_for(lambda asked=asked: (client.pump(0.05), asked.finished)[1], "the points")
+        assert asked.state == "done" and not asked.warnings, asked.error
+        answers.append(asked.tracks[1])
+    np.testing.assert_array_equal(answers[0].positions, answers[1].positions)
+    np.testing.assert_array_equal(answers[0].uncertainty, answers[1].uncertainty)
+    assert np.linalg.norm(answers[0].positions[:, 0] - motion.joints[:, 4], axis=-1).max() < 0.1
+    # What was kept has been asked: without it the answer is the body's.
+    for path in (home / "jobs" / whole.id).glob("features_*.npz"):
+        path.unlink()
+    bare = PointsJob.ask(client, whole.id, points, body="open")
+    wait_for(lambda: (client.pump(0.05), bare.finished)[1], "the points")
+    assert len(bare.warnings) == 1 and "import the clip once more" in bare.warnings[0]
+    off = np.linalg.norm(bare.tracks[1].positions - answers[1].positions, axis=-1)
+    assert 1e-4 < off.mean() < 0.05
+    client.close()
+    backend.stop()

@@ -15,7 +15,7 @@ from backend.body.model import CanonicalPoints
 from backend.body.pointsets import PointSet, make_set, named_set
 from backend.fit.volume import volume_of_body
 from backend.fit.volume_map import map_same_mesh
-from backend.nlf.localizer import LocalizerOptions, create_localizer, localizer_names
+from backend.nlf.localizer import LocalizerOptions, Recalls, create_localizer, localizer_names
 from backend.nlf.space import _digest, _keep, _read
 from backend.nlf.weights import add
 from backend.records import Camera, JobError, Subject
@@ -202,3 +202,22 @@ def test_a_damaged_map_is_made_anew(tmp_path, body):
         file.write_bytes(damaged)
         assert _read(file, body) is None
     assert [p.name for p in file.parent.iterdir()] == ["map.npz"]
+
+
+def test_it_answers_other_points_later_from_what_it_kept(home, body):
+    keeping = create_localizer(NAME, body, LocalizerOptions(keep=True))
+    assert isinstance(keeping, Recalls)
+    people = subjects({"K": True})
+    order = [2, 0, 3, 1]
+    seen = keeping.localize([people[i] for i in order])
+    assert seen.features["cells"].shape == (4, 64, 512) and seen.features["cells"].dtype == np.uint16
+    again = keeping.recall(seen.features, keeping.prepare(keeping.native))
+    assert np.quantile(np.linalg.norm(again.points3d - seen.points3d, axis=-1), 0.99) < 1e-3
+    assert np.quantile(np.linalg.norm(again.points2d - seen.points2d, axis=-1), 0.99) < 0.1
+    # Few points are placed by what all of them said then.
+    few = keeping.recall(seen.features, keeping.prepare(keeping.native.take(np.array([3, 60]))))
+    np.testing.assert_allclose(few.points3d, again.points3d[:, [3, 60]], atol=1e-4)
+    other = dict(seen.features, made_by=seen.features["made_by"] + np.uint64(1))
+    with pytest.raises(ValueError, match="other weights"):
+        keeping.recall(other, keeping.prepare(keeping.native))
+    assert create_localizer(NAME, body).localize(people[:1]).features is None

@@ -79,7 +79,7 @@ def draw(
 ) -> SynthPicture:
     """One random picture; the same generator state gives the same picture."""
     main = _person(rng, world, 0)
-    place = _place(rng, world)
+    place = some_place(rng, world)
     low, high = bounds(main.x)
     seen_from = view.choose(rng, main.x, side, place is None, framing)
     black = seen_from.black()
@@ -110,7 +110,7 @@ def draw(
     ids = drawn.ids[::2, ::2]
     out = lens.develop(rng, image, (ids >= 0) & (drawn.persons[ids] == 0), world.noise(side))
     out[black] = 0
-    return SynthPicture(out, seen_from.K, _person_in_camera(main, seen_from), visible, main.stance.kind)
+    return SynthPicture(out, seen_from.K, person_in_camera(main, seen_from), visible, main.stance.kind)
 
 
 def spread(low: np.ndarray, high: np.ndarray) -> float:
@@ -132,7 +132,7 @@ def _person(rng, world: World, number: int) -> scene.Placed:
     return scene.person(rng, world.skin, world.figure, world.body.faces, world.motion, world.split, number)
 
 
-def _place(rng, world: World):
+def some_place(rng, world: World):
     """What the person stands in: "room" (to be built), "panorama", "photo" or "plain"."""
     chance = {
         "room": 0.42,
@@ -159,7 +159,7 @@ def _beside(rng, main: scene.Placed, seen_from: view.View) -> np.ndarray:
     return np.array([sign * rng.uniform(0.15, 0.6) * (1 - near / distance) + sign * 0.15, 0, near])
 
 
-def _person_in_camera(main: scene.Placed, seen_from: view.View) -> Person:
+def person_in_camera(main: scene.Placed, seen_from: view.View) -> Person:
     """World pose and place -> camera space."""
     pose = main.stance.pose.copy()
     pose[0] = rotvec(seen_from.R @ rotations(pose[0]))

@@ -35,9 +35,10 @@ class Placed:
     meshes: list[Mesh] = field(default_factory=list)
 
 
-def person(rng, skin: Skin, figure: Figure, faces: np.ndarray, motion, split: str, number: int) -> Placed:
-    """A random clothed person standing, lying or jumping at the world's origin."""
-    s = stance(rng, skin, motion, split)
+def person(rng, skin: Skin, figure: Figure, faces: np.ndarray, motion, split: str, number: int,
+           posed: Stance | None = None) -> Placed:  # fmt: skip
+    """A random clothed person standing, lying or jumping at the world's origin; `posed`: like this."""
+    s = posed or stance(rng, skin, motion, split)
     d = dress(rng, split)
     seed = float(rng.uniform(0, 40))
     local = rotations(s.pose)

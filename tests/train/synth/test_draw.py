@@ -86,11 +86,11 @@ def test_vertices_lie_on_the_silhouette(world):
 
 
 def test_the_parameters_give_the_body_under_the_clothes(world):
-    from backend.train.synth import _person_in_camera
+    from backend.train.synth import person_in_camera
 
     for seed in (1, 4):
         main, seen_from = stand(world, seed)
-        naked = points_of(world, _person_in_camera(main, seen_from))
+        naked = points_of(world, person_in_camera(main, seen_from))
         clothed = seen_from.to_camera(main.x)
         gap = np.linalg.norm(naked - clothed, axis=1)
         assert gap.max() < 0.2
