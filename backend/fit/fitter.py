@@ -68,7 +68,7 @@ class Fitter:
         # Correctives move a point by millimetres, localizers are wrong by centimetres.
         self.model = SkinModel(body, replace(points, posedirs=None), num_betas, device=device)
         self.num_betas = self.model.betas
-        self.prior = pose_prior(device=device)
+        self.prior = pose_prior(device=device, present=body.present)
         self.newton = Newton(self.model, torch.ones(len(points), device=device), self.prior, OPTIONS)
         self.mean = exp(self.prior.mean[..., None])
         self.pull = self.prior.spread.reciprocal().square().mean(1).clamp(0, 100)
@@ -146,6 +146,7 @@ class Fitter:
 
     def _result(self, state: State, obs: Data, given: np.ndarray | None) -> Fit:
         pose = continuous(log(state.rotations).permute(2, 0, 1).float().cpu().numpy())
+        pose[:, ~self.body.present] = 0  # held there by the prior, to a thousandth of a degree
         betas = np.zeros(self.body.n_betas, np.float32)
         betas[: self.num_betas] = state.coefs[:, 0].float().cpu().numpy()
         if given is not None:
