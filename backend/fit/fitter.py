@@ -155,8 +155,18 @@ class Fitter:
         joints, sigma = self.points(self.joint_points, state, obs)
         return Fit(pose, betas, trans, joints, sigma, state)
 
+    def places(self, points: CanonicalPoints, state: State) -> np.ndarray:
+        """Any canonical points of the fitted body: (n, Q, 3) camera space, metres."""
+        where = SkinModel(self.body, replace(points, posedirs=None), self.num_betas, device=self.device)
+        with torch.inference_mode():
+            parts = [
+                where.pose(state.take(slice(i, i + CHUNK))).points.permute(2, 0, 1)
+                for i in range(0, state.root.shape[-1], CHUNK)
+            ]
+        return torch.cat(parts).float().cpu().numpy()
+
     def points(self, points: CanonicalPoints, state: State, obs: Data) -> tuple[np.ndarray, np.ndarray]:
-        """Any canonical points of the fitted body: (n, Q, 3) camera space, metres, and (n, Q) one sigma, metres.
+        """The same and (n, Q) one sigma, metres.
 
         The covariance is that of each frame's own data and prior (inverse normal matrix), without help from
         neighbouring frames, whose errors are alike.

@@ -9,17 +9,17 @@ shared errors (see `coherent`).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from backend.body.skeleton import N_JOINTS
-from backend.fit import coherent
+from backend.fit import coherent, normal
 from backend.fit.batchlast import cross, exp, mm, mv, transpose
 from backend.fit.factor import DenseFactor, Factor
-from backend.fit.jacobian import jacobian
 from backend.fit.moments import PairMoments
-from backend.fit.observe import Data, Residuals, forces, posed_points, residuals, rows
+from backend.fit.observe import Data, Residuals, forces, posed_points, residuals
 from backend.fit.prior import PosePrior, PriorTerms
 from backend.fit.skin import Posed, SkinModel, State
 
@@ -97,7 +97,7 @@ class Newton:
     """The solver for one model and prior. `mass`: (N,) original points that each point stands for."""
 
     def __init__(self, model: SkinModel, mass: Tensor, prior: PosePrior, options: NewtonOptions,
-                 kept: dict[str, PairMoments] | None = None) -> None:  # fmt: skip
+                 kept: dict[str, Any] | None = None) -> None:  # fmt: skip
         self.model, self.mass, self.prior, self.options = model, mass, prior, options
         self._kept = {} if kept is None else kept
 
@@ -107,6 +107,13 @@ class Newton:
         if "moments" not in self._kept:
             self._kept["moments"] = PairMoments(self.model, self.mass)
         return self._kept["moments"]
+
+    @property
+    def blocks(self) -> list[normal.Block]:
+        """The points by the part of the tree that they hang on; made when first needed."""
+        if "blocks" not in self._kept:
+            self._kept["blocks"] = normal.blocks_of(self.model)
+        return self._kept["blocks"]
 
     def with_options(self, **changes) -> Newton:
         """The same with other options."""
@@ -177,9 +184,11 @@ class Newton:
             relative = weight / self.mass[:, None]
             H, C = self.moments.matrix(look.posed, relative, shifted, o.scale, look.gone is not None)
         else:
-            J = jacobian(self.model, look.posed, look.shifted if o.shape else None, o.scale)
-            A = rows(data, look.posed, J, weight, flat_weight)
-            H = (A.mT @ A).permute(1, 2, 0)
+            shifted = look.shifted if o.shape else None
+            H = normal.matrix(
+                self.model, self.blocks, data, look.posed, weight, flat_weight, shifted, o.scale
+            )
+            H = H.permute(1, 2, 0)
         self.prior.add_to(H, look.prior)
         if o.shape:
             S = torch.arange(ROTATIONS + 3, ROTATIONS + 3 + self.model.coefs, device=H.device)

@@ -100,23 +100,6 @@ def forces(data: Data, posed: Posed, off: Residuals, weight: Tensor, flat_weight
     return f + torch.cat([side, depth], 1)
 
 
-def rows(data: Data, posed: Posed, J: Tensor, weight: Tensor, flat_weight: Tensor | None) -> Tensor:
-    """Weighted rows (B, k, D) of all observations from the points' derivatives J (B, N, 3, D)."""
-    w = weight.T[..., None]
-    axes = J.new_ones(3) if data.axes is None else data.axes
-    K = J
-    if not data.placed:
-        share = (data.weights / data.weights.sum(0).clamp_min(1e-12)).T
-        K = J - (share[:, None] @ J.flatten(2)).reshape(len(J), 1, 3, -1)
-    out = [(K * (w * axes).sqrt()[..., None]).flatten(1, 2)]
-    if data.rays is not None:
-        z = posed.points[:, 2].clamp_min(NEAR_M)
-        ray = (posed.points[:, :2] / z[:, None]).permute(2, 0, 1)[..., None]
-        side = (J[:, :, :2] - ray * J[:, :, 2:]) * (flat_weight.sqrt() / z).T[..., None, None]
-        out.append(side.flatten(1, 2))
-    return torch.cat(out, 1)
-
-
 def root_from_rays(points: Tensor, data: Data) -> Tensor:
     """(3, B) shift that makes `points` (N, 3, B), known up to a shift, lie on the rays (least squares)."""
     w = data.ray_weights
