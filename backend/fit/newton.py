@@ -66,6 +66,18 @@ class _Look:
     gone: coherent.Eliminated | None = None
     shifted: Tensor | None = None
 
+    def take(self, frames: Tensor) -> _Look:
+        """Some frames, of a look without shared errors."""
+        return _Look(
+            self.posed.take(frames), self.off.take(frames), self.prior.take(frames), self.extra[frames]
+        )
+
+    def where(self, keep: Tensor, other: _Look) -> _Look:
+        """This one in the frames `keep` (B,), `other` elsewhere; both without shared errors."""
+        pairs = ((self.posed, other.posed), (self.off, other.off), (self.prior, other.prior))
+        parts = (a.where(keep, b) for a, b in pairs)
+        return _Look(*parts, torch.where(keep, self.extra, other.extra))
+
 
 @dataclass
 class Solution:
@@ -323,7 +335,7 @@ class Newton:
                 state, look = trial, seen
             else:
                 state = trial.where(better, state)
-                look = self.look(data, state, s, shared)
+                look = seen.where(better, look) if shared is None else self.look(data, state, s, shared)
             s = self.noise(data, look.off, known)
             out = out.put(going, state, s, none[going] if shared is None else shared.variance)
             if shared is not None:
@@ -334,9 +346,7 @@ class Newton:
                 if len(left) == 0:
                     break
                 going, damping, data, state = going[left], damping[left], data.take(left), state.take(left)
-                factor, unit = factor.take(left), unit[left]
-                look = self.look(data, state)
-                s = self.noise(data, look.off)
+                factor, unit, s, look = factor.take(left), unit[left], s[left], look.take(left)
             if shared is not None:
                 look = self.look(data, state, s, shared)
         if shared is None and len(going) == B:

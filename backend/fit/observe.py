@@ -7,7 +7,7 @@ alone does not know the distance), and places in the picture.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -56,6 +56,16 @@ class Residuals:
     square: Tensor
     flat: Tensor | None = None
     flat_square: Tensor | None = None
+
+    def take(self, frames: Tensor) -> Residuals:
+        """Some frames (indices)."""
+        parts = (getattr(self, f.name) for f in fields(self))
+        return Residuals(*(None if p is None else p[..., frames] for p in parts))
+
+    def where(self, keep: Tensor, other: Residuals) -> Residuals:
+        """This in the frames `keep` (B,) bool, `other` elsewhere."""
+        parts = ((getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
+        return Residuals(*(None if a is None else torch.where(keep, a, b) for a, b in parts))
 
 
 def posed_points(model: SkinModel, data: Data, state: State) -> Posed:

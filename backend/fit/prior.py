@@ -133,6 +133,18 @@ class PriorTerms:
     J: Tensor | None = None
     slope: Tensor | None = None
 
+    def take(self, frames: Tensor) -> PriorTerms:
+        """Some frames (indices), not differentiated."""
+        parts = (t[..., frames] for t in (self.cost, self.theta, self.over, self.pull))
+        return PriorTerms(*parts, [s[frames] for s in self.shares])
+
+    def where(self, keep: Tensor, other: PriorTerms) -> PriorTerms:
+        """This in the frames `keep` (B,) bool, `other` elsewhere, not differentiated."""
+        pairs = zip((self.cost, self.theta, self.over, self.pull), (other.cost, other.theta, other.over, other.pull),
+                    strict=True)  # fmt: skip
+        shares = [torch.where(keep, a, b) for a, b in zip(self.shares, other.shares, strict=True)]
+        return PriorTerms(*(torch.where(keep, a, b) for a, b in pairs), shares)
+
     def differentiate(self, world: Tensor, parent: Tensor) -> None:
         """Fill in `J` and `slope`. `world`: (55, 3, 3, B)."""
         if self.J is None:
