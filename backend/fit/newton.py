@@ -18,6 +18,7 @@ from backend.body.skeleton import N_JOINTS
 from backend.fit import coherent, normal
 from backend.fit.batchlast import cross, exp, mm, mv, transpose
 from backend.fit.factor import DenseFactor, Factor
+from backend.fit.jacobian import jacobian
 from backend.fit.moments import PairMoments
 from backend.fit.observe import Data, Residuals, forces, posed_points, residuals
 from backend.fit.prior import PosePrior, PriorTerms
@@ -30,6 +31,8 @@ REBUILT = (0, 1, 2, 5, 8)
 """Steps that make a new matrix; those between keep the last one (after three steps joints turn by less than a
 degree, and a matrix costs ten times a step). Where robust weights change, each step makes one. All frames do so
 alike, so that none depends on its companions."""
+_SLICE = 8
+"""Frames whose rows are held at once."""
 _LONGEST, _MOVING = 3, 0.02
 """A frame that a step still makes better by this part of its cost gets so many times the steps."""
 MEDIAN = 2.366
@@ -293,10 +296,26 @@ class Newton:
             stated = coherent.stated_variance(part.weights, self.model.weights, self.mass)
             look = self.look(part, there, s[some], coherent.Shared(found.shared[some], stated))
             own = self.slope(part, there, look, s[some]).T
-            less = coherent.reduce(*self.matrix(part, there, look, s[some]), look.gone)[0]
+            less = torch.cat([self._reduced(part.take(f), look.take(f), s[some][f], stated[f], found.shared[some][f])
+                              for f in torch.arange(len(some), device=H.device).split(_SLICE)])  # fmt: skip
             variance = coherent.WHOLE * found.shared[some] * stated.median(1).values
             H[some], slope[some] = coherent.shifted_whole(less, own, variance, ROTATIONS)
         return H, slope
+
+    def _reduced(self, data: Data, look: _Look, s: Tensor, stated: Tensor, shared: Tensor) -> Tensor:
+        """(B, D, D) of data and prior with the shared errors eliminated, from the points' own rows."""
+        o, model = self.options, self.model
+        look.shifted = model.coef_motion(look.posed) if o.shape else None
+        look.prior.differentiate(look.posed.world, model.parent)
+        J = jacobian(model, look.posed, look.shifted, o.scale)
+        weight, _ = self._weights(data, look, s)
+        rest = J.new_zeros(J.shape[-1], J.shape[-1], len(J))
+        self.prior.add_to(rest, look.prior)
+        if o.shape:
+            S = torch.arange(ROTATIONS + 3, ROTATIONS + 3 + model.coefs, device=J.device)
+            rest[S, S] += o.coef_precision
+        data_part = coherent.reduced_rows(J, weight, model.weights, coherent.Shared(shared, stated))
+        return (data_part + rest.permute(2, 0, 1)).to(J.dtype)
 
     def _iterate(self, data: Data, state: State, shared: coherent.Shared | None, steps: int) -> Solution:
         o = self.options
