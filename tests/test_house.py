@@ -17,7 +17,7 @@ BLENDER = ("bpy", "bpy_extras", "bmesh", "mathutils", "gpu")
 BPY_PLACES = {"__init__.py", "headless.py", "scene", "ops", "ui"}
 LEVELS = [
     ("__init__", "records", "lifeline", "news"),
-    ("roi",),
+    ("roi", "pickles"),
     ("body", "home", "pictures", "boxes", "choice"),
     ("options", "fit", "assets"),
     ("nlf",),

@@ -44,7 +44,7 @@ def mocap(
         None, help="Field of view on the larger side, degrees, if you know the lens."
     ),
     focal: float | None = typer.Option(None, help="Focal length in pixels, if you know it; beats --fov."),
-    body: str | None = typer.Option(None, help="Your licensed SMPLX_*.npz, in place of the open body."),
+    body: str | None = typer.Option(None, help="Your licensed SMPL-X, SMPL-H or SMPL file."),
     smooth: float = typer.Option(1.0, help="Strength of smoothing in time; 0 for none."),
     device: str = typer.Option("auto", help="auto, cpu, cuda, mps."),
     fbx: bool = typer.Option(False, help="Write an FBX too (needs bpy in this Python)."),

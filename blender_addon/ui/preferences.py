@@ -25,8 +25,9 @@ class BODYFIELD_AP_preferences(bpy.types.AddonPreferences):
         subtype="FILE_PATH",
     )
     body_file: StringProperty(
-        name="SMPL-X File",
-        description="Your own licensed SMPLX_*.npz in place of the built-in body; empty: the built-in one",
+        name="Body File",
+        description="Your own licensed SMPL-X, SMPL-H or SMPL file (.npz, .pkl) in place of the built-in body; "
+        "empty: the built-in one",
         subtype="FILE_PATH",
     )
 
