@@ -37,7 +37,7 @@ def addon():
 def test_a_choice_is_kept_for_its_video_and_survives_the_file(addon, tmp_path):
     keep_choice(addon, str(CLIP), CHOICE, 5)
     assert choice_of(addon, str(CLIP)) == CHOICE
-    assert words_of(addon) == "2 of 5 people chosen, frame 12"
+    assert words_of(addon) == "2 of 5 chosen, frame 12"
     assert choice_of(addon, str(tmp_path / "other.mp4")) is None and choice_of(addon, "") is None
     file = tmp_path / "file.blend"
     bpy.ops.wm.save_as_mainfile(filepath=str(file))
@@ -50,7 +50,7 @@ def test_a_choice_is_kept_for_its_video_and_survives_the_file(addon, tmp_path):
 
 def test_one_of_one_is_a_person(addon):
     keep_choice(addon, str(CLIP), {"frame": 0, "boxes": [[0, 0, 1, 1]]}, 1)
-    assert words_of(addon) == "1 of 1 person chosen, frame 0"
+    assert words_of(addon) == "1 of 1 chosen, frame 0"
 
 
 def test_it_waits_for_a_video(addon):
@@ -72,7 +72,7 @@ def test_whoever_is_clicked_is_followed_and_nobody_else(addon, tmp_path, monkeyp
     chooser.act("toggle", 1)
     keep_choice(addon, str(CLIP), chooser.choice(), len(chooser.people))
     chooser.close()
-    assert words_of(addon) == "1 of 2 people chosen, frame 10"
+    assert words_of(addon) == "1 of 2 chosen, frame 10"
     chosen = json.dumps(choice_of(addon, str(CLIP)))
     done = bpy.ops.bodyfield.import_video(filepath=str(CLIP), quality="lite", chosen=chosen)
     assert done == {"FINISHED"}

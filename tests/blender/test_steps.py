@@ -238,6 +238,29 @@ def test_leaving_off_between_steps_leaves_no_half_person():
     assert len(curves_of(clip.armature(1))) == 279
 
 
+def test_steps_that_are_dropped_before_their_end_leave_the_rest_to_the_next():
+    """At the end of a job, when the final results are keyed but the camera stands where it stood before."""
+
+    def final_after_a_first_look(dropped_at: int | None) -> int:
+        bpy.ops.wm.read_factory_settings(use_empty=True)
+        clip = clip_of(motion(20, final=False))
+        clip.refresh(force=True)
+        level = np.array([0.3, -0.9, 0.1], np.float32)
+        clip.add([replace(motion(20, seed=8), up=level / np.linalg.norm(level))])
+        if dropped_at is not None:
+            steps = clip.steps(True)
+            for _ in range(dropped_at):
+                next(steps)
+            steps.close()
+        return walk(clip, lambda: None)
+
+    count = final_after_a_first_look(None)
+    wanted = all_there_is()
+    for last in range(3):
+        final_after_a_first_look(count - last)
+        assert all_there_is() == wanted, last
+
+
 def test_the_users_keys_survive_steps():
     clip = clip_of(motion(20, final=False))
     clip.refresh(force=True)

@@ -3,14 +3,23 @@
 import json
 import string
 
-import bpy
 import pytest
 
-from blender_addon.scene import words
+bpy = pytest.importorskip("bpy", reason="needs Blender")
 
-from . import uitexts
+import blender_addon  # noqa: E402
+from blender_addon.scene import words  # noqa: E402
+
+from . import uitexts  # noqa: E402
 
 TABLES = sorted(words.LOCALES)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def addon():
+    blender_addon.register()
+    yield
+    blender_addon.unregister()
 
 
 @pytest.fixture(scope="module")
