@@ -1,0 +1,190 @@
+"""The whole road in a real Blender window, by mouse and keyboard: import, cancel, resume, undo, points, track, export.
+
+    python tests/gui/road_check.py --blender blender --zip dist/bodyfield-...zip --python BACKENDS_PYTHON --out PICTURES
+
+Exit code 0 when everything is as it should be; a picture of every step lies in PICTURES. Needs Pillow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from check import SIZE
+from driver import Window, backend, blender_window
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+RUNNING = "__import__('bl_ext.user_default.bodyfield.ops.running', fromlist=['x'])"
+NEAR_M = 0.02
+LOOK = """
+for ob in bpy.data.objects:
+    ob.hide_set(ob.type in ("CAMERA", "ARMATURE"))
+mesh = next(ob for ob in bpy.data.objects if ob.type == "MESH")
+bpy.context.view_layer.objects.active = mesh
+mesh.select_set(True)
+bpy.context.scene.frame_set({frame})
+bpy.ops.view3d.view_axis(type="FRONT")
+bpy.ops.view3d.view_selected()
+"""
+TARGETS = """
+from bpy_extras.view3d_utils import location_3d_to_region_2d, region_2d_to_origin_3d, region_2d_to_vector_3d
+window, area, region = view()
+r3d = area.spaces.active.region_3d
+mesh = next(ob for ob in bpy.data.objects if ob.type == "MESH")
+seen = mesh.evaluated_get(bpy.context.evaluated_depsgraph_get())
+eye, into = r3d.view_matrix.inverted().translation, seen.matrix_world.inverted()
+
+def hit(x, y):
+    at, way = region_2d_to_origin_3d(region, r3d, (x, y)), region_2d_to_vector_3d(region, r3d, (x, y))
+    found = seen.ray_cast(into @ at, (into.to_3x3() @ way).normalized())
+    return seen.matrix_world @ found[1] if found[0] else None
+
+answer = []
+for polygon in list(seen.data.polygons)[::17]:
+    place = seen.matrix_world @ polygon.center
+    if (seen.matrix_world.to_3x3() @ polygon.normal).dot((eye - place).normalized()) < 0.8:
+        continue
+    xy = location_3d_to_region_2d(region, r3d, place)
+    if not (80 < xy.x < region.width - 340 and 40 < xy.y < region.height - 80):
+        continue
+    around = [hit(xy.x + dx, xy.y + dy) for dx, dy in ((0, 0), (-3, 0), (3, 0), (0, -3), (0, 3))]
+    clear = all(p is not None and (p - place).length < 0.03 for p in around)
+    far = all(sum((a - b) ** 2 for a, b in zip(place, other[2])) > 0.12**2 for other in answer)
+    if clear and far:
+        answer.append([round(region.x + xy.x), round(region.y + xy.y), list(place)])
+    if len(answer) == 3:
+        break
+"""
+PLACES = """
+depsgraph = bpy.context.evaluated_depsgraph_get()
+riding = sorted((o for o in bpy.data.objects if "bodyfield_riding" in o), key=lambda o: o["bodyfield_point"])
+answer = [list(o.evaluated_get(depsgraph).matrix_world.translation) for o in riding]
+"""
+BONES = "[len(o.data.bones) for o in bpy.data.objects if o.type == 'ARMATURE']"
+
+
+def last_state(window: Window) -> str:
+    return window.run(f"answer = {RUNNING}.imports[-1].state")
+
+
+def to_the_view(window: Window) -> None:
+    """Point at the 3D view, which then gets the keys; not at a body."""
+    window.hover(60, SIZE[1] // 2)
+
+
+def story(window: Window, clip: Path) -> None:
+    window.sidebar()
+    window.run("bpy.data.objects.remove(bpy.data.objects['Cube'])")
+    window.run(f"bpy.context.scene.bodyfield.filepath = {str(clip)!r}; view()[1].tag_redraw()")
+    window.run("bpy.ops.ed.undo_push(message='before')")
+    window.picture("1_panel")
+
+    window.press("bodyfield.import_video")
+    window.until(f"{RUNNING}.current() is not None and {RUNNING}.current().progress[1] >= 5")
+    window.picture("2_running")
+    window.press("bodyfield.cancel")
+    window.until(f"{RUNNING}.current() is None", 20)
+    assert last_state(window) == "cancelled", "Cancel was pressed, but the import went on"
+    time.sleep(1)
+    window.picture("3_cancelled")
+
+    window.press("job=")
+    window.until(f"{RUNNING}.current() is None", 600)
+    assert last_state(window) == "done", window.run(f"answer = {RUNNING}.imports[-1].error")
+    window.run("view()[1].spaces.active.region_3d.view_perspective = 'CAMERA'; view()[1].tag_redraw()")
+    time.sleep(2)
+    window.picture("4_done")
+    assert window.run(f"answer = {BONES}") == [55], window.run(f"answer = {BONES}")
+
+    to_the_view(window)
+    window.key("ctrl+z")
+    window.until(f"not {BONES}", 20)
+    window.picture("5_undone")
+    window.key("ctrl+shift+z")
+    window.until(f"{BONES} == [55]", 20)
+
+    window.run(LOOK.format(frame=20))
+    time.sleep(1)
+    window.press("bodyfield.add_points")
+    targets = window.run(TARGETS)
+    assert len(targets) == 3, targets
+    for x, y, _ in targets:
+        window.click(x, SIZE[1] - 1 - y)
+    window.picture("6_clicked")
+    window.key("Escape")
+    for place, (_, _, wanted) in zip(window.run(PLACES), targets, strict=True):
+        off = sum((a - b) ** 2 for a, b in zip(place, wanted, strict=True)) ** 0.5
+        assert off < NEAR_M, f"a point lies {100 * off:.1f} cm from where it was clicked"
+
+    window.press("bodyfield.track_points")
+    window.until(f"{RUNNING}.current() is None", 120)
+    assert last_state(window) == "done", window.run(f"answer = {RUNNING}.imports[-1].error")
+    tracked = "[len(o.animation_data.action.frame_range) for o in bpy.data.objects if 'bodyfield_tracked' in o]"
+    assert len(window.run(f"answer = {tracked}")) == 3
+    time.sleep(1)
+    window.picture("7_tracked")
+
+    window.run("bpy.context.preferences.view.filebrowser_display_type = 'SCREEN'")
+    export(window)
+
+
+def export(window: Window) -> None:
+    """Open the closed panel by a click on its heading, press Unity, confirm the file browser by Return."""
+    window.run("import os; os.chdir(bpy.app.tempdir)")
+    x, y = heading(window, "BODYFIELD_PT_export")
+    window.click(x, y)
+    window.picture("8_export_panel")
+    window.press('preset="unity"')
+    time.sleep(2)
+    window.picture("9_file_browser")
+    window.hover(SIZE[0] // 2, SIZE[1] // 2)
+    window.key("Return")
+    time.sleep(3)
+    written = window.run("o = bpy.context.window_manager.operators; answer = o[-1].filepath if o else ''")
+    assert str(written).endswith(".fbx"), written
+    size = window.run(f"import os; answer = os.path.getsize({written!r})")
+    assert size > 100_000, size
+
+
+def heading(window: Window, panel: str) -> tuple[int, int]:
+    """Where the heading of the last panel of the sidebar is: above the lowest part that is drawn."""
+    x, y, width, height = window.run("r = view('UI')[2]; answer = [r.x, r.y, r.width, r.height]")
+    from PIL import Image
+
+    picture = Image.open(window.picture("headings")).convert("RGB")
+    column = [picture.getpixel((x + 150, row)) for row in range(SIZE[1] - y - 1, SIZE[1] - y - height, -1)]
+    empty = column[4]
+    first = next(i for i, colour in enumerate(column) if colour != empty and i > 4)
+    return x + 60, SIZE[1] - y - 1 - first - 11
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--blender", default="blender")
+    parser.add_argument("--zip", type=Path, required=True)
+    parser.add_argument("--python", default=sys.executable, help="Python of the backend's environment")
+    parser.add_argument("--clip", type=Path, default=ROOT / "tests" / "data" / "demo.mp4")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--display", default=":97")
+    args = parser.parse_args()
+    out = args.out.absolute()
+    home = out / "home"
+    with (
+        backend(home, args.python, ROOT),
+        blender_window(args.blender, args.zip.absolute(), out, args.display, BODYFIELD_HOME=str(home)) as window,
+    ):
+        try:
+            story(window, args.clip.absolute())
+        except AssertionError as wrong:
+            window.picture("wrong")
+            print(f"Wrong: {wrong}")
+            return 1
+    print("The whole road works in a real Blender with a window.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
