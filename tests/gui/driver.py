@@ -126,7 +126,9 @@ class Window:
 
 
 @contextlib.contextmanager
-def blender_window(blender: str, package: Path, out: Path, display: str, **variables: str) -> Iterator[Window]:
+def blender_window(
+    blender: str, package: Path, out: Path, display: str, **variables: str
+) -> Iterator[Window]:
     """Install the zip, open a window, close it at the end. `variables`: more of the environment."""
     out.mkdir(parents=True, exist_ok=True)
     (out / "ask.json").unlink(missing_ok=True)

@@ -122,7 +122,9 @@ def story(window: Window, clip: Path) -> None:
     window.press("bodyfield.track_points")
     window.until(f"{RUNNING}.current() is None", 120)
     assert last_state(window) == "done", window.run(f"answer = {RUNNING}.imports[-1].error")
-    tracked = "[len(o.animation_data.action.frame_range) for o in bpy.data.objects if 'bodyfield_tracked' in o]"
+    tracked = (
+        "[len(o.animation_data.action.frame_range) for o in bpy.data.objects if 'bodyfield_tracked' in o]"
+    )
     assert len(window.run(f"answer = {tracked}")) == 3
     time.sleep(1)
     window.picture("7_tracked")
@@ -151,7 +153,7 @@ def export(window: Window) -> None:
 
 def heading(window: Window, panel: str) -> tuple[int, int]:
     """Where the heading of the last panel of the sidebar is: above the lowest part that is drawn."""
-    x, y, width, height = window.run("r = view('UI')[2]; answer = [r.x, r.y, r.width, r.height]")
+    x, y, _width, height = window.run("r = view('UI')[2]; answer = [r.x, r.y, r.width, r.height]")
     from PIL import Image
 
     picture = Image.open(window.picture("headings")).convert("RGB")
@@ -174,7 +176,9 @@ def main() -> int:
     home = out / "home"
     with (
         backend(home, args.python, ROOT),
-        blender_window(args.blender, args.zip.absolute(), out, args.display, BODYFIELD_HOME=str(home)) as window,
+        blender_window(
+            args.blender, args.zip.absolute(), out, args.display, BODYFIELD_HOME=str(home)
+        ) as window,
     ):
         try:
             story(window, args.clip.absolute())
