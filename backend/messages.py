@@ -19,7 +19,10 @@ MAX_INFLUENCES = 8
 
 LICENCE_NOTES = {
     "open": "The built-in body is made from MakeHuman data under CC0: its results may be used for anything.",
-    "smplx": "This body is your own SMPL-X file: its licence also covers meshes and files made from it.",
+    **{
+        name: f"This body is your own {kind} file: its licence also covers meshes and files made from it."
+        for name, kind in (("smplx", "SMPL-X"), ("smplh", "SMPL-H"), ("smpl", "SMPL"))
+    },
 }
 
 

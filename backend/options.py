@@ -8,16 +8,17 @@ from pathlib import Path
 
 from backend.body.load import load_body
 from backend.body.model import Body
+from backend.choice import PeopleChoice
 from backend.records import DEFAULT_FOV_DEG, Camera, JobError
 
 
 @dataclass(frozen=True)
 class MocapOptions:
     """`localizer`: see `backend.nlf.localizer`; `max_people`: tracks at a time; `focal_px` or `fov_deg` (on the larger
-    side) if the lens is known, else 55°; `body`: path of a licensed SMPL-X file in place of the open body;
-    `smooth`: strength of the time term, 1 is normal, 0 none; `chunk`: frames per saved and sent piece;
+    side) if the lens is known, else 55°; `body`: path of a licensed SMPL-X, SMPL-H or SMPL file in place of the open
+    body; `smooth`: strength of the time term, 1 is normal, 0 none; `chunk`: frames per saved and sent piece;
     `device`: auto, cpu, cuda, cuda:1, mps; `keep_features`: keep in the job's folder what the localizer needs to
-    find points that are added later in the picture."""
+    find points that are added later in the picture; `people`: follow only these, however many `max_people` allows."""
 
     localizer: str = "field"
     max_people: int = 4
@@ -28,6 +29,7 @@ class MocapOptions:
     chunk: int = 32
     device: str = "auto"
     keep_features: bool = True
+    people: PeopleChoice | None = None
 
     def __post_init__(self) -> None:
         ranges = {
@@ -57,7 +59,10 @@ class MocapOptions:
                 raise JobError(
                     "bad_options", f"There is no option '{key}': choose from {', '.join(sorted(known))}."
                 )
-            if value is None and key in ("fov_deg", "focal_px", "body"):
+            if value is None and key in ("fov_deg", "focal_px", "body", "people"):
+                continue
+            if key == "people":
+                values[key] = PeopleChoice.from_dict(value)
                 continue
             kind = kinds.get(key, float)
             right = isinstance(value, (int, float) if kind is float else kind)
@@ -69,7 +74,14 @@ class MocapOptions:
 
     def to_dict(self) -> dict[str, object]:
         """A JSON object that `from_dict` takes back."""
-        return asdict(self)
+        given = asdict(self)
+        if self.people is not None:
+            kind = "boxes" if self.people.boxes else "points"
+            given["people"] = {
+                "frame": self.people.frame,
+                kind: [list(r) for r in getattr(self.people, kind)],
+            }
+        return given
 
     def camera(self, width: int, height: int) -> Camera:
         """The camera of a clip of `width` x `height` pixels."""

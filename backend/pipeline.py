@@ -15,6 +15,7 @@ from backend.motion.assemble import Clip, assemble, mean_uncertainty, person_tra
 from backend.nlf.localizer import LocalizerOptions, create_localizer
 from backend.options import MocapOptions, choose_device
 from backend.pending import Pending
+from backend.people.chosen import ChosenTracker
 from backend.people.detect import PersonDetector
 from backend.people.track import PeopleTracker
 from backend.records import Chunk, Event, JobError, Notice, Progress, Subject, Summary
@@ -43,7 +44,7 @@ def mocap(frames: Iterable[Frame], options: MocapOptions, *, total: int | None =
 
     Yields Progress, Chunk, TrackMotion, Notice, and Summary last. Ends early without Summary when `cancelled()`.
     `breathe` is called every few tenths of a second while bodies are fitted: it may wait (a pause) or raise.
-    Raises JobError with code no_frames, no_person, bad_options, bad_body, bad_weights or no_device.
+    Raises JobError with code no_frames, no_person, no_choice, bad_options, bad_body, bad_weights or no_device.
     """
     watch = Stopwatch()
     device = choose_device(options.device)
@@ -53,7 +54,11 @@ def mocap(frames: Iterable[Frame], options: MocapOptions, *, total: int | None =
     wanted = LocalizerOptions(device, note=told.append, keep=options.keep_features)
     localizer = create_localizer(options.localizer, body, wanted)
     yield from map(Notice, told)
-    tracker = PeopleTracker(PersonDetector(device), max_people=options.max_people)
+    detector = PersonDetector(device)
+    if options.people is None:
+        tracker = PeopleTracker(detector, options.max_people)
+    else:
+        tracker = ChosenTracker(detector, options.people, options.max_people)
     clip = Clip(body, localizer.native, options, breathe)
     for chunk in resume:
         clip.add(chunk)
@@ -84,6 +89,8 @@ def mocap(frames: Iterable[Frame], options: MocapOptions, *, total: int | None =
             for i, (track, _) in enumerate(rois):
                 if track in counted:
                     pending.add(track, frame, seen, i)
+            while tracker.notices:
+                yield Notice(tracker.notices.pop(0))
             pending.last = frame.index
             yield Progress("localize", frame.index + 1, total)
         if pending.size and (frame is None or pending.size >= options.chunk):
@@ -91,7 +98,7 @@ def mocap(frames: Iterable[Frame], options: MocapOptions, *, total: int | None =
             chunk = pending.take(clip.camera, tracker)
             clip.add(chunk)
             yield chunk
-            if frame is not None:
+            if frame is not None and not tracker.undecided:
                 with watch("body"):
                     motions = clip.preview(chunk)
                 yield from motions
@@ -99,6 +106,7 @@ def mocap(frames: Iterable[Frame], options: MocapOptions, *, total: int | None =
             break
     if clip.frames == 0:
         raise JobError("no_frames", "The clip has no frames: choose another file.")
+    tracker.check_end(clip.frames)
     tracks = person_tracks(clip.chunks, tracker.ghosts)
     motions = []
     for done, track in enumerate(tracks):

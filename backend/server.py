@@ -22,6 +22,7 @@ from backend.jobs import JobStore
 from backend.lifeline import Parent
 from backend.news import News, Said
 from backend.pointruns import PointRuns
+from backend.previews import Previews
 from backend.records import JobError
 from backend.runs import MAX_QUEUED_FRAMES, Runs
 from backend.worker import Road
@@ -91,6 +92,7 @@ class Server:
         self._device, self._localizers = road.device, list(road.localizers)
         self._runs = Runs(JobStore(self._home), road, self._send, self._news)
         self._points = PointRuns(JobStore(self._home), road, self._send, self._news)
+        self._previews = Previews(road, self._send, self._news)
         self._file = home_files.publish(self._home, self.endpoint)
         JobStore(self._home).settle()
         for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
@@ -115,7 +117,7 @@ class Server:
         while not self._stopping:
             ready = dict(poller.poll(POLL_MS))
             for said in self._news.take():
-                if not self._points.digest(said):
+                if not (self._points.digest(said) or self._previews.digest(said)):
                     self._runs.digest(said)
             if self._router in ready:
                 self._hear()
@@ -190,8 +192,10 @@ class Server:
                 self._points.open(session, message)
             case "pause":
                 self._runs.pause(session, message)
+            case "preview":
+                self._previews.open(session, message)
             case "cancel":
-                if not self._points.cancel(session, message):
+                if not (self._previews.cancel(session, message) or self._points.cancel(session, message)):
                     self._runs.cancel(session, message)
             case "ping":
                 self._send(session, Said("", "pong"), reply=message.seq)
@@ -248,6 +252,7 @@ class Server:
         if self._sessions.pop(session.identity, None) is not None:
             self._runs.leave(session)
             self._points.leave(session)
+            self._previews.leave(session)
 
     def _anyone_else(self, session: Session | None) -> bool:
         """Whether a client besides `session` is still there; asks each, since a dead one says no goodbye."""

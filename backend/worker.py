@@ -25,13 +25,15 @@ from blender_addon.frames import Frame
 @dataclass(frozen=True)
 class Road:
     """What a worker needs of the pipeline. `options(given)` checks a client's options and has `.load_body()`
-    and `.camera(width, height)`; `mocap` is `backend.pipeline.mocap`, `points` is `backend.pointpass.track_points`."""
+    and `.camera(width, height)`; `mocap` is `backend.pipeline.mocap`, `points` is `backend.pointpass.track_points`,
+    `preview` a `backend.preview.Previewer`."""
 
     options: Callable[[Mapping[str, Any]], Any]
     mocap: Callable[..., Iterator[Any]]
     device: str
     localizers: tuple[str, ...] = ()
     points: Callable[..., Iterator[Any]] | None = None
+    preview: Callable[..., Any] | None = None
 
 
 def load_road(device: str = "auto") -> Road:
@@ -40,6 +42,7 @@ def load_road(device: str = "auto") -> Road:
     from backend.options import MocapOptions, choose_device
     from backend.pipeline import mocap
     from backend.pointpass import track_points
+    from backend.preview import Previewer
 
     chosen = choose_device(device)
 
@@ -49,7 +52,7 @@ def load_road(device: str = "auto") -> Road:
             wanted["device"] = chosen
         return MocapOptions.from_dict(wanted)
 
-    return Road(options, mocap, chosen, tuple(localizer_names()), track_points)
+    return Road(options, mocap, chosen, tuple(localizer_names()), track_points, Previewer(chosen))
 
 
 class Stopped(Exception):  # noqa: N818 - not an error

@@ -8,7 +8,18 @@ bpy can be used in any Python.
 
 def _classes() -> tuple[type, ...]:
     """Everything that Blender must know, in the order of registration."""
-    from .ops import add_points, bodykeys, export_fbx, import_video, jobs, point_list, setup, track_points
+    from .ops import (
+        add_points,
+        bodykeys,
+        choose_people,
+        export_fbx,
+        import_video,
+        jobs,
+        point_list,
+        setup,
+        track_points,
+    )
+    from .scene import chosen
     from .ui import export, panel, point_items, points, preferences, result
     from .ui import jobs as jobs_panel
 
@@ -27,6 +38,10 @@ def _classes() -> tuple[type, ...]:
         import_video.BODYFIELD_FH_movie,
         export_fbx.BODYFIELD_OT_export_fbx,
         export_fbx.BODYFIELD_OT_export_motion,
+        chosen.BODYFIELD_PG_chosen_person,
+        chosen.BODYFIELD_PG_chosen,
+        choose_people.BODYFIELD_OT_choose_people,
+        choose_people.BODYFIELD_OT_follow_everybody,
         panel.BODYFIELD_PG_settings,
         panel.BODYFIELD_PT_main,
         jobs_panel.BODYFIELD_PT_jobs,
@@ -59,12 +74,14 @@ def register() -> None:
     import bpy
 
     from .ops import import_video
-    from .scene import uncertainty
+    from .scene import chosen, uncertainty, words
     from .ui import panel, point_items
 
     for cls in _classes():
         bpy.utils.register_class(cls)
+    words.register(__package__)
     panel.add_settings()
+    chosen.add_chosen_settings()
     point_items.add_points_settings()
     bpy.types.TOPBAR_MT_file_import.append(import_video.menu)
     uncertainty.add_handler()
@@ -74,14 +91,17 @@ def unregister() -> None:
     """Called by Blender when the add-on is disabled; ends a running import and our backend."""
     import bpy
 
-    from .ops import import_video, running
-    from .scene import uncertainty
+    from .ops import choose_people, import_video, running
+    from .scene import chosen, uncertainty, words
     from .ui import panel, point_items
 
+    choose_people.close_all()
     running.stop()
+    words.unregister(__package__)
     uncertainty.remove_handler()
     bpy.types.TOPBAR_MT_file_import.remove(import_video.menu)
     panel.remove_settings()
+    chosen.remove_chosen_settings()
     point_items.remove_points_settings()
     for cls in reversed(_classes()):
         bpy.utils.unregister_class(cls)

@@ -22,6 +22,9 @@ CAMERA_TO_SMPL = np.diag([1.0, -1.0, -1.0])
 _HALF_TURN_X = np.array([0.0, 1.0, 0.0, 0.0])
 """CAMERA_TO_SMPL as a quaternion."""
 
+_SMPL_JOINTS = (*range(22), 28, 43)
+_SMPLH_JOINTS = (*range(22), *range(25, 55))
+
 FOOT_JOINTS = (7, 8, 10, 11)
 """left_ankle, right_ankle, left_foot, right_foot in SMPL-X order."""
 
@@ -203,3 +206,22 @@ def camera_to_world(points: np.ndarray, shift: np.ndarray, level: np.ndarray) ->
 def _unit(q: np.ndarray) -> np.ndarray:
     q = np.asarray(q, np.float64)
     return q / np.linalg.norm(q, axis=-1, keepdims=True)
+
+
+def amass_poses(pose: np.ndarray, body: str) -> dict[str, np.ndarray]:
+    """Rotation vectors (n, 55, 3) as the arrays of an AMASS file: `poses` and its parts, and `surface_model_type`. A
+    `body` called smplh or smpl has 52 and 24 joints (156 and 72 numbers a frame), every other one SMPL-X's 55."""
+    pose = np.asarray(pose, np.float32)
+    rows = {"smplh": _SMPLH_JOINTS, "smpl": _SMPL_JOINTS}.get(body, tuple(range(55)))
+    flat = pose[:, rows].reshape(len(pose), -1)
+    out = {
+        "surface_model_type": np.array(body if body in ("smplh", "smpl") else "smplx"),
+        "poses": flat,
+        "root_orient": flat[:, :3],
+        "pose_body": flat[:, 3:72] if body == "smpl" else flat[:, 3:66],
+    }
+    if body == "smplh":
+        return out | {"pose_hand": flat[:, 66:]}
+    if body == "smpl":
+        return out
+    return out | {"pose_jaw": flat[:, 66:69], "pose_eye": flat[:, 69:75], "pose_hand": flat[:, 75:]}

@@ -54,7 +54,8 @@ class Clip:
 
     `width`, `height`: pixels of the upright picture; `fps`: average rate; `duration_s`: seconds;
     `frame_count`: an estimate, None when the file does not say; `turned`: whether the file lies on its side;
-    `damage`: after iterating, one sentence when pictures were missing, else None.
+    `damage`: after iterating, one sentence when pictures were missing, else None; `passed`: how many pictures the
+    newest iteration has left behind, those before its start too.
     """
 
     path: Path
@@ -66,6 +67,7 @@ class Clip:
     frame_count: int | None
     turned: bool
     damage: str | None
+    passed: int = 0
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
         """The pictures from index `start` on (earlier ones are decoded but not converted)."""
@@ -129,7 +131,7 @@ class MovieClip(Clip):
 
     def pieces(self, start: int = 0) -> Iterator[Frame | None]:
         """See `Clip.pieces`. Times come from the file, so a variable frame rate stays true."""
-        self.damage = None
+        self.damage, self.passed = None, 0
         container, stream = _open_movie(self.path)
         count, broken, changed = 0, [], False
         origin, time = None, 0.0
@@ -149,9 +151,9 @@ class MovieClip(Clip):
                     time += 1.0 / self.fps
                 else:
                     time = stamp - origin
-                if count >= start:
-                    yield Frame(count, float(time), self._upright.apply(picture))
-                count += 1
+                frame = Frame(count, float(time), self._upright.apply(picture)) if count >= start else None
+                self.passed = count = count + 1
+                yield frame
         self.damage = self._describe_damage(count, len(broken), time, changed)
 
     def _describe_damage(self, count: int, broken: int, last_s: float, changed: bool) -> str | None:
@@ -190,10 +192,12 @@ class SequenceClip(Clip):
 
     def pieces(self, start: int = 0) -> Iterator[Frame | None]:
         """See `Clip.pieces`."""
-        self.damage = None
+        self.damage, self.passed = None, 0
         origin = self.files[0][0]
         for index, (number, file) in enumerate(self.files):
             if index < start:
+                self.passed = index + 1
+                yield None
                 continue
             try:
                 picture = _decode_picture(file)
@@ -204,7 +208,9 @@ class SequenceClip(Clip):
             if not self._upright.fits(picture):
                 self.damage = f"{file.name} has another size; only the {index} pictures before it were used."
                 return
-            yield Frame(index, (number - origin) / self.fps, self._upright.apply(picture))
+            frame = Frame(index, (number - origin) / self.fps, self._upright.apply(picture))
+            self.passed = index + 1
+            yield frame
 
 
 class _Upright:

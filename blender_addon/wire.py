@@ -9,9 +9,9 @@ is a read-only view of the received memory.
 Everything that arrives is untrusted: `unpack` either returns a well-formed `Message` or raises `WireError`
 with one sentence; it never allocates by what a header claims, never unpickles and never raises anything else.
 
-Client says `hello open frame end points pause cancel resume ping bye`; backend says
-`capabilities opened body credit progress result points warning error done pong`. Standard library and numpy only, so
-that Blender and the backend share this file.
+Client says `hello open frame end points preview pause cancel resume ping bye`; backend says
+`capabilities opened body credit progress result points preview warning error done pong`. Standard library and numpy
+only, so that Blender and the backend share this file.
 
 The `clip` of `open` has `name width height fps frame_count`, and may have `source`: where the video lies, an absolute
 path, which the backend keeps with the job so that a later session finds it again.
@@ -41,7 +41,7 @@ MAX_ARRAYS = 64
 MAX_DIMS = 8
 
 CLIENT_TYPES = frozenset(
-    {"hello", "open", "frame", "end", "points", "pause", "cancel", "resume", "ping", "bye"}
+    {"hello", "open", "frame", "end", "points", "preview", "pause", "cancel", "resume", "ping", "bye"}
 )
 BACKEND_TYPES = frozenset(
     {
@@ -52,6 +52,7 @@ BACKEND_TYPES = frozenset(
         "progress",
         "result",
         "points",
+        "preview",
         "warning",
         "error",
         "done",
@@ -97,6 +98,16 @@ POINTS: Spec = {
 }
 """Arrays of a `points` answer: p points of one person over n frames, metres in camera space (x right, y down, z
 forward), in the order in which the client's `points` message listed them."""
+
+PREVIEW: Spec = {
+    "boxes": ("float32", ("n", 4)),
+    "scores": ("float32", ("n",)),
+    "outlines": ("float32", ("k", 2)),
+    "offsets": ("int32", ("m",)),
+}
+"""Arrays of a `preview` answer to the one FRAME in a client's `preview` message: n people from left to right, n may be
+0. `boxes`: x, y, w, h; `outlines`: the corners of all closed polygons one after the other, pixels; `offsets`: m = n + 1
+rows of `outlines`, polygon i lies between the i-th and the next; `scores`: 0..1."""
 
 BODY: Spec = {
     "v_template": ("float32", ("v", 3)),

@@ -1,7 +1,8 @@
 """The 33 BlazePose landmarks as canonical points, found by rules on joints and rest geometry.
 
 The rules use the 55 joints, the skinning weights and the outline of the rest mesh, never a vertex number, so that
-they hold for the shipped body and for a user's SMPL-X file alike. Lengths scale with the distance of the eyes.
+they hold for the shipped body and for a user's SMPL-X file alike; on SMPL and SMPL-H, which have neither eyes nor all
+fingers, with the places that `missing` estimates. Lengths scale with the distance of the eyes.
 Order and meaning of the landmarks: MediaPipe's pose landmark documentation.
 """
 
@@ -50,7 +51,7 @@ def _find(body: Body) -> CanonicalPoints:
     points = {}
     for side, x in (("left", 1.0), ("right", -1.0)):
         for name, joint in _AT_JOINT.items():
-            points[f"{side}_{name}"] = joint_point(body, f"{side}_{joint}")
+            points[f"{side}_{name}"] = joint_place(body, f"{side}_{joint}")
         points |= _face_side(body, side, x) | _foot(body, side)
         points[f"{side}_hip"] = _hip(body, side, x)
     points["nose"] = _on_skin(body, _nose(body))
@@ -70,6 +71,13 @@ def joint_point(
     return CanonicalPoints(
         position, weights, body.joints_shapedirs[j][None], body.joints_exprdirs[j][None], posedirs
     )
+
+
+def joint_place(body: Body, joint: str) -> CanonicalPoints:
+    """Where `joint` is, as a canonical point to look for: one that the body has not moves as the skin around it."""
+    if body.present[JOINT[joint]]:
+        return joint_point(body, joint)
+    return canonical_points(body, body.joints_template[JOINT[joint]][None])
 
 
 def stack(points: list[CanonicalPoints]) -> CanonicalPoints:

@@ -1,109 +1,132 @@
-"""Read a body file: the shipped open body, or a user's licensed SMPL-X file of the same layout.
+"""Read a body file: the shipped open body, or a user's licensed SMPL-X, SMPL-H or SMPL file.
 
-The file is untrusted: only numeric arrays are read, never a pickle, and every array's size is checked from its
-header before a byte of it is unpacked.
+Which it is is seen in the file (55, 52 or 24 joints), not in its name. All become bodies in SMPL-X's layout of 55
+joints; joints that a file has not carry no skin (`Body.present`).
+Layouts: the files themselves as the smplx package reads them: SMPLX_NEUTRAL.npz and .pkl, SMPLH_MALE.pkl of MANO's
+download, smplh/male/model.npz of AMASS's, SMPL_MALE.pkl or basicmodel_m_lbs_10_207_0_v1.1.0.pkl of SMPL's.
 """
 
 from __future__ import annotations
 
-import tokenize
-import zipfile
-import zlib
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
+from backend.body.filearrays import FileArrays, RefusedError
+from backend.body.missing import place_missing
 from backend.body.model import Body
-from backend.body.skeleton import N_JOINTS, PARENTS
+from backend.body.skeleton import N_JOINTS, PARENTS, SMPL_ROWS, SMPLH_ROWS
 from backend.records import JobError
 
 OPEN_BODY = Path(__file__).resolve().parent.parent / "assets" / "body_open.npz"
+LAYOUTS: dict[int, tuple[str, tuple[int, ...]]] = {
+    N_JOINTS: ("smplx", tuple(range(N_JOINTS))),
+    len(SMPLH_ROWS): ("smplh", SMPLH_ROWS),
+    len(SMPL_ROWS): ("smpl", SMPL_ROWS),
+}
+"""By the number of joints: the body's name, and the rows of its joints among SMPL-X's."""
 _SHAPE_COLUMNS = 300
 """In a full SMPL-X file the first 300 columns of `shapedirs` are shape, the rest expression."""
 _SHORT_COLUMNS = 10
 """In the short variant (fewer than 400 columns) ten are shape and the following ten expression."""
-_POSE_FEATURES = 9 * (N_JOINTS - 1)
 _MAX_VERTICES = 100_000
-_MAX_BYTES = 1 << 30
-"""No array of a body may unpack to more; SMPL-X's largest has 122 MB."""
-_BROKEN = (
-    *(ValueError, EOFError, OSError, NotImplementedError, zipfile.BadZipFile, zlib.error),
-    tokenize.TokenError,  # numpy reads headers with Python's tokenizer
+_REMEDY = (
+    "give your own SMPL-X, SMPL-H or SMPL file (such as SMPLX_NEUTRAL.npz, SMPLH_MALE.pkl, SMPL_MALE.pkl), or no file "
+    "to use the built-in body"
 )
-_REMEDY = "give SMPLX_NEUTRAL.npz, SMPLX_MALE.npz or SMPLX_FEMALE.npz, or no file to use the built-in body"
 
 
 def load_body(path: Path | str | None = None, *, betas: int = 16, expressions: int = 20) -> Body:
-    """The shipped open body (None), or the SMPL-X file at `path`.
+    """The shipped open body (None), or the SMPL-X, SMPL-H or SMPL file at `path`.
 
     `betas`, `expressions`: how many directions to keep at most (the open body has 32 and 20, SMPL-X 300 and
-    100). Raises JobError("bad_body", sentence) for anything that is not a body in SMPL-X layout.
+    100, SMPL-H 10 or 16 and none, SMPL 10 or 300 and none). Raises JobError("bad_body", sentence) for anything else.
     """
     file = OPEN_BODY if path is None else Path(path)
     try:
-        return _load(file, "open" if path is None else "smplx", betas, expressions)
-    except _RefusedError as e:
+        return _load(file, path is None, betas, expressions)
+    except RefusedError as e:
         raise JobError("bad_body", f"{file} cannot be used as a body: {e}; {_REMEDY}.") from e
 
 
-class _RefusedError(Exception):
-    """Why a file is not a body."""
+@lru_cache(maxsize=1)
+def _reference() -> Body:
+    return load_body(betas=0, expressions=0)
 
 
-def _load(file: Path, name: str, betas: int, expressions: int) -> Body:
-    arrays = _Arrays(file)
-    v = arrays.read("v_template", ("V", 3))
+def _load(file: Path, shipped: bool, betas: int, expressions: int) -> Body:
+    arrays = FileArrays(file)
+    v = arrays.read("v_template", ("V", 3)).astype(np.float64)
     if not 1000 <= len(v) <= _MAX_VERTICES:
-        raise _RefusedError(f"it has {len(v)} vertices")
-    arrays.sizes["V"] = len(v)
+        raise RefusedError(f"it has {len(v)} vertices")
+    arrays.sizes["V"] = V = len(v)
     tree = arrays.read("kintree_table", (2, "J"), integer=True)
-    if tree.shape[1] != N_JOINTS:
-        kind = {24: " as in SMPL", 52: " as in SMPL-H"}.get(tree.shape[1], "")
-        raise _RefusedError(f"it has {tree.shape[1]} joints{kind}, not SMPL-X's {N_JOINTS}")
-    if not np.array_equal(tree[0, 1:], PARENTS[1:]):
-        raise _RefusedError("its joints hang together in another way than SMPL-X's")
-    weights = arrays.read("weights", ("V", N_JOINTS))
+    arrays.sizes["J"] = J = tree.shape[1]
+    if J not in LAYOUTS:
+        raise RefusedError(f"it has {J} joints, not SMPL-X's 55, SMPL-H's 52 or SMPL's 24")
+    name, rows = LAYOUTS[J]
+    if any(not 0 <= tree[0, j] < J or rows[tree[0, j]] != PARENTS[rows[j]] for j in range(1, J)):
+        kind = {"smplx": "SMPL-X", "smplh": "SMPL-H", "smpl": "SMPL"}[name]
+        raise RefusedError(f"its joints hang together in another way than {kind}'s")
+    weights, regressor = np.zeros((V, N_JOINTS)), np.zeros((N_JOINTS, V))
+    weights[:, rows] = arrays.read("weights", ("V", "J"))
     if weights.min() < -1e-4 or np.abs(weights.sum(1) - 1).max() > 1e-2:
-        raise _RefusedError("its skinning weights do not sum to 1")
-    regressor = arrays.read("J_regressor", (N_JOINTS, "V")).astype(np.float64)
-    if np.abs(regressor.sum(1) - 1).max() > 1e-2:
-        raise _RefusedError("the rows of its J_regressor do not sum to 1")
-    shape, expression = _split(arrays.read("shapedirs", ("V", 3, "S")), betas, expressions)
-    posedirs = None
-    if "posedirs" in arrays:
-        correctives = arrays.read("posedirs", ("V", 3, _POSE_FEATURES))
-        if correctives.any():
-            posedirs = np.ascontiguousarray(correctives.reshape(-1, _POSE_FEATURES).T, np.float32)
+        raise RefusedError("its skinning weights do not sum to 1")
+    regressor[list(rows)] = arrays.read("J_regressor", ("J", "V"))
+    if np.abs(regressor[list(rows)].sum(1) - 1).max() > 1e-2:
+        raise RefusedError("the rows of its J_regressor do not sum to 1")
+    present = np.isin(np.arange(N_JOINTS), rows)
+    for j in np.flatnonzero(~present):
+        regressor[j] = regressor[PARENTS[j]]
+    shape, expression = _split(arrays.read("shapedirs", ("V", 3, "S")), J, betas, expressions)
     faces = arrays.read("f", ("F", 3), integer=True)
     uv, faces_uv = np.zeros((1, 2)), np.zeros_like(faces)
     if "vt" in arrays and "ft" in arrays:
         uv, faces_uv = arrays.read("vt", ("T", 2)), arrays.read("ft", (len(faces), 3), integer=True)
-    for indices, bound in ((faces, len(v)), (faces_uv, len(uv))):
+    for indices, bound in ((faces, V), (faces_uv, len(uv))):
         if len(indices) == 0 or indices.min() < 0 or indices.max() >= bound:
-            raise _RefusedError("its faces point at vertices that are not there")
+            raise RefusedError("its faces point at vertices that are not there")
     return Body(
-        name=name,
+        name="open" if shipped else name,
         v_template=_f32(v),
         faces=faces.astype(np.int32),
         weights=_f32(weights / weights.sum(1, keepdims=True)),
         parents=PARENTS.copy(),
         shapedirs=_f32(shape),
         exprdirs=_f32(expression),
-        posedirs=posedirs,
-        joints_template=_f32(regressor @ v),
+        posedirs=_correctives(arrays, rows, V),
+        joints_template=_f32(place_missing(v, weights, regressor @ v, present, _reference)),
         joints_shapedirs=_f32(np.einsum("jv,vck->jck", regressor, shape, optimize=True)),
         joints_exprdirs=_f32(np.einsum("jv,vck->jck", regressor, expression, optimize=True)),
         J_regressor=_f32(regressor),
         uv=_f32(uv),
         faces_uv=faces_uv.astype(np.int32),
+        present=present,
     )
 
 
-def _split(shapedirs: np.ndarray, betas: int, expressions: int) -> tuple[np.ndarray, np.ndarray]:
+def _correctives(arrays: FileArrays, rows: tuple[int, ...], V: int) -> np.ndarray | None:
+    """(V, 3, 9 (J - 1)) of the file as (486, 3 V) of the layout; None where there are none."""
+    J = len(rows)
+    if "posedirs" not in arrays:
+        return None
+    given = arrays.read("posedirs", ("V", 3, 9 * (J - 1)))
+    if not given.any():
+        return None
+    out = np.zeros((N_JOINTS - 1, 9, 3 * V), np.float32)
+    out[np.array(rows[1:]) - 1] = given.reshape(3 * V, J - 1, 9).transpose(1, 2, 0)
+    return out.reshape(9 * (N_JOINTS - 1), 3 * V)
+
+
+def _split(shapedirs: np.ndarray, joints: int, betas: int, expressions: int) -> tuple[np.ndarray, np.ndarray]:
     """Shape and expression directions; trailing columns of zeros (padding) are dropped."""
-    full = shapedirs.shape[2] >= _SHAPE_COLUMNS + 100
-    start = _SHAPE_COLUMNS if full else min(_SHORT_COLUMNS, shapedirs.shape[2])
-    stop = shapedirs.shape[2] if full else min(2 * _SHORT_COLUMNS, shapedirs.shape[2])
+    columns = shapedirs.shape[2]
+    full = columns >= _SHAPE_COLUMNS + 100
+    start = _SHAPE_COLUMNS if full else min(_SHORT_COLUMNS, columns)
+    stop = columns if full else min(2 * _SHORT_COLUMNS, columns)
+    if joints != N_JOINTS:  # SMPL and SMPL-H have no expressions
+        start = stop = columns
     return tuple(
         part[:, :, : _used(part)].astype(np.float64)
         for part in (
@@ -120,65 +143,3 @@ def _used(part: np.ndarray) -> int:
 
 def _f32(a: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(a, np.float32)
-
-
-class _Arrays:
-    """Numeric members of an npz file, each checked before it is read."""
-
-    def __init__(self, file: Path) -> None:
-        if not file.is_file():
-            raise _RefusedError("there is no such file")
-        if not zipfile.is_zipfile(file):
-            hint = ", it looks like a pickle: take the .npz of the download" if file.suffix == ".pkl" else ""
-            raise _RefusedError(f"it is not an .npz file{hint}")
-        self.file = file
-        self.sizes: dict[str, int] = {}
-        """Sizes of the named dimensions, fixed by the first array that has them."""
-        try:
-            with zipfile.ZipFile(file) as z:
-                self.names = {i.filename[:-4] for i in z.infolist() if i.filename.endswith(".npy")}
-        except (zipfile.BadZipFile, OSError) as e:
-            raise _RefusedError("it is damaged") from e
-
-    def __contains__(self, name: str) -> bool:
-        return name in self.names
-
-    def read(self, name: str, shape: tuple[int | str, ...], integer: bool = False) -> np.ndarray:
-        """Array `name`; `shape` gives fixed sizes as numbers and equal ones by the same letter."""
-        if name not in self.names:
-            raise _RefusedError(f"it holds no {name}, so it is not in SMPL-X layout")
-        try:
-            with zipfile.ZipFile(self.file) as z:
-                with z.open(f"{name}.npy") as member:
-                    found, dtype = _header(member)
-                self._check(name, shape, found, dtype, integer)
-                with z.open(f"{name}.npy") as member:
-                    array = np.lib.format.read_array(member, allow_pickle=False)
-        except _BROKEN as e:
-            raise _RefusedError(f"its {name} is damaged") from e
-        if not integer and not np.isfinite(array).all():
-            raise _RefusedError(f"its {name} holds numbers that are not finite")
-        # uint32 stands for -1 at the root of the kinematic tree.
-        return array.astype(np.int64) if integer else array
-
-    def _check(self, name, shape, found, dtype, integer) -> None:
-        wanted = [self.sizes.get(s, s) for s in shape]
-        same = len(found) == len(wanted) and all(
-            isinstance(w, str) or w == n for w, n in zip(wanted, found, strict=True)
-        )
-        if not same:
-            text = " x ".join(str(n) for n in found)
-            raise _RefusedError(f"its {name} has the size {text}, which is not SMPL-X layout")
-        if dtype.kind not in ("iu" if integer else "iuf"):
-            raise _RefusedError(f"its {name} holds {dtype} values in place of numbers")
-        if int(np.prod(found, dtype=object)) * max(dtype.itemsize, 4) > _MAX_BYTES:
-            raise _RefusedError(f"its {name} is too large")
-
-
-def _header(member) -> tuple[tuple[int, ...], np.dtype]:
-    version = np.lib.format.read_magic(member)
-    if version == (1, 0):
-        found, _, dtype = np.lib.format.read_array_header_1_0(member)
-    else:
-        found, _, dtype = np.lib.format.read_array_header_2_0(member)
-    return found, dtype

@@ -5,13 +5,15 @@ Axes of the rest pose: metres, y up, +x the subject's left, +z forward, T-pose w
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 
 import numpy as np
 import torch
 
-from backend.body.skeleton import JOINT_NAMES
+from backend.body.skeleton import JOINT_NAMES, N_JOINTS
+
+_NAMES = {"smplx": "SMPL-X", "smplh": "SMPL-H", "smpl": "SMPL"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,11 +65,15 @@ class PointTensors:
 class Body:
     """A skinned body with a linear shape space. V vertices, F triangles, T texture points; float32 and int32.
 
-    `name`: "open" for the shipped body, "smplx" for a user's licensed file; `v_template`: (V, 3) mean body;
+    `name`: "open" for the shipped body, "smplx", "smplh" or "smpl" for a user's licensed file; `v_template`: (V, 3)
+    mean body;
     `faces`: (F, 3), normals outward; `weights`: (V, 55), rows sum to 1; `parents`: (55,), -1 at the root;
     `shapedirs`: (V, 3, nb) and `exprdirs`: (V, 3, ne) metres per unit of betas / expression;
     `posedirs`: (486, V * 3) pose correctives times the elements of (R - I) of joints 1..54, or None;
-    `joints_*`: what `J_regressor` (55, V) makes of the vertex arrays; `uv`: (T, 2), `faces_uv`: (F, 3).
+    `joints_*`: what `J_regressor` (55, V) makes of the vertex arrays; `uv`: (T, 2), `faces_uv`: (F, 3);
+    `present`: (55,) bool, the joints that the file has. The others (SMPL: fingers but for `skeleton.SMPL_ROWS`, jaw,
+    eyes; SMPL-H: jaw, eyes) carry no skin and stay at rest, at places estimated from the skin (`missing`), and
+    move with their parents.
     """
 
     name: str
@@ -84,6 +90,7 @@ class Body:
     J_regressor: np.ndarray
     uv: np.ndarray
     faces_uv: np.ndarray
+    present: np.ndarray = field(default_factory=lambda: np.ones(N_JOINTS, bool))
 
     @property
     def joint_names(self) -> list[str]:
@@ -103,7 +110,8 @@ class Body:
         """One sentence on what the body's data may be used for."""
         if self.name == "open":
             return "Open body built from MakeHuman data (CC0): free for any use."
-        return "SMPL-X body loaded from the user's own file: its licence, not ours, rules what you may do with it."
+        kind = _NAMES.get(self.name, self.name)
+        return f"{kind} body loaded from the user's own file: its licence, not ours, rules what you may do with it."
 
     @cached_property
     def landmarks(self) -> dict[str, CanonicalPoints]:

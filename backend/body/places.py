@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from backend.body.landmarks import LANDMARK_NAMES, body_landmarks, joint_point, stack
+from backend.body.landmarks import LANDMARK_NAMES, body_landmarks, joint_place, stack
 from backend.body.model import Body, CanonicalPoints
 from backend.body.points import canonical_points, combine, on_triangles
 from backend.body.skeleton import JOINT
@@ -100,7 +100,7 @@ def _check_depths(surface, skin, inward, depth, call) -> None:
 
 def joint_points(body: Body, names: Sequence[str]) -> CanonicalPoints:
     """The centres of the joints `names` (SMPL-X's names). JobError("bad_points") for an unknown one."""
-    return _by_name(names, JOINT, "joint", lambda name: joint_point(body, name))
+    return _by_name(names, JOINT, "joint", lambda name: joint_place(body, name))
 
 
 def landmark_points(body: Body, names: Sequence[str]) -> CanonicalPoints:
@@ -123,7 +123,7 @@ def named_points(body: Body, names: Sequence[str]) -> CanonicalPoints:
     """Joints and landmarks by name; a name that both have (left_hip) is the joint."""
 
     def find(name: str) -> CanonicalPoints:
-        return joint_point(body, name) if name in JOINT else landmarks(body).take([_ROW[name]])
+        return joint_place(body, name) if name in JOINT else landmarks(body).take([_ROW[name]])
 
     return _by_name(names, (*JOINT, *LANDMARK_NAMES), "joint or landmark", find)
 

@@ -91,7 +91,9 @@ def _read_json(path: Path) -> PointList:
         if not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= _LONGEST_NAME:
             raise bad(f"{path.name} has a name that is not a short text: give a text or leave it out.")
         if body is not None and not isinstance(body, str):
-            raise bad(f"{path.name} has a body that is not a text: give open or smplx, or leave it out.")
+            raise bad(
+                f"{path.name} has a body that is not a text: give open, smplx, smplh or smpl, or leave it out."
+            )
         if not isinstance(edges, list):
             raise bad(f"{path.name} has edges that are not a list: write [[0, 1], …], or leave them out.")
     if not isinstance(said, list):

@@ -1,6 +1,6 @@
-"""The 55 joints of the SMPL-X layout: names, parents and the hands' rows.
+"""The 55 joints of the SMPL-X layout: names, parents, the hands' rows, and the rows that SMPL and SMPL-H have.
 
-Source: the layout of the SMPL-X file format (joint order and kinematic tree); no data of SMPL-X is in here.
+Source: the layouts of the file formats (joint order and kinematic tree); no data of SMPL-X is in here.
 """
 
 from __future__ import annotations
@@ -36,6 +36,13 @@ def _parents() -> np.ndarray:
 
 PARENTS: np.ndarray = _parents()
 """(55,) int32, -1 at the pelvis; every parent comes before its children."""
+
+
+SMPL_ROWS: tuple[int, ...] = (*range(22), JOINT["left_middle1"], JOINT["right_middle1"])
+"""Rows of SMPL's 24 joints. Its two hand joints hang on the wrists, as the first joints of the middle fingers do: a
+hand turned there is turned whole."""
+SMPLH_ROWS: tuple[int, ...] = (*range(22), *range(25, N_JOINTS))
+"""Rows of SMPL-H's 52 joints: no jaw, no eyes."""
 
 
 def mirror_joints() -> np.ndarray:

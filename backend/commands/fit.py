@@ -37,7 +37,7 @@ def fit(
         help="What the P points are, as for localize; vertices, vertices+joints; auto: the names in the file, or "
         "vertices and joints by their number.",
     ),
-    body: str | None = typer.Option(None, help="Your licensed SMPLX_*.npz, in place of the open body."),
+    body: str | None = typer.Option(None, help="Your licensed SMPL-X, SMPL-H or SMPL file."),
     betas: int = typer.Option(10, help="Shape coefficients to solve for."),
     expressions: int = typer.Option(0, help="Expression coefficients to solve for."),
     shape: str = typer.Option("track", help="track: one shape for all frames; frame: one each."),

@@ -63,7 +63,7 @@ def localize(
     compiled: bool = typer.Option(
         False, "--compile", help="Let PyTorch compile the network first: minutes once, then faster."
     ),
-    body: str | None = typer.Option(None, help="Your licensed SMPLX_*.npz, in place of the open body."),
+    body: str | None = typer.Option(None, help="Your licensed SMPL-X, SMPL-H or SMPL file."),
     batch: int | None = typer.Option(None, help="People and pictures at a time; 8 on a CPU, else 64."),
     max_people: int = typer.Option(4, help="How many people to search for in a picture, the surest first."),
     far: bool = typer.Option(False, help="Search everywhere for people far away too; slower."),

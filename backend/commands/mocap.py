@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from backend import records
+from backend.choice import PeopleChoice
 from backend.commands.runner import Outcome, run_clip
 from backend.motion.amass import write_amass
 from backend.options import MocapOptions
@@ -34,11 +35,16 @@ def mocap(
         help="field, landmarks-heavy, landmarks-full or landmarks-lite, or weights that you have added.",
     ),
     max_people: int = typer.Option(4, help="How many people to follow at a time."),
+    people: str | None = typer.Option(
+        None,
+        metavar="FRAME:x,y[;x,y...]",
+        help="Follow only the people on whom these pixels of this frame (from 0) lie.",
+    ),
     fov: float | None = typer.Option(
         None, help="Field of view on the larger side, degrees, if you know the lens."
     ),
     focal: float | None = typer.Option(None, help="Focal length in pixels, if you know it; beats --fov."),
-    body: str | None = typer.Option(None, help="Your licensed SMPLX_*.npz, in place of the open body."),
+    body: str | None = typer.Option(None, help="Your licensed SMPL-X, SMPL-H or SMPL file."),
     smooth: float = typer.Option(1.0, help="Strength of smoothing in time; 0 for none."),
     device: str = typer.Option("auto", help="auto, cpu, cuda, mps."),
     fbx: bool = typer.Option(False, help="Write an FBX too (needs bpy in this Python)."),
@@ -53,7 +59,8 @@ def mocap(
         if any(wanted.values()) and find_spec("bpy") is None:
             text = "FBX, BVH and .blend need Blender's module bpy: run 'python install.py setup'."
             raise records.JobError("no_bpy", text)
-        options = MocapOptions(localizer, max_people, fov, focal, body, smooth, device=device)
+        chosen = None if people is None else PeopleChoice.from_text(people)
+        options = MocapOptions(localizer, max_people, fov, focal, body, smooth, device=device, people=chosen)
         with _bar(console) as (show, _):
             outcome = run_clip(video, options, show)
         stem = Path(video).stem

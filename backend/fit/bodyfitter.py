@@ -83,7 +83,7 @@ class BodyFitter:
         self.model = SkinModel(body, groups.points, betas, expressions, dtype=dtype, device=device)
         joints = stack([joint_point(body, name) for name in JOINT_NAMES])
         self.joint_model = SkinModel(body, joints, betas, expressions, dtype=dtype, device=device)
-        self.prior = pose_prior(dtype, device)
+        self.prior = pose_prior(dtype, device, body.present)
         self.newton = Newton(self.model, self.gather.count, self.prior, NewtonOptions())
         self.mean = exp(self.prior.mean[..., None])
         self.pull = self.prior.spread.reciprocal().square().mean(1).clamp(0, 100)
@@ -128,8 +128,10 @@ class BodyFitter:
                 held = newton if known is None else newton.with_options(shape=False)
                 tie = track.Tie(torch.as_tensor(times, dtype=torch.float64), options.smooth)
                 parts = track.tied(held, parts, tie)
-            return track.report(newton if known is None else newton.with_options(shape=False), parts,
-                                self.joint_model, options.uncertainties)  # fmt: skip
+            found = track.report(newton if known is None else newton.with_options(shape=False), parts,
+                                 self.joint_model, options.uncertainties)  # fmt: skip
+        found.pose[:, ~self.body.present] = 0  # held there by the prior, to a thousandth of a degree
+        return found
 
     def _alone(self, newton: Newton, targets: np.ndarray, uncertainty: np.ndarray | None, known: Tensor | None,
                options: FitOptions, pictures: tuple[np.ndarray, np.ndarray] | None) -> track.Part:  # fmt: skip

@@ -108,6 +108,20 @@ def reduce(H: Tensor, C: Tensor, gone: Eliminated) -> tuple[Tensor, Tensor]:
     return out, half
 
 
+def reduced_rows(J: Tensor, weight: Tensor, skinning: Tensor, state: Shared) -> Tensor:
+    """Matrix (B, D, D) without the shifts from the points' own rows J (B, N, 3, D), in float64: several times the
+    work of `reduce`, but never indefinite. Equations that are summed over many frames need that, as one frame with a
+    direction of negative weight spoils the sum. `weight`: (N, B)."""
+    B, _, _, D = J.shape
+    J, w, W = J.double(), weight.T.double(), skinning.double()
+    M = torch.einsum("bn,nj,ni->bji", w, W, W) + torch.diag_embed(state.precision.double())
+    rows = (J * w.sqrt()[..., None, None]).flatten(1, 2)
+    heavy = (W[None] * w[..., None]).mT  # (B, 55, N)
+    C = (heavy @ J.flatten(2)).reshape(B, N_JOINTS, 3 * D)
+    half = torch.linalg.solve_triangular(torch.linalg.cholesky(M), C, upper=False).reshape(B, -1, D)
+    return rows.mT @ rows - half.mT @ half
+
+
 def learn(state: Shared, gone: Eliminated, half: Tensor, lower: Tensor) -> tuple[Shared, Tensor]:
     """Variances that explain the shifts better, and the number (B,) of shifts that the points determine.
 

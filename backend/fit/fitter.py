@@ -70,7 +70,7 @@ class Fitter:
         # Correctives move a point by millimetres, localizers are wrong by centimetres.
         self.model = SkinModel(body, replace(points, posedirs=None), num_betas, device=device)
         self.num_betas = self.model.betas
-        self.prior = pose_prior(device=device)
+        self.prior = pose_prior(device=device, present=body.present)
         self.newton = Newton(self.model, torch.ones(len(points), device=device), self.prior, OPTIONS,
                              breathe=breathe)  # fmt: skip
         self.mean = exp(self.prior.mean[..., None])
@@ -149,6 +149,7 @@ class Fitter:
 
     def _result(self, state: State, obs: Data, given: np.ndarray | None) -> Fit:
         pose = continuous(log(state.rotations).permute(2, 0, 1).float().cpu().numpy())
+        pose[:, ~self.body.present] = 0  # held there by the prior, to a thousandth of a degree
         betas = np.zeros(self.body.n_betas, np.float32)
         betas[: self.num_betas] = state.coefs[:, 0].float().cpu().numpy()
         if given is not None:
@@ -157,8 +158,18 @@ class Fitter:
         joints, sigma = self.points(self.joint_points, state, obs)
         return Fit(pose, betas, trans, joints, sigma, state)
 
+    def places(self, points: CanonicalPoints, state: State) -> np.ndarray:
+        """Any canonical points of the fitted body: (n, Q, 3) camera space, metres."""
+        where = SkinModel(self.body, replace(points, posedirs=None), self.num_betas, device=self.device)
+        with torch.inference_mode():
+            parts = [
+                where.pose(state.take(slice(i, i + CHUNK))).points.permute(2, 0, 1)
+                for i in range(0, state.root.shape[-1], CHUNK)
+            ]
+        return torch.cat(parts).float().cpu().numpy()
+
     def points(self, points: CanonicalPoints, state: State, obs: Data) -> tuple[np.ndarray, np.ndarray]:
-        """Any canonical points of the fitted body: (n, Q, 3) camera space, metres, and (n, Q) one sigma, metres.
+        """The same and (n, Q) one sigma, metres.
 
         The covariance is that of each frame's own data and prior (inverse normal matrix), without help from
         neighbouring frames, whose errors are alike.

@@ -10,17 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from backend.body.skeleton import N_JOINTS
-from backend.fit import coherent
+from backend.fit import coherent, normal
 from backend.fit.batchlast import cross, exp, mm, mv, transpose
 from backend.fit.factor import DenseFactor, Factor
 from backend.fit.jacobian import jacobian
 from backend.fit.moments import PairMoments
-from backend.fit.observe import Data, Residuals, forces, posed_points, residuals, rows
+from backend.fit.observe import Data, Residuals, forces, posed_points, residuals
 from backend.fit.prior import PosePrior, PriorTerms
 from backend.fit.skin import Posed, SkinModel, State
 
@@ -31,6 +32,8 @@ REBUILT = (0, 1, 2, 5, 8)
 """Steps that make a new matrix; those between keep the last one (after three steps joints turn by less than a
 degree, and a matrix costs ten times a step). Where robust weights change, each step makes one. All frames do so
 alike, so that none depends on its companions."""
+_SLICE = 8
+"""Frames whose rows are held at once."""
 _LONGEST, _MOVING = 3, 0.02
 """A frame that a step still makes better by this part of its cost gets so many times the steps."""
 MEDIAN = 2.366
@@ -67,6 +70,18 @@ class _Look:
     gone: coherent.Eliminated | None = None
     shifted: Tensor | None = None
 
+    def take(self, frames: Tensor) -> _Look:
+        """Some frames, of a look without shared errors."""
+        return _Look(
+            self.posed.take(frames), self.off.take(frames), self.prior.take(frames), self.extra[frames]
+        )
+
+    def where(self, keep: Tensor, other: _Look) -> _Look:
+        """This one in the frames `keep` (B,), `other` elsewhere; both without shared errors."""
+        pairs = ((self.posed, other.posed), (self.off, other.off), (self.prior, other.prior))
+        parts = (a.where(keep, b) for a, b in pairs)
+        return _Look(*parts, torch.where(keep, self.extra, other.extra))
+
 
 @dataclass
 class Solution:
@@ -99,7 +114,7 @@ class Newton:
     before each step."""
 
     def __init__(self, model: SkinModel, mass: Tensor, prior: PosePrior, options: NewtonOptions,
-                 kept: dict[str, PairMoments] | None = None, breathe: Callable[[], None] = lambda: None,
+                 kept: dict[str, Any] | None = None, breathe: Callable[[], None] = lambda: None,
                  ) -> None:  # fmt: skip
         self.model, self.mass, self.prior, self.options, self.breathe = model, mass, prior, options, breathe
         self._kept = {} if kept is None else kept
@@ -110,6 +125,13 @@ class Newton:
         if "moments" not in self._kept:
             self._kept["moments"] = PairMoments(self.model, self.mass)
         return self._kept["moments"]
+
+    @property
+    def blocks(self) -> list[normal.Block]:
+        """The points by the part of the tree that they hang on; made when first needed."""
+        if "blocks" not in self._kept:
+            self._kept["blocks"] = normal.blocks_of(self.model)
+        return self._kept["blocks"]
 
     def with_options(self, **changes) -> Newton:
         """The same with other options."""
@@ -181,9 +203,11 @@ class Newton:
             relative = weight / self.mass[:, None]
             H, C = self.moments.matrix(look.posed, relative, shifted, o.scale, look.gone is not None)
         else:
-            J = jacobian(self.model, look.posed, look.shifted if o.shape else None, o.scale)
-            A = rows(data, look.posed, J, weight, flat_weight)
-            H = (A.mT @ A).permute(1, 2, 0)
+            shifted = look.shifted if o.shape else None
+            H = normal.matrix(
+                self.model, self.blocks, data, look.posed, weight, flat_weight, shifted, o.scale
+            )
+            H = H.permute(1, 2, 0)
         self.prior.add_to(H, look.prior)
         if o.shape:
             S = torch.arange(ROTATIONS + 3, ROTATIONS + 3 + self.model.coefs, device=H.device)
@@ -276,10 +300,26 @@ class Newton:
             stated = coherent.stated_variance(part.weights, self.model.weights, self.mass)
             look = self.look(part, there, s[some], coherent.Shared(found.shared[some], stated))
             own = self.slope(part, there, look, s[some]).T
-            less = coherent.reduce(*self.matrix(part, there, look, s[some]), look.gone)[0]
+            less = torch.cat([self._reduced(part.take(f), look.take(f), s[some][f], stated[f], found.shared[some][f])
+                              for f in torch.arange(len(some), device=H.device).split(_SLICE)])  # fmt: skip
             variance = coherent.WHOLE * found.shared[some] * stated.median(1).values
             H[some], slope[some] = coherent.shifted_whole(less, own, variance, ROTATIONS)
         return H, slope
+
+    def _reduced(self, data: Data, look: _Look, s: Tensor, stated: Tensor, shared: Tensor) -> Tensor:
+        """(B, D, D) of data and prior with the shared errors eliminated, from the points' own rows."""
+        o, model = self.options, self.model
+        look.shifted = model.coef_motion(look.posed) if o.shape else None
+        look.prior.differentiate(look.posed.world, model.parent)
+        J = jacobian(model, look.posed, look.shifted, o.scale)
+        weight, _ = self._weights(data, look, s)
+        rest = J.new_zeros(J.shape[-1], J.shape[-1], len(J))
+        self.prior.add_to(rest, look.prior)
+        if o.shape:
+            S = torch.arange(ROTATIONS + 3, ROTATIONS + 3 + model.coefs, device=J.device)
+            rest[S, S] += o.coef_precision
+        data_part = coherent.reduced_rows(J, weight, model.weights, coherent.Shared(shared, stated))
+        return (data_part + rest.permute(2, 0, 1)).to(J.dtype)
 
     def _iterate(self, data: Data, state: State, shared: coherent.Shared | None, steps: int) -> Solution:
         o = self.options
@@ -319,7 +359,7 @@ class Newton:
                 state, look = trial, seen
             else:
                 state = trial.where(better, state)
-                look = self.look(data, state, s, shared)
+                look = seen.where(better, look) if shared is None else self.look(data, state, s, shared)
             s = self.noise(data, look.off, known)
             out = out.put(going, state, s, none[going] if shared is None else shared.variance)
             if shared is not None:
@@ -330,9 +370,7 @@ class Newton:
                 if len(left) == 0:
                     break
                 going, damping, data, state = going[left], damping[left], data.take(left), state.take(left)
-                factor, unit = factor.take(left), unit[left]
-                look = self.look(data, state)
-                s = self.noise(data, look.off)
+                factor, unit, s, look = factor.take(left), unit[left], s[left], look.take(left)
             if shared is not None:
                 look = self.look(data, state, s, shared)
         if shared is None and len(going) == B:

@@ -7,7 +7,7 @@ alone does not know the distance), and places in the picture.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -57,6 +57,16 @@ class Residuals:
     flat: Tensor | None = None
     flat_square: Tensor | None = None
 
+    def take(self, frames: Tensor) -> Residuals:
+        """Some frames (indices)."""
+        parts = (getattr(self, f.name) for f in fields(self))
+        return Residuals(*(None if p is None else p[..., frames] for p in parts))
+
+    def where(self, keep: Tensor, other: Residuals) -> Residuals:
+        """This in the frames `keep` (B,) bool, `other` elsewhere."""
+        parts = ((getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
+        return Residuals(*(None if a is None else torch.where(keep, a, b) for a, b in parts))
+
 
 def posed_points(model: SkinModel, data: Data, state: State) -> Posed:
     """The body at `state`, its points moved by `data.shift` in the rest pose."""
@@ -98,23 +108,6 @@ def forces(data: Data, posed: Posed, off: Residuals, weight: Tensor, flat_weight
     side = off.flat * (flat_weight[:, None] / z)
     depth = -(side * posed.points[:, :2] / z).sum(1, keepdim=True)
     return f + torch.cat([side, depth], 1)
-
-
-def rows(data: Data, posed: Posed, J: Tensor, weight: Tensor, flat_weight: Tensor | None) -> Tensor:
-    """Weighted rows (B, k, D) of all observations from the points' derivatives J (B, N, 3, D)."""
-    w = weight.T[..., None]
-    axes = J.new_ones(3) if data.axes is None else data.axes
-    K = J
-    if not data.placed:
-        share = (data.weights / data.weights.sum(0).clamp_min(1e-12)).T
-        K = J - (share[:, None] @ J.flatten(2)).reshape(len(J), 1, 3, -1)
-    out = [(K * (w * axes).sqrt()[..., None]).flatten(1, 2)]
-    if data.rays is not None:
-        z = posed.points[:, 2].clamp_min(NEAR_M)
-        ray = (posed.points[:, :2] / z[:, None]).permute(2, 0, 1)[..., None]
-        side = (J[:, :, :2] - ray * J[:, :, 2:]) * (flat_weight.sqrt() / z).T[..., None, None]
-        out.append(side.flatten(1, 2))
-    return torch.cat(out, 1)
 
 
 def root_from_rays(points: Tensor, data: Data) -> Tensor:

@@ -55,6 +55,8 @@ _CURL_MEAN = 20.0  # degrees that each joint of a long finger is bent in a hand 
 _CURL_ALL, _CURL_FINGER, _CURL_JOINT = 9.0, 12.0, 13.0
 _SPREAD_AT_KNUCKLE, _SPREAD_BEYOND, _TWIST = 6.0, 2.5, 3.0
 _THUMB = (8.0, 13.0, 9.0)
+_PALM, _HELD_RAD = 8.0, 1e-3
+"""Degrees that SMPL's hand turns against its wrist, and radians that a joint turns which is not there."""
 _BODY = range(1, 22)
 
 
@@ -131,6 +133,18 @@ class PriorTerms:
     J: Tensor | None = None
     slope: Tensor | None = None
 
+    def take(self, frames: Tensor) -> PriorTerms:
+        """Some frames (indices), not differentiated."""
+        parts = (t[..., frames] for t in (self.cost, self.theta, self.over, self.pull))
+        return PriorTerms(*parts, [s[frames] for s in self.shares])
+
+    def where(self, keep: Tensor, other: PriorTerms) -> PriorTerms:
+        """This in the frames `keep` (B,) bool, `other` elsewhere, not differentiated."""
+        pairs = zip((self.cost, self.theta, self.over, self.pull), (other.cost, other.theta, other.over, other.pull),
+                    strict=True)  # fmt: skip
+        shares = [torch.where(keep, a, b) for a, b in zip(self.shares, other.shares, strict=True)]
+        return PriorTerms(*(torch.where(keep, a, b) for a, b in pairs), shares)
+
     def differentiate(self, world: Tensor, parent: Tensor) -> None:
         """Fill in `J` and `slope`. `world`: (55, 3, 3, B)."""
         if self.J is None:
@@ -189,8 +203,10 @@ def _hand(side: str, sign: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.arange(first, first + 15), mean.reshape(-1) * _D, covariance
 
 
-def pose_prior(dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> PosePrior:
-    """The prior of the module's description, as tensors."""
+def pose_prior(dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu",
+               present: np.ndarray | None = None) -> PosePrior:  # fmt: skip
+    """The prior of the module's description, as tensors. `present`: (55,) bool, joints that the body has (None: all);
+    the others are held at rest, and of a hand of which not all is there, what is there is one flat piece."""
 
     def tensor(a) -> Tensor:
         return torch.as_tensor(a, dtype=dtype, device=device)
@@ -198,6 +214,9 @@ def pose_prior(dtype: torch.dtype = torch.float32, device: torch.device | str = 
     found, lower, upper = _tables()
     groups, mean, spread = [], np.zeros((N_JOINTS, 3)), np.full((N_JOINTS, 3), np.inf)
     for joints, middle, covariance in found:
+        if present is not None and not present[joints].all():
+            middle = np.zeros_like(middle)
+            covariance = np.diag(np.where(np.repeat(present[joints], 3), _PALM * _D, _HELD_RAD) ** 2)
         precision = np.linalg.inv(covariance)
         groups.append(Group(int(joints[0]), tensor(middle), tensor(precision)))
         mean[joints] = middle.reshape(-1, 3)

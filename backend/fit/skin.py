@@ -5,8 +5,9 @@ Pose correctives are included where the body has them. All tensors carry the fra
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -65,6 +66,15 @@ class Posed:
     lever: Tensor
     points: Tensor
 
+    def take(self, frames: Tensor) -> Posed:
+        """Some frames (indices)."""
+        return Posed(*(getattr(self, f.name)[..., frames] for f in fields(self)))
+
+    def where(self, keep: Tensor, other: Posed) -> Posed:
+        """This in the frames `keep` (B,) bool, `other` elsewhere."""
+        names = (f.name for f in fields(self))
+        return Posed(*(torch.where(keep, getattr(self, n), getattr(other, n)) for n in names))
+
 
 class SkinModel:
     """Skinning of `points` of `body` with the first `betas` and `expressions` coefficients, on `device`."""
@@ -87,8 +97,13 @@ class SkinModel:
             -1,
         )
         self.correctives = None
-        if points.posedirs is not None:
-            self.correctives = tensor(points.posedirs).T.contiguous()  # (N * 3, 486)
+        if points.posedirs is not None and points.posedirs.any():
+            # Joints without correctives (fingers and face of many bodies) are left out of the product.
+            rows = np.flatnonzero(points.posedirs.any(1))
+            self.correctives = tensor(points.posedirs[rows]).T.contiguous()  # (N * 3, features)
+            self.features = (
+                None if len(rows) == len(points.posedirs) else torch.as_tensor(rows, device=device)
+            )
         self.parent = PARENT.to(device)
         self.eye = torch.eye(3, dtype=dtype, device=device)[..., None]
         depth = [0] * N_JOINTS
@@ -146,6 +161,8 @@ class SkinModel:
         )
         if self.correctives is not None:
             feature = (state.rotations[1:] - self.eye).reshape(-1, B)
+            if self.features is not None:
+                feature = feature[self.features]
             lever = lever + (self.correctives @ feature).reshape(-1, 3, B)
         points = blend[:, 3] + (blend[:, :3] * lever[:, :, None]).sum(1)
         return Posed(world, turn, joints, rest, blend, lever, points)

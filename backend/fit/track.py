@@ -95,14 +95,14 @@ def shared_shape(
 def _shape_equations(newton: Newton, part: Part) -> tuple[Tensor, Tensor, int]:
     """Summed over the frames of a part, without the prior on the shape: matrix (nc, nc), right-hand side (nc,), and
     the number of frames that show anything."""
-    H, g = newton.information(part.data, part.found)
+    H, g = (a.double() for a in newton.information(part.data, part.found))
     nc, hold = newton.model.coefs, newton.options.coef_precision
     c, keep = (
         slice(ROTATIONS + 3, ROTATIONS + 3 + nc),
         torch.ones(H.shape[1], dtype=torch.bool, device=H.device),
     )
     keep[c] = False
-    coefs = part.found.state.coefs.T
+    coefs = part.found.state.coefs.T.double()
     pose = H[:, keep][:, :, keep]
     pose = pose + torch.diag_embed(1e-6 * pose.diagonal(dim1=1, dim2=2) + 1e-6)
     side = H[:, keep][:, :, c]

@@ -14,7 +14,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial import cKDTree
 
 from backend.body.model import Body
-from backend.body.skeleton import JOINT, JOINT_NAMES, N_JOINTS
+from backend.body.skeleton import JOINT, JOINT_NAMES, N_JOINTS, SMPL_ROWS
 from backend.fit.volume_skin import apply, pose_feature, rotations, transforms
 from backend.records import JobError
 
@@ -112,9 +112,13 @@ def volume_of_smpl(
 
 
 def volume_of_body(body: Body) -> CanonicalVolume:
-    """The mean body posed in the same way."""
+    """The mean body posed in the same way, with the joints that its file really has."""
+    names = [n if has else f"no {n}" for n, has in zip(JOINT_NAMES, body.present, strict=True)]
+    if body.name == "smpl":
+        for name, row in zip(SMPL_JOINTS, SMPL_ROWS, strict=True):
+            names[row] = name
     return volume_of_smpl(
-        body.v_template, body.weights, body.joints_template, body.parents, body.posedirs, JOINT_NAMES,
+        body.v_template, body.weights, body.joints_template, body.parents, body.posedirs, tuple(names),
         body.faces, body.name,
     )  # fmt: skip
 

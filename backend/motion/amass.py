@@ -1,8 +1,9 @@
 """One person's motion as an AMASS-style npz file, which SMPL-X add-ons and research code read.
 
 Keys as in AMASS (SMPL-X variant): gender, surface_model_type, mocap_frame_rate, mocap_time_length, trans (n, 3),
-poses (n, 165), betas, root_orient, pose_body, pose_hand, pose_jaw, pose_eye; plus expressions (some readers fail
-without), times (n,), frames (n,), joint_uncertainty (n, 55) and body, which says whose betas these are.
+poses (n, 165), betas, root_orient, pose_body, pose_hand, pose_jaw, pose_eye; fewer numbers for a body of SMPL-H (156)
+or SMPL (72), as surface_model_type says; plus expressions (some readers fail without), times (n,), frames (n,),
+joint_uncertainty (n, 55) and body, which says whose betas these are.
 World axes: z up, metres, the lowest foot of the clip at height 0, the first person starts at the
 origin, the camera looks along +y (level, when the
 clip tells how it was tilted).
@@ -20,6 +21,7 @@ from backend.records import JobError, TrackMotion
 from blender_addon.axes import (
     CAMERA_TO_SMPL,
     SMPL_TO_BLENDER,
+    amass_poses,
     level_rotation,
     matrix_to_rotvec,
     rotvec_to_matrix,
@@ -35,22 +37,15 @@ def amass_arrays(motion: TrackMotion, body: Body, fps: float, shift: np.ndarray)
     rest = body.joints_template[0] + body.joints_shapedirs[0][:, : len(motion.betas)] @ motion.betas
     # SMPL-X turns about the pelvis and then adds trans: carry the pelvis over, not trans itself.
     trans = (motion.trans + rest) @ level.T + SMPL_TO_BLENDER @ shift - rest
-    flat = pose.reshape(len(pose), 165).astype(np.float32)
     return {
         "gender": np.array("neutral"),
-        "surface_model_type": np.array("smplx"),
         "body": np.array("bodyfield-open" if body.name == "open" else body.name),
         "mocap_frame_rate": np.float64(fps),
         "mocap_time_length": np.float64(motion.times[-1] - motion.times[0] + 1 / fps),
         "trans": trans.astype(np.float32),
-        "poses": flat,
+        **amass_poses(pose, body.name),
         "betas": motion.betas.astype(np.float32),
         "num_betas": np.int64(len(motion.betas)),
-        "root_orient": flat[:, :3],
-        "pose_body": flat[:, 3:66],
-        "pose_jaw": flat[:, 66:69],
-        "pose_eye": flat[:, 69:75],
-        "pose_hand": flat[:, 75:],
         "expressions": motion.expression.astype(np.float32),
         "times": motion.times,
         "frames": motion.frames,

@@ -139,8 +139,7 @@ def assemble(clip: Clip, track: TrackChunk) -> TrackMotion | None:
 
 def plausible(clip: Clip, track: TrackChunk, fit: Fit) -> bool:
     """Whether the points of `track` are those of a person: a bag or a coat gives points that no body can take."""
-    observed = clip.fitter.observations(track.points3d, track.points2d, track.uncertainty, track.times)
-    points, _ = clip.fitter.points(clip.points, fit.state, observed)
+    points = clip.fitter.places(clip.points, fit.state)
     seen = np.isfinite(track.points3d).all((1, 2))
     points, boxes = points[seen], track.boxes[seen]
     off = points - track.points3d[seen]

@@ -83,6 +83,8 @@ class PeopleTracker:
         self.max_people = max_people
         self.ghosts: set[int] = set()
         """Ids that were given out but never became a person: forget what was stored of them."""
+        self.notices: list[str] = []
+        """Sentences for the user, for whoever takes them out."""
         self._tracks: list[Track] = []
         self._seen: dict[int, _Seen] = {}
         self._asked: set[int] | None = None  # None: no frame is open
@@ -91,6 +93,11 @@ class PeopleTracker:
         self._last_look = None
         self._index = 0
         self._size = np.zeros(2)
+
+    @property
+    def undecided(self) -> bool:
+        """Whether it is still open who of the people will be left out at the end."""
+        return False
 
     @property
     def people(self) -> set[int]:
@@ -103,7 +110,7 @@ class PeopleTracker:
         self._index, self._size = index, np.array(image.shape[1::-1], float)
         self._tracks = [t for t in self._tracks if t.missed <= FORGET]
         if self._must_look(index):
-            parts = [part for part, every in TILES_EVERY.items() if self._looks % every == 0]
+            parts = self._parts(index)
             self._looks += 1
             self._last_look = index
             finds = self.detector.detect([image], far=bool(parts), parts=parts, enough=self.max_people)
@@ -150,8 +157,9 @@ class PeopleTracker:
         for t in self._tracks:
             if t.id not in self._asked:
                 t.missed += 1
-        self.ghosts |= {t.id for t in self._tracks if t.missed and not t.confirmed}
-        self._tracks = [t for t in self._tracks if t.id not in self.ghosts]
+        nobody = {t.id for t in self._tracks if t.missed and not t.confirmed}
+        self.ghosts |= nobody
+        self._tracks = [t for t in self._tracks if t.id not in nobody]
         self._seen, self._asked = {}, None
         return set(good)
 
@@ -190,6 +198,9 @@ class PeopleTracker:
             track.confirmed, track.fresh = bool(confirmed), bool(fresh)
             self._tracks.append(track)
 
+    def check_end(self, frames: int) -> None:
+        """Called when the clip has ended after so many frames. Raises JobError when something is missing then."""
+
     def _active(self) -> list[Track]:
         return [t for t in self._tracks if t.missed <= COAST]
 
@@ -203,6 +214,10 @@ class PeopleTracker:
         room = len(active) < self.max_people
         pause = min(REDETECT // 2 if waiting else REDETECT, 1 + 2 * self._looks)  # eager in the beginning
         return room and index - self._last_look >= pause
+
+    def _parts(self, index: int) -> list[int]:
+        """Sizes of the tiles that are searched beside the whole picture in this look."""
+        return [part for part, every in TILES_EVERY.items() if self._looks % every == 0]
 
     def _good(self, seen: _Seen) -> bool:
         inside = ((seen.points > 0) & (seen.points < self._size)).all(-1).mean()
@@ -286,8 +301,16 @@ class PeopleTracker:
                 break
             if d.score < _BEYOND_DOUBT and self._near_somebody(d):
                 continue
-            self._tracks.append(Track(self._next_id, d.roi))
-            self._next_id += 1
+            if self._may_begin(d):
+                self._begin(d)
+
+    def _may_begin(self, find: Detection) -> bool:
+        """Whether somebody who fits no track is to be followed."""
+        return True
+
+    def _begin(self, find: Detection) -> None:
+        self._tracks.append(Track(self._next_id, find.roi))
+        self._next_id += 1
 
 
 def roi_from_points(points: np.ndarray, aux: np.ndarray | None = None) -> Roi:

@@ -7,6 +7,7 @@ from bpy_extras import view3d_utils
 from ..canonical import Place, PointError, mirrored_name
 from ..scene.body_surface import BodySurface, Hit, pick
 from ..scene.points import add_place, bodies, person_of, show_points
+from ..scene.words import iface
 
 HELP = "Click on a body to add a point    Ctrl: snap to vertex    Backspace: take back    Enter, Esc: done"
 THROUGH = {"MIDDLEMOUSE", "WHEELUPMOUSE", "WHEELDOWNMOUSE", "WHEELINMOUSE", "WHEELOUTMOUSE", "TRACKPADPAN",
@@ -48,14 +49,14 @@ class BODYFIELD_OT_add_points(bpy.types.Operator):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """A body must be in view."""
-        cls.poll_message_set("Import a video first: points are put on the body of a person")
+        cls.poll_message_set(iface("Import a video first: points are put on the body of a person"))
         return bool(bodies(context.scene, context.view_layer))
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         """Wait for clicks."""
         self._added: list[list[int]] = []
         context.window.cursor_modal_set("CROSSHAIR")
-        context.workspace.status_text_set(HELP)
+        context.workspace.status_text_set(iface(HELP))
         context.window_manager.modal_handler_add(self)
         return {"RUNNING_MODAL"}
 

@@ -3,6 +3,7 @@
 
 from ..client import Client
 from ..process import BackendFailed, BackendProcess, connect_or_start
+from ..scene.words import iface
 
 
 class Backend:
@@ -21,8 +22,8 @@ class Backend:
     def status(self) -> str:
         """A few words for the panel."""
         if self.device is not None:
-            return f"Running on {self.device}"
-        return "Starting" if self._process is not None else "Not running"
+            return iface("Running on {device}", device=self.device)
+        return iface("Starting") if self._process is not None else iface("Not running")
 
     @property
     def device(self) -> str | None:

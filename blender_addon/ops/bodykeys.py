@@ -19,6 +19,7 @@ from ..scene.bodykeys import (
     remove_keys,
 )
 from ..scene.clip_keys import JOB_KEY
+from ..scene.words import iface
 from . import running
 from .backend import Backend
 from .export_fbx import chosen_person
@@ -47,14 +48,18 @@ class KeysWork:
     @property
     def name(self) -> str:
         """What the user calls this."""
-        return "Shape Sliders" if self.what == "shape" else f"Correctives: {WORDS[self.what]}"
+        return (
+            iface("Shape Sliders")
+            if self.what == "shape"
+            else iface("Correctives: {level}", level=iface(WORDS[self.what]))
+        )
 
     undo_message = "Shape Keys"
 
     @property
     def outcome(self) -> str:
         """What came of it, in a few words."""
-        return f"{self.made} keys made"
+        return iface("{count} keys made", count=self.made)
 
     @property
     def changed_scene(self) -> bool:
@@ -144,7 +149,7 @@ class _OnPerson:
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """A person of ours must be chosen."""
-        cls.poll_message_set("Select the armature or the body of a person")
+        cls.poll_message_set(iface("Select the armature or the body of a person"))
         return persons_mesh(chosen_person(context)) is not None
 
     def start(self, context: bpy.types.Context, what: str) -> set[str]:

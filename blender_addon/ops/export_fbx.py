@@ -10,6 +10,7 @@ from bpy_extras.io_utils import ExportHelper
 from ..scene.clip_keys import TRACK_KEY
 from ..scene.exports import export_bvh, export_glb, export_npz, export_usd
 from ..scene.fbx import export_fbx
+from ..scene.words import iface, said
 from .operators import guarded
 
 FBX_PRESETS = (
@@ -66,7 +67,7 @@ class _ExportsPerson(ExportHelper):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """A person must be chosen."""
-        cls.poll_message_set("Select the armature or the body of a person")
+        cls.poll_message_set(iface("Select the armature or the body of a person"))
         return chosen_person(context) is not None
 
 
@@ -85,7 +86,7 @@ class BODYFIELD_OT_export_fbx(bpy.types.Operator, _ExportsPerson):
         """Write the file."""
         path = Path(bpy.path.abspath(self.filepath))
         export_fbx(chosen_person(context), path, self.preset, self.root, self.shape)
-        self.report({"INFO"}, f"{path.name} is written.")
+        self.report({"INFO"}, said("{name} is written.", name=path.name))
         return {"FINISHED"}
 
 
@@ -123,5 +124,5 @@ class BODYFIELD_OT_export_motion(bpy.types.Operator, _ExportsPerson):
         else:
             write = export_glb if self.format == ".glb" else export_usd
             write(person, path, self.root, self.shape)
-        self.report({"INFO"}, f"{path.name} is written.")
+        self.report({"INFO"}, said("{name} is written.", name=path.name))
         return {"FINISHED"}

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """File > Import > Video as Mocap, cancelling, and going on with an interrupted job."""
 
+import json
 import math
 from pathlib import Path
 
@@ -11,9 +12,10 @@ from bpy_extras.io_utils import ImportHelper
 from .. import localizers
 from ..frames import MOVIE_SUFFIXES, PICTURE_SUFFIXES
 from ..scene.clip_keys import JOB_KEY, SOURCE_KEY
+from ..scene.words import OWN
 from . import running
 from .importing import VideoImport
-from .operators import guarded, put_on_its_way
+from .operators import guarded, put_on_its_way, under_way
 
 LENSES = (
     ("unknown", "Unknown", "Take 55 degrees over the larger side"),
@@ -41,9 +43,12 @@ class MocapChoices:
         name="Quality",
         description="What finds the points of the body",
         items=_qualities,
+        translation_context=OWN,
         default=localizers.SHIPPED[0][3],
     )
-    lens: EnumProperty(name="Lens", description="What is known of the camera", items=LENSES)
+    lens: EnumProperty(
+        name="Lens", description="What is known of the camera", items=LENSES, translation_context=OWN
+    )
     fov: FloatProperty(
         name="Angle",
         description="Field of view over the larger side of the picture",
@@ -75,7 +80,7 @@ class MocapChoices:
         name="Earlier Result",
         description="This video was imported into this file before",
         items=(
-            ("NEW", "Keep, Import Anew", "Leave the earlier result as it is and make a second one"),
+            ("NEW", "Keep Both", "Leave the earlier result as it is and make a second one"),
             ("REPLACE", "Replace", "Put the new motion on the people that are there; keys of your own stay"),
         ),
     )
@@ -105,9 +110,11 @@ def choices_to_options(choices: object, preferences: object | None) -> dict[str,
     return options
 
 
-def draw_choices(layout: bpy.types.UILayout, choices: object) -> None:
-    """The settings as the file browser and the panel show them."""
-    layout.prop(choices, "people")
+def draw_choices(layout: bpy.types.UILayout, choices: object, chosen: bool = False) -> None:
+    """The settings as the file browser and the panel show them. `chosen`: how many people is settled already."""
+    row = layout.row()
+    row.enabled = not chosen
+    row.prop(choices, "people")
     layout.prop(choices, "quality")
     layout.prop(choices, "lens")
     if choices.lens != "unknown":
@@ -132,6 +139,15 @@ class BODYFIELD_OT_import_video(bpy.types.Operator, ImportHelper, MocapChoices):
         default=";".join(f"*{suffix}" for suffix in (*MOVIE_SUFFIXES, *PICTURE_SUFFIXES)), options={"HIDDEN"}
     )
     job: StringProperty(options={"HIDDEN", "SKIP_SAVE"}, description="A job of the backend to go on with")
+    chosen: StringProperty(
+        options={"HIDDEN", "SKIP_SAVE"},
+        description="The people to follow: the backend's option 'people' as JSON",
+    )
+    choose_first: BoolProperty(
+        name="Choose People First",
+        description="Show a frame of the video and click the people to follow, before anything is computed",
+        options={"SKIP_SAVE"},
+    )
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         """A file browser, or a small dialog when a movie was dropped into the view."""
@@ -143,17 +159,25 @@ class BODYFIELD_OT_import_video(bpy.types.Operator, ImportHelper, MocapChoices):
         self.layout.use_property_decorate = False
         draw_choices(self.layout, self)
         self.layout.prop(self, "sequence_fps")
+        self.layout.prop(self, "choose_first")
 
     @guarded
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Put the import on its way."""
+        if self.choose_first and not bpy.app.background:
+            if (now := running.current()) is not None:
+                raise under_way(now)
+            return self._choose(context)
         return put_on_its_way(self, lambda: self._import(context))
 
     def _import(self, context: bpy.types.Context) -> VideoImport:
+        options = choices_to_options(self, running.preferences_of(context))
+        if self.chosen:
+            options["people"] = json.loads(self.chosen)
         return VideoImport(
             running.backend,
             Path(bpy.path.abspath(self.filepath)) if self.filepath else None,
-            choices_to_options(self, running.preferences_of(context)),
+            options,
             job_id=self.job or None,
             fps=self.sequence_fps,
             scene=context.scene.name,
@@ -161,6 +185,13 @@ class BODYFIELD_OT_import_video(bpy.types.Operator, ImportHelper, MocapChoices):
             root_bone=self.root_bone,
             replaces=earlier_job(self.filepath) if self.existing == "REPLACE" and not self.job else None,
         )
+
+    def _choose(self, context: bpy.types.Context) -> set[str]:
+        """Leave the settings to the panel and go on there."""
+        settings = context.scene.bodyfield
+        for name in ("filepath", *MocapChoices.__annotations__):
+            setattr(settings, name, getattr(self, name))
+        return bpy.ops.bodyfield.choose_people("INVOKE_DEFAULT") & {"CANCELLED"} or {"FINISHED"}
 
 
 class BODYFIELD_OT_cancel(bpy.types.Operator):

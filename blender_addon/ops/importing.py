@@ -19,6 +19,7 @@ from ..process import BackendFailed, BackendMissing
 from ..scene.clip import ClipScene, Footage
 from ..scene.rest import BodyError
 from ..scene.steps import Steps, run
+from ..scene.words import iface
 from .backend import Backend
 
 STAGES = {
@@ -26,6 +27,7 @@ STAGES = {
     "queued": "Waiting for another job",
     "pausing": "Pausing after this step",
     "paused": "Paused",
+    "starting": "Getting ready",
     "prepare": "Getting the localizer ready",
     "localize": "Following people",
     "body": "Fitting bodies",
@@ -34,6 +36,8 @@ STAGES = {
     "keys": "Making shape keys",
 }
 FINISHED = ("done", "failed", "cancelled")
+REMEDIES = {"bad_body": "preferences", "bad_weights": "preferences", "internal": "log", "cannot_write": "log"}
+"""What helps against an error of the backend: the add-on's preferences, or a look into the log."""
 UNREADABLE = (
     "The job is done but this add-on cannot read its results: install the same release of the add-on and of the "
     "backend, then import the job again."
@@ -46,6 +50,7 @@ class VideoImport:
     `source`: movie, folder or picture, None to import a finished job by its id alone; `options`: the backend's;
     `job_id`: a job to resume or to import again; `fps`: rate of an image sequence; `scene`: name of the scene to
     build in; `set_scene`: also set that scene's size, rate, range and camera; `root_bone`, `replaces`: see `ClipScene`.
+    `remedy`: which button helps when it failed, one of `REMEDIES` or "setup", None when none does.
     Raises ClipError for a bad clip.
     """
 
@@ -70,6 +75,7 @@ class VideoImport:
         self.results: dict[int, Result] = {}
         self.clip: ClipScene | None = None
         self.waiting: str | None = None
+        self.remedy: str | None = None
         self._backend, self._fps = backend, fps
         self._scene, self._set_scene = scene, set_scene
         self._root_bone, self._replaces = root_bone, replaces
@@ -93,8 +99,10 @@ class VideoImport:
     def outcome(self) -> str:
         """What came of it, in a few words."""
         people = len(self.results)
-        kept = f", {self._kept} of your own keys kept" if self._kept else ""
-        return f"{people} {'person' if people == 1 else 'people'}{kept}"
+        said = [iface("1 person") if people == 1 else iface("{count} people", count=people)]
+        if self._kept:
+            said.append(iface("{count} of your own keys kept", count=self._kept))
+        return ", ".join(said)
 
     @property
     def changed_scene(self) -> bool:
@@ -142,6 +150,7 @@ class VideoImport:
             return changed or self.finished
         except (BackendMissing, BackendFailed, BodyError, ClipError) as error:
             self._end("failed", str(error))
+            self.remedy = _remedy(error)
             return True
 
     def pause(self, on: bool = True) -> None:
@@ -263,6 +272,7 @@ class VideoImport:
         if self._pictures is not None and self._pictures.damage:
             self._warn([self._pictures.damage])
         self._end(self._job.state, self._job.error)
+        self.remedy = REMEDIES.get(self._job.error_code or "")
 
     def _warn(self, texts: list[str]) -> None:
         self.warnings += [text for text in texts if text not in self.warnings]
@@ -273,6 +283,12 @@ class VideoImport:
         if self._pictures is not None:
             with contextlib.suppress(OSError):
                 self._pictures.close()
+
+
+def _remedy(error: Exception) -> str | None:
+    return (
+        "setup" if isinstance(error, BackendMissing) else "log" if isinstance(error, BackendFailed) else None
+    )
 
 
 def _rate_of(result: Result) -> float:

@@ -11,9 +11,10 @@ from .. import jobstore
 from ..frames import Clip, ClipError, open_clip
 from ..jobstore import StoredJob
 from ..scene.clip_keys import DONE_KEY, JOB_KEY
+from ..scene.words import iface
 from . import running
 from .importing import VideoImport
-from .operators import Refused, guarded, put_on_its_way
+from .operators import guarded, put_on_its_way, under_way
 
 FRESH_S = 2.0
 """A panel is drawn many times a second; its list is read anew no more often than this."""
@@ -143,9 +144,9 @@ class BODYFIELD_OT_remove_job(bpy.types.Operator):
         return context.window_manager.invoke_confirm(
             self,
             event,
-            title="Remove Job",
-            message="Its finished frames and results are deleted; what is in the scene stays.",
-            confirm_text="Remove",
+            title=iface("Remove Job"),
+            message=iface("Its finished frames and results are deleted; what is in the scene stays."),
+            confirm_text=iface("Remove"),
         )
 
     @guarded
@@ -153,7 +154,7 @@ class BODYFIELD_OT_remove_job(bpy.types.Operator):
         """Delete it, unless it is at work."""
         now = running.current()
         if now is not None and now.job_id == self.job:
-            raise Refused(f"{now.name} is under way: wait for its end or cancel it first.")
+            raise under_way(now)
         jobstore.remove(self.job)
         look_again()
         running.redraw()

@@ -11,6 +11,7 @@ from ..frames import ClipError
 from ..jobstore import StoreError
 from ..scene.fbx import ExportError
 from ..scene.points import person_of
+from ..scene.words import iface, said
 from ..setup import SetupMissing
 from . import running
 
@@ -36,12 +37,17 @@ def guarded(execute: Callable) -> Callable:
     return wrapped
 
 
+def under_way(now: running.Work) -> Refused:
+    """What to raise when something must wait for the work under way."""
+    return Refused(said("{name} is under way: wait for its end or cancel it first.", name=now.name))
+
+
 def put_on_its_way(operator: bpy.types.Operator, make: Callable[[], running.Work]) -> set[str]:
     """Start the work that `make()` gives, unless something runs; without a window there are no timers, so it runs to
     its end and says what came of it. -> the operator's result. Raises Refused, and what `make` raises."""
     now = running.current()
     if now is not None:
-        raise Refused(f"{now.name} is under way: wait for its end or cancel it first.")
+        raise under_way(now)
     running.use_preferences(bpy.context)
     new = make()
     running.start(new)
@@ -52,7 +58,7 @@ def put_on_its_way(operator: bpy.types.Operator, make: Callable[[], running.Work
     for text in new.warnings:
         operator.report({"WARNING"}, text)
     if new.state != "done":
-        raise Refused(new.error or f"{new.name} was cancelled.")
+        raise Refused(new.error or said("{name} was cancelled.", name=new.name))
     return {"FINISHED"}
 
 
@@ -62,7 +68,7 @@ class NeedsPerson:
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """A person must be there."""
-        cls.poll_message_set("Import a video first: points are put on the body of a person")
+        cls.poll_message_set(iface("Import a video first: points are put on the body of a person"))
         return person_of(context.scene) is not None
 
 
@@ -72,5 +78,5 @@ class NeedsPoints:
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """There must be a point."""
-        cls.poll_message_set("Add a point first")
+        cls.poll_message_set(iface("Add a point first"))
         return bool(context.scene.bodyfield_points.items)

@@ -12,6 +12,7 @@ from ..canonical import Place, PointError, mirrored_name, read_points, unique_na
 from ..marker_sets import COCO, clusters, plug_in_gait
 from ..scene.body_surface import BodySurface
 from ..scene.points import add_place, person_of, place_of, set_place, show_points
+from ..scene.words import said
 from .operators import NeedsPerson, NeedsPoints, guarded
 
 WHICH = (("ACTIVE", "Active", "The active point"), ("ALL", "All", "Every point of the list"))
@@ -142,7 +143,7 @@ class BODYFIELD_OT_add_preset(NeedsPerson, bpy.types.Operator):
         for place in unique_names(places, {item.name for item in points.items}):
             add_place(points, place)
         show_points(context.scene, surface)
-        self.report({"INFO"}, f"{len(places)} points added.")
+        self.report({"INFO"}, said("{count} points added.", count=len(places)))
         return {"FINISHED"}
 
 
@@ -170,7 +171,7 @@ class BODYFIELD_OT_import_points(NeedsPerson, bpy.types.Operator, ImportHelper):
         for place in unique_names(found.places, {item.name for item in points.items}):
             add_place(points, place)
         show_points(context.scene, surface)
-        self.report({"INFO"}, f"{len(found.places)} points read.")
+        self.report({"INFO"}, said("{count} points read.", count=len(found.places)))
         return {"FINISHED"}
 
 
@@ -191,5 +192,5 @@ class BODYFIELD_OT_export_points(NeedsPoints, bpy.types.Operator, ExportHelper):
         person = person_of(context.scene)
         body = BodySurface(person).body_name if person else "open"
         write_points(path, path.stem, body, places)
-        self.report({"INFO"}, f"{len(places)} points written to {path.name}.")
+        self.report({"INFO"}, said("{count} points written to {file}.", count=len(places), file=path.name))
         return {"FINISHED"}

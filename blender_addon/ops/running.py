@@ -11,6 +11,7 @@ from typing import Protocol
 
 import bpy
 
+from ..scene.words import said
 from .backend import Backend
 
 BUSY_S = 0.03
@@ -142,5 +143,5 @@ def _tell(ended: Work) -> None:
         if ended.state == "failed":
             bpy.ops.bodyfield.report("INVOKE_DEFAULT", text=ended.error)
         elif ended.state == "done":
-            text = f"{ended.name}: {ended.outcome}."
+            text = said("{name}: {state}.", name=ended.name, state=ended.outcome)
             bpy.ops.bodyfield.report("INVOKE_DEFAULT", text=text, level="INFO")

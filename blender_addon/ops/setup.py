@@ -9,6 +9,7 @@ from bpy.props import BoolProperty, StringProperty
 
 from .. import process, setup
 from ..process import BackendFailed, BackendMissing
+from ..scene.words import iface, said
 from . import running
 from .operators import Refused, guarded, put_on_its_way
 
@@ -71,7 +72,7 @@ class SetupWork:
     @property
     def outcome(self) -> str:
         """What came of it."""
-        return "ready"
+        return iface("ready")
 
     @property
     def finished(self) -> bool:
@@ -111,7 +112,7 @@ class BODYFIELD_OT_setup_backend(bpy.types.Operator):
         """Put it on its way."""
         sources = sources_of(context)
         if not sources.wheels and not getattr(bpy.app, "online_access", True):
-            raise Refused(OFFLINE)
+            raise Refused(said(OFFLINE))
         return put_on_its_way(self, lambda: SetupWork(backend_folder(), sources))
 
 
@@ -195,12 +196,12 @@ class BODYFIELD_OT_remove_backend(bpy.types.Operator):
         self.sizes = [
             setup.in_words(setup.size_of(*paths)) for paths in ([backend_folder()], setup.records())
         ]
-        return context.window_manager.invoke_props_dialog(self, width=420, confirm_text="Remove")
+        return context.window_manager.invoke_props_dialog(self, width=420, confirm_text=iface("Remove"))
 
     def draw(self, context: bpy.types.Context) -> None:
         """What would be freed."""
-        self.layout.label(text=f"The backend's environment: {self.sizes[0]}")
-        self.layout.prop(self, "jobs", text=f"Jobs and logs too: {self.sizes[1]}")
+        self.layout.label(text=iface("The backend's environment: {size}", size=self.sizes[0]))
+        self.layout.prop(self, "jobs", text=iface("Jobs and logs too: {size}", size=self.sizes[1]))
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Stop it and delete."""
@@ -212,8 +213,10 @@ class BODYFIELD_OT_remove_backend(bpy.types.Operator):
         if self.jobs:
             setup.remove_records()
         if backend_folder().exists() or (self.jobs and setup.records()):
-            self.report(
-                {"ERROR"}, f"Not all in {backend_folder()} could be deleted: restart Blender and try again."
+            text = said(
+                "Not all in {folder} could be deleted: restart Blender and try again.",
+                folder=backend_folder(),
             )
+            self.report({"ERROR"}, text)
             return {"CANCELLED"}
         return {"FINISHED"}

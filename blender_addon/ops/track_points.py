@@ -13,6 +13,7 @@ from ..scene.body_surface import BodySurface
 from ..scene.clip_keys import JOB_KEY
 from ..scene.points import person_of, place_of
 from ..scene.tracked import TRACKED_KEY, bones_for, clip_collection, sample, tracked
+from ..scene.words import iface, said
 from . import running
 from .operators import guarded, put_on_its_way
 from .tracking import PointTracking
@@ -28,7 +29,7 @@ class BODYFIELD_OT_track_points(bpy.types.Operator):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """Points, and a person whose clip is known."""
-        cls.poll_message_set("Import a video and add points first")
+        cls.poll_message_set(iface("Import a video and add points first"))
         return bool(context.scene.bodyfield_points.items) and person_of(context.scene) is not None
 
     @guarded
@@ -51,7 +52,7 @@ class _NeedsTracked:
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """There must be tracked points."""
-        cls.poll_message_set("Press Track Points first")
+        cls.poll_message_set(iface("Press Track Points first"))
         person = person_of(context.scene)
         return person is not None and bool(tracked(person))
 
@@ -90,7 +91,15 @@ class BODYFIELD_OT_export_tracked(_NeedsTracked, bpy.types.Operator, ExportHelpe
             raise PointError("The tracked points have no keys any more: press Track Points once more.")
         WRITERS[self.format](path, sampled)
         count = len(sampled.names)
-        self.report({"INFO"}, f"{count} points over {len(sampled.frames)} frames written to {path.name}.")
+        self.report(
+            {"INFO"},
+            said(
+                "{count} points over {frames} frames written to {file}.",
+                count=count,
+                frames=len(sampled.frames),
+                file=path.name,
+            ),
+        )
         return {"FINISHED"}
 
 
@@ -104,7 +113,7 @@ class BODYFIELD_OT_bones_for_points(_NeedsTracked, bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Make or renew it."""
         rig = bones_for(person_of(context.scene))
-        self.report({"INFO"}, f"{rig.name} has {len(rig.data.bones)} bones.")
+        self.report({"INFO"}, said("{name} has {count} bones.", name=rig.name, count=len(rig.data.bones)))
         return {"FINISHED"}
 
 

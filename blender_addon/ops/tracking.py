@@ -18,6 +18,7 @@ from ..scene.clip_keys import JOB_KEY, TRACK_KEY
 from ..scene.points import POINT_KEY
 from ..scene.steps import Steps, VanishedError
 from ..scene.tracked import clip_collection, tracked, tracked_steps
+from ..scene.words import iface
 from .backend import Backend
 
 GONE = "The clip of these points was deleted from the file meanwhile; undo that and press Track Points once more."
@@ -46,12 +47,12 @@ class PointTracking:
     @property
     def name(self) -> str:
         """What the user calls this."""
-        return f"Points of {self._clip_name}"
+        return iface("Points of {clip}", clip=self._clip_name)
 
     @property
     def outcome(self) -> str:
         """What came of it, in a few words."""
-        return f"{len(self.places)} tracked"
+        return iface("{count} tracked", count=len(self.places))
 
     @property
     def changed_scene(self) -> bool:

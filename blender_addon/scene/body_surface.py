@@ -91,7 +91,7 @@ class BodySurface:
 
     @property
     def body_name(self) -> str:
-        """Whose numbers the triangles are: "open" or "smplx"."""
+        """Whose numbers the triangles are: "open", "smplx", "smplh" or "smpl"."""
         return str(self.armature.get(BODY_NAME, "open"))
 
     @cached_property

@@ -178,6 +178,8 @@ class ClipScene:
         stale = [t for t in people if self._needs_keys(people[t], force)]
         if not stale and not self._stale:
             return False
+        # Until the camera stands where it belongs too: these steps may be dropped between the last person and it.
+        self._stale = True
         ready = {track: person.whole() for track, person in people.items()}
         self._level = self._level_of(ready.values())
         self._shift = world_shift([r.joints for r in ready.values()], self._level)

@@ -10,7 +10,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 
-from ..axes import SMPL_TO_BLENDER, matrix_to_rotvec
+from ..axes import SMPL_TO_BLENDER, amass_poses, matrix_to_rotvec
 from .baking import Take, sample_take, without_root
 from .body_surface import BODY_NAME, PLACES
 from .clip_keys import BETAS_KEY, ROOT_BONE
@@ -109,23 +109,16 @@ def amass_arrays(
     pelvis = order[joints[0]]
     rest = take.rest[pelvis, :3, 3] @ SMPL_TO_BLENDER
     trans = take.matrices[:, pelvis, :3, 3] - rest
-    flat = pose.reshape(count, 165).astype(np.float32)
     times = (take.frames - take.frames[0]) / rate
     return {
         "gender": np.array("neutral"),
-        "surface_model_type": np.array("smplx"),
         "body": np.array("bodyfield-open" if body == "open" else body),
         "mocap_frame_rate": np.float64(rate),
         "mocap_time_length": np.float64(count / rate),
         "trans": trans.astype(np.float32),
-        "poses": flat,
+        **amass_poses(pose, body),
         "betas": betas.astype(np.float32),
         "num_betas": np.int64(len(betas)),
-        "root_orient": flat[:, :3],
-        "pose_body": flat[:, 3:66],
-        "pose_jaw": flat[:, 66:69],
-        "pose_eye": flat[:, 69:75],
-        "pose_hand": flat[:, 75:],
         "expressions": np.zeros((count, 10), np.float32),
         "times": times,
         "frames": take.frames,

@@ -8,6 +8,7 @@ import bpy
 from ..jobstore import StoredJob
 from ..ops import running
 from ..ops.jobs import BODYFIELD_OT_remove_job, BODYFIELD_OT_resume_job, earlier_jobs
+from ..scene.words import iface
 
 MOST = 10
 ICONS = {"done": "CHECKMARK", "failed": "ERROR", "cancelled": "CANCEL", "interrupted": "PAUSE"}
@@ -28,11 +29,11 @@ class BODYFIELD_PT_jobs(bpy.types.Panel):
         """One box each, the newest first."""
         jobs = earlier_jobs()
         if not jobs:
-            self.layout.label(text="Nothing to resume", icon="CHECKMARK")
+            self.layout.label(text=iface("Nothing to resume"), icon="CHECKMARK")
         for job in jobs[:MOST]:
             _draw_job(self.layout.box(), job)
         if len(jobs) > MOST:
-            self.layout.label(text=f"{len(jobs) - MOST} older ones are not shown")
+            self.layout.label(text=iface("{count} older ones are not shown", count=len(jobs) - MOST))
 
 
 def _draw_job(box: bpy.types.UILayout, job: StoredJob) -> None:
@@ -51,5 +52,6 @@ def described(job: StoredJob) -> str:
     """When it began, how it ended, how far it came."""
     began = time.strftime("%Y-%m-%d %H:%M", time.localtime(job.created))
     if job.finished:
-        return f"{began}, {job.done} frames"
-    return f"{began}, {job.state}, {job.done} of {job.total or 'unknown'} frames"
+        return f"{began}, {iface('{done} frames', done=job.done)}"
+    far = iface("{done} of {total} frames", done=job.done, total=job.total or "?")
+    return f"{began}, {iface(job.state)}, {far}"

@@ -1,15 +1,21 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The sidebar panel "Bodyfield" and the settings it shows."""
 
+import json
+import re
+
 import bpy
 from bpy.props import BoolProperty, PointerProperty, StringProperty
 
 from ..ops import running
+from ..ops.choose_people import BODYFIELD_OT_choose_people, BODYFIELD_OT_follow_everybody
 from ..ops.import_video import BODYFIELD_OT_cancel, BODYFIELD_OT_import_video, MocapChoices, draw_choices
 from ..ops.importing import STAGES
 from ..ops.jobs import BODYFIELD_OT_pause
 from ..ops.setup import BODYFIELD_OT_doctor, BODYFIELD_OT_open_log, BODYFIELD_OT_setup_backend, installed
 from ..scene import uncertainty
+from ..scene.chosen import choice_of, words_of
+from ..scene.words import iface
 
 WRAP = 42
 """Characters a line of text in the sidebar."""
@@ -51,30 +57,48 @@ class BODYFIELD_PT_main(bpy.types.Panel):
         if now is not None:
             _draw_progress(layout, now)
         else:
-            _draw_start(layout, context.scene.bodyfield)
-        for ended in reversed([one for one in running.imports if one.finished]):
+            _draw_start(layout, context.scene)
+        for ended in reversed(_shown()):
             _draw_result(layout, ended)
         _draw_backend(layout, now is None)
 
 
+def _shown() -> list[running.Work]:
+    """What has ended, without what went on under the same job later."""
+    ended = [one for one in running.imports if one.finished]
+    newest = {one.job_id: one for one in running.imports if one.job_id and one.source}
+    return [one for one in ended if not one.source or newest.get(one.job_id, one) is one]
+
+
 def _draw_backend(layout: bpy.types.UILayout, idle: bool) -> None:
     row = layout.row(align=True)
-    row.label(text=f"Backend: {running.backend.status}", icon="PREFERENCES")
+    row.label(text=iface("Backend: {status}", status=running.backend.status), icon="PREFERENCES")
     row.operator(BODYFIELD_OT_doctor.bl_idname, text="", icon="HEART")
     row.operator(BODYFIELD_OT_open_log.bl_idname, text="", icon="TEXT")
-    if idle and not installed():
+    if idle and not installed() and running.backend.device is None:
         layout.operator(BODYFIELD_OT_setup_backend.bl_idname, icon="IMPORT")
 
 
-def _draw_start(layout: bpy.types.UILayout, settings: BODYFIELD_PG_settings) -> None:
+def _draw_start(layout: bpy.types.UILayout, scene: bpy.types.Scene) -> None:
+    settings = scene.bodyfield
+    chosen = choice_of(scene, settings.filepath)
     layout.prop(settings, "filepath")
-    draw_choices(layout, settings)
+    row = layout.row(align=True)
+    row.operator(
+        BODYFIELD_OT_choose_people.bl_idname,
+        text=words_of(scene) if chosen else "Choose People",
+        icon="RESTRICT_SELECT_OFF",
+    )
+    if chosen:
+        row.operator(BODYFIELD_OT_follow_everybody.bl_idname, text="", icon="X")
+    draw_choices(layout, settings, chosen is not None)
     row = layout.row()
     row.enabled = bool(settings.filepath)
     row.scale_y = 1.5
     row.operator_context = "EXEC_DEFAULT"
     start = row.operator(BODYFIELD_OT_import_video.bl_idname, text="Start", icon="PLAY")
     start.filepath = settings.filepath
+    start.chosen = json.dumps(chosen) if chosen else ""
     for name in CHOICES:
         setattr(start, name, getattr(settings, name))
 
@@ -82,12 +106,12 @@ def _draw_start(layout: bpy.types.UILayout, settings: BODYFIELD_PG_settings) -> 
 def _draw_progress(layout: bpy.types.UILayout, now: running.Work) -> None:
     stage, done, total, seconds_left = now.progress
     layout.label(text=now.name, icon="FILE_MOVIE")
-    text = STAGES.get(stage, stage)
+    text = iface(STAGES[stage]) if stage in STAGES else stage
     if total:
         text += f"  {done} / {total}"
     layout.progress(text=text, factor=min(1.0, done / total) if total else 0.0)
     if seconds_left is not None:
-        layout.label(text=f"{time_left(seconds_left)} left")
+        layout.label(text=iface("{time} left", time=time_left(seconds_left)))
     if now.waiting:
         _draw_text(layout, now.waiting, "INFO")
     row = layout.row(align=True)
@@ -99,27 +123,49 @@ def _draw_progress(layout: bpy.types.UILayout, now: running.Work) -> None:
 
 def _draw_result(layout: bpy.types.UILayout, ended: running.Work) -> None:
     box = layout.box()
-    words = {"done": ended.outcome, "failed": "failed", "cancelled": "cancelled"}
     icon = {"done": "CHECKMARK", "failed": "ERROR", "cancelled": "CANCEL"}[ended.state]
-    box.label(text=f"{ended.name}: {words[ended.state]}", icon=icon)
+    state = ended.outcome if ended.state == "done" else iface(ended.state)
+    box.label(text=iface("{name}: {state}", name=ended.name, state=state), icon=icon)
     for text in filter(None, (ended.error, *ended.warnings)):
         _draw_text(box, text, "NONE")
+    _draw_remedy(box, getattr(ended, "remedy", None))
     if ended.state != "done" and ended.job_id and ended.source:
         box.operator_context = "EXEC_DEFAULT"
         again = box.operator(BODYFIELD_OT_import_video.bl_idname, text="Resume", icon="FILE_REFRESH")
         again.filepath, again.job = str(ended.source), ended.job_id
 
 
+def _draw_remedy(box: bpy.types.UILayout, remedy: str | None) -> None:
+    """The button that helps after an error."""
+    if remedy == "setup":
+        box.operator(BODYFIELD_OT_setup_backend.bl_idname, icon="IMPORT")
+    elif remedy == "preferences":
+        show = box.operator("preferences.addon_show", text="Open Preferences", icon="PREFERENCES")
+        show.module = __package__.rpartition(".")[0]
+    elif remedy == "log":
+        box.operator(BODYFIELD_OT_open_log.bl_idname, icon="TEXT")
+
+
 def _draw_text(layout: bpy.types.UILayout, text: str, icon: str) -> None:
     """A sentence over as many lines as it needs."""
     column = layout.column(align=True)
-    line = ""
-    for word in text.split():
-        if line and len(line) + 1 + len(word) > WRAP:
-            column.label(text=line, icon=icon)
-            line, icon = "", "NONE"
-        line = f"{line} {word}".strip()
-    column.label(text=line, icon=icon)
+    for line in lines_of(text):
+        column.label(text=line, icon=icon)
+        icon = "NONE"
+
+
+def lines_of(text: str) -> list[str]:
+    """A sentence cut at spaces, or anywhere between the wide characters of Chinese and Japanese."""
+    lines, width = [""], 0
+    for word in re.findall(r"[^\s\u2e80-\uffef]+|\s+|[\u2e80-\uffef]", text):
+        size = 2 if word[0] >= "\u2e80" else len(word)
+        if width and width + size > WRAP and not word.isspace():
+            lines.append("")
+            width = 0
+        if width or not word.isspace():
+            lines[-1] += " " if word.isspace() else word
+            width += 1 if word.isspace() else size
+    return [line.rstrip() for line in lines]
 
 
 def time_left(seconds: float) -> str:

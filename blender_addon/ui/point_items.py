@@ -17,6 +17,7 @@ from ..canonical import ABOVE_SKIN, DEEPEST, free_name
 from ..scene.body_surface import body_mesh
 from ..scene.clip_keys import TRACK_KEY
 from ..scene.points import riding, show_point, show_points
+from ..scene.words import OWN
 
 KINDS = (
     ("surface", "Skin", "A place on a triangle of the skin, or below it"),
@@ -65,7 +66,9 @@ class BODYFIELD_PG_point(bpy.types.PropertyGroup):
         name="Name", description="Name of the point, for tracking and export", update=_name_changed
     )
     uid: IntProperty(options={"HIDDEN"})
-    kind: EnumProperty(name="Kind", description="What the point is fixed to", items=KINDS)
+    kind: EnumProperty(
+        name="Kind", description="What the point is fixed to", items=KINDS, translation_context=OWN
+    )
     face: IntProperty(options={"HIDDEN"})
     barycentric: FloatVectorProperty(size=3, default=(1.0, 0.0, 0.0), options={"HIDDEN"})
     depth: FloatProperty(

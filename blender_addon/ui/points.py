@@ -6,6 +6,7 @@ import bpy
 from ..ops import add_points, point_list, running, track_points
 from ..scene.points import person_of
 from ..scene.tracked import tracked
+from ..scene.words import iface
 
 ICONS = {
     "surface": "MESH_DATA",
@@ -24,7 +25,7 @@ class BODYFIELD_UL_points(bpy.types.UIList):
         row = layout.row(align=True)
         row.prop(item, "name", text="", emboss=False, icon=ICONS[item.kind])
         if item.kind == "surface" and item.depth:
-            row.label(text=f"{1000 * item.depth:.0f} mm")
+            row.label(text=iface("{depth:.0f} mm", depth=1000 * item.depth))
 
 
 class BODYFIELD_MT_points(bpy.types.Menu):
@@ -39,7 +40,7 @@ class BODYFIELD_MT_points(bpy.types.Menu):
             layout.operator(point_list.BODYFIELD_OT_add_preset.bl_idname, text=label).preset = identifier
         layout.separator()
         for cls in (point_list.BODYFIELD_OT_mirror_points, point_list.BODYFIELD_OT_snap_points):
-            layout.operator(cls.bl_idname, text=f"{cls.bl_label}: All").which = "ALL"
+            layout.operator(cls.bl_idname, text=iface("{what}: All", what=iface(cls.bl_label))).which = "ALL"
         layout.operator(point_list.BODYFIELD_OT_remove_points.bl_idname, text="Remove All").which = "ALL"
         layout.separator()
         layout.operator(point_list.BODYFIELD_OT_import_points.bl_idname, icon="IMPORT")

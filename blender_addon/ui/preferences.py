@@ -11,6 +11,7 @@ from ..ops.setup import (
     BODYFIELD_OT_remove_backend,
     BODYFIELD_OT_setup_backend,
 )
+from ..scene.words import iface
 
 
 class BODYFIELD_AP_preferences(bpy.types.AddonPreferences):
@@ -24,8 +25,9 @@ class BODYFIELD_AP_preferences(bpy.types.AddonPreferences):
         subtype="FILE_PATH",
     )
     body_file: StringProperty(
-        name="SMPL-X File",
-        description="Your own licensed SMPLX_*.npz in place of the built-in body; empty: the built-in one",
+        name="Body File",
+        description="Your own licensed SMPL-X, SMPL-H or SMPL file (.npz, .pkl) in place of the built-in body; "
+        "empty: the built-in one",
         subtype="FILE_PATH",
     )
 
@@ -52,7 +54,7 @@ class BODYFIELD_AP_preferences(bpy.types.AddonPreferences):
         column = layout.column(heading="Set Up Backend")
         for name in ("wheels", "index", "torch_index"):
             column.prop(self, name)
-        layout.label(text=f"Backend: {running.backend.status}")
+        layout.label(text=iface("Backend: {status}", status=running.backend.status))
         row = layout.row()
         for cls in (
             BODYFIELD_OT_setup_backend,

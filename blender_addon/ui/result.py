@@ -7,6 +7,7 @@ from ..ops.bodykeys import WORDS, BODYFIELD_OT_correctives, BODYFIELD_OT_shape_k
 from ..ops.export_fbx import chosen_person
 from ..scene.bodykeys import LEVELS, level_of, persons_mesh
 from ..scene.uncertainty import MEAN
+from ..scene.words import iface
 
 
 class BODYFIELD_OT_show_uncertainty(bpy.types.Operator):
@@ -58,7 +59,7 @@ class BODYFIELD_PT_result(bpy.types.Panel):
         row.operator(BODYFIELD_OT_show_uncertainty.bl_idname, icon="COLOR", depress=shown)
         row.prop(context.scene.bodyfield, "live_uncertainty", toggle=True)
         if MEAN in person:
-            layout.label(text=f"Now: {100 * person[MEAN]:.1f} cm on average")
+            layout.label(text=iface("Now: {off:.1f} cm on average", off=100 * person[MEAN]))
         have = has_shape_keys(mesh)
         shape = layout.operator(
             BODYFIELD_OT_shape_keys.bl_idname,

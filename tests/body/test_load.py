@@ -80,7 +80,7 @@ def test_missing_text_pickle_and_folder(tmp_path):
     assert "no such file" in refusal(tmp_path / "nothing.npz")
     text = tmp_path / "text.npz"
     text.write_text("I am a body\n" * 1000)
-    assert "not an .npz" in refusal(text)
+    assert "neither an .npz" in refusal(text)
     pkl = tmp_path / "SMPLX_NEUTRAL.pkl"
     pkl.write_bytes(pickle.dumps({"v_template": [1, 2, 3]}))
     assert "pickle" in refusal(pkl)

@@ -107,7 +107,7 @@ def entry(**said):
         (entry(name=3, joint="neck"), ["Entry 1", "name 3"]),
         (entry(name="a\nb", joint="neck"), ["Entry 1", "printable"]),
         ({"name": "", "points": entry(joint="neck")}, ["name", "short text"]),
-        ({"body": 3, "points": entry(joint="neck")}, ["body", "open or smplx"]),
+        ({"body": 3, "points": entry(joint="neck")}, ["body", "open, smplx, smplh or smpl"]),
         ({"body": "smplx", "points": entry(vertex=3)}, ["Entry 1", "'smplx'", "'open' body is loaded"]),
         ({"body": "smplx", "points": entry(position=[0, 0, 0], space="body")}, ["Entry 1", "body position"]),
         ({"points": entry(joint="head"), "edges": [[0, 2]]}, ["Edge 0 of a.json", "from 0 to 1"]),

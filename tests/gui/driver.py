@@ -1,6 +1,6 @@
 """A real Blender with a real window for a script: mouse, keys, pictures, and Python inside (X11: Xvfb and xdotool).
 
-`Window.press("bodyfield.cancel")` finds the button by hovering over the sidebar and asking Blender what the button under
+`Window.press("bodyfield.cancel")` hovers over the sidebar and asks Blender what the button under
 the pointer would run, so that a script clicks where a person would and breaks when the button is not there.
 """
 

@@ -183,7 +183,7 @@ def export(window: Window) -> None:
 
 def heading(window: Window, panel: str) -> tuple[int, int]:
     """Where the heading of the last panel of the sidebar is: above the lowest part that is drawn."""
-    x, y, width, height = window.run("r = view('UI')[2]; answer = [r.x, r.y, r.width, r.height]")
+    x, y, _width, height = window.run("r = view('UI')[2]; answer = [r.x, r.y, r.width, r.height]")
     from PIL import Image
 
     picture = Image.open(window.picture("headings")).convert("RGB")

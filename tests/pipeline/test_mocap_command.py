@@ -51,6 +51,21 @@ def test_npz_and_overlay_in_a_folder_named_relative_to_here(clip, tmp_path):
         assert np.abs(pelvis[:2]).max() < 0.05 and 0.6 < pelvis[2] < 1.2
 
 
+def test_only_the_people_pointed_at(tmp_path):
+    both = ROOT / "tests" / "data" / "two_people.mp4"
+    ran = mocap(str(both), "-o", "out", "--people", "12:290,230", home=tmp_path / "home", cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    report = json.loads(ran.stdout)
+    assert report["people"] == 1 and report["frames"] == 40
+    job = json.loads((tmp_path / "home" / "jobs" / report["job"] / "job.json").read_text(encoding="utf-8"))
+    assert job["options"]["people"] == {"frame": 12, "points": [[290.0, 230.0]]}
+    wrong = mocap(str(both), "-o", "none", "--people", "12", home=tmp_path / "home", cwd=tmp_path)
+    assert (
+        wrong.returncode == 1 and "FRAME:x,y" in wrong.stderr and len(wrong.stderr.strip().splitlines()) == 1
+    )
+    assert not (tmp_path / "none").exists()
+
+
 @pytest.mark.skipif(find_spec("bpy") is None, reason="FBX and BVH are written by Blender's module")
 def test_fbx_and_bvh_need_no_installed_add_on(clip, tmp_path):
     ran = mocap(str(clip), "-o", "out", "--fbx", "--bvh", home=tmp_path / "home", cwd=tmp_path)

@@ -11,7 +11,7 @@ import torch
 
 from backend.nlf.weights import archive as archives
 from backend.nlf.weights.archive import Archive, TorchArchive
-from backend.nlf.weights.inert import Refusal
+from backend.pickles.inert import Refusal
 
 from .handmade import archive_of, tensor_pickle
 

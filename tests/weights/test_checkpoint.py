@@ -15,8 +15,8 @@ from backend.nlf.weights import add, open_weights
 from backend.nlf.weights.archive import Archive, TorchArchive
 from backend.nlf.weights.blank import blank_model
 from backend.nlf.weights.datafiles import is_hand_joint, joint_order, read_data_files
-from backend.nlf.weights.inert import Refusal
 from backend.nlf.weights.official import expected_shapes, recognise
+from backend.pickles.inert import Refusal
 from backend.records import JobError
 
 from .release import SKELETONS, data_members, joint_names, make_zip, npy, rounded_model, thin

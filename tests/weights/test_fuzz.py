@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from backend.nlf.weights import add
 from backend.nlf.weights.archive import Archive, TorchArchive
 from backend.nlf.weights.datafiles import read_data_files
-from backend.nlf.weights.inert import Refusal
 from backend.nlf.weights.official import recognise
-from backend.nlf.weights.pickles import read_pickle
 from backend.nlf.weights.tree import tensors
+from backend.pickles.inert import Refusal
+from backend.pickles.machine import read_pickle
 from backend.records import JobError
 
 from .release import Recipe, data_members, make_torchscript, make_zip, release_tensors, thin

@@ -11,8 +11,8 @@ import time
 import numpy as np
 import pytest
 
-from backend.nlf.weights.inert import ArrayRef, Global, Record, Refusal
-from backend.nlf.weights.pickles import MAX_BYTES, MAX_OPERATIONS, read_pickle
+from backend.pickles.inert import ArrayRef, Global, Record, Refusal
+from backend.pickles.machine import MAX_BYTES, MAX_OPERATIONS, read_pickle
 
 
 def plain(value):

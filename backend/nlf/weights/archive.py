@@ -16,8 +16,8 @@ from pathlib import Path
 
 import torch
 
-from backend.nlf.weights.inert import Refusal, TensorRef, said
-from backend.nlf.weights.pickles import MAX_BYTES, read_pickle
+from backend.pickles.inert import Refusal, TensorRef, said
+from backend.pickles.machine import MAX_BYTES, read_pickle
 
 MAX_ARCHIVE = 4 << 30
 MAX_ENTRIES = 200_000

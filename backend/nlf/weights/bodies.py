@@ -11,7 +11,7 @@ import numpy as np
 
 from backend.body.model import Body
 from backend.body.skeleton import N_JOINTS, PARENTS
-from backend.nlf.weights.inert import TensorRef
+from backend.pickles.inert import TensorRef
 from backend.records import JobError
 
 BODY_KINDS = {"smpl": 24, "smplx": N_JOINTS}

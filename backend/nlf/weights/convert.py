@@ -22,11 +22,11 @@ from backend.nlf.weights import store
 from backend.nlf.weights.archive import Archive, TorchArchive
 from backend.nlf.weights.bodies import body_arrays
 from backend.nlf.weights.datafiles import DataFiles, is_data_archive, read_data_files
-from backend.nlf.weights.inert import Refusal, TensorRef
 from backend.nlf.weights.official import COUNTER, Found, constant_shapes, expected_shapes, recognise
 from backend.nlf.weights.skeletons import Skeleton
 from backend.nlf.weights.store import CANONICAL, INFO, MODEL, SKELETONS, Installed
 from backend.nlf.weights.tensorfile import Entry, file_digest, write_tensors
+from backend.pickles.inert import Refusal, TensorRef
 from backend.records import JobError
 
 DATA_ZIP = "nlf_data_files.zip"

@@ -20,11 +20,11 @@ import torch
 from backend.nlf.field import EIGENFUNCTIONS
 from backend.nlf.weights.archive import Archive
 from backend.nlf.weights.bodies import BODY_KINDS
-from backend.nlf.weights.inert import Record, Refusal, said
-from backend.nlf.weights.pickles import MAX_BYTES, read_pickle
 from backend.nlf.weights.skeletons import Skeleton, make_skeletons
 from backend.nlf.weights.tree import field as part_of
 from backend.nlf.weights.tree import sequence
+from backend.pickles.inert import Record, Refusal, said
+from backend.pickles.machine import MAX_BYTES, read_pickle
 
 NODES, EIGENVALUES = "canonical_nodes3.npy", "canonical_eigval3.npy"
 JOINT_INFO, LOCATIONS = "joint_info_866.pkl", "canonical_loc_symmetric_init_866.npy"

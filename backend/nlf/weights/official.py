@@ -16,9 +16,9 @@ from backend.nlf.head import BOX_SIZE_M
 from backend.nlf.weights.archive import TorchArchive
 from backend.nlf.weights.blank import blank_model
 from backend.nlf.weights.bodies import BODY_KINDS, body_tensors
-from backend.nlf.weights.inert import Refusal, TensorRef, said
 from backend.nlf.weights.skeletons import Skeleton, make_skeletons
 from backend.nlf.weights.tree import child, sequence, tensors
+from backend.pickles.inert import Refusal, TensorRef, said
 
 _ANCHORS = ("heatmap_head.layer.0.weight", "canonical_lefts", "backbone.1.0.0.weight")
 """By any of these the crop model is found in whatever it is wrapped in."""

@@ -16,9 +16,9 @@ from backend.body.skeleton import JOINT_NAMES
 from backend.nlf.crop_model import CONSTANTS, CropModel
 from backend.nlf.weights.blank import blank_model
 from backend.nlf.weights.bodies import BODY_KINDS, body_of
-from backend.nlf.weights.inert import Refusal
 from backend.nlf.weights.skeletons import Skeleton, make_skeletons
 from backend.nlf.weights.store import CANONICAL, MODEL, SKELETONS, Installed, check_file, damaged, find
+from backend.pickles.inert import Refusal
 from backend.records import JobError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from backend.nlf.weights.inert import Refusal, said
+from backend.pickles.inert import Refusal, said
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,60}")
 _MAX_SKELETONS, _MAX_LABEL = 200, 80

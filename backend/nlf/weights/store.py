@@ -25,8 +25,8 @@ from typing import Any
 
 from backend.home import home_folder
 from backend.lifeline import pid_alive
-from backend.nlf.weights.inert import said
 from backend.nlf.weights.tensorfile import file_digest
+from backend.pickles.inert import said
 from backend.records import JobError
 
 INFO, MODEL, SKELETONS, CANONICAL = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from backend.nlf.weights.inert import ArrayRef, Record, Refusal, TensorRef
+from backend.pickles.inert import ArrayRef, Record, Refusal, TensorRef
 
 _MAX_NODES = 500_000
 _MAX_NAME = 400

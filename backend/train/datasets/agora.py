@@ -20,12 +20,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-from backend.nlf.weights.inert import Refusal
+from backend.pickles.data import read_pickled, table
+from backend.pickles.inert import Refusal
 from backend.train.datasets.bodies import GENDERS
 from backend.train.datasets.fitted import Fitted, apparent
 from backend.train.datasets.folders import every as all_of
 from backend.train.datasets.folders import first, inside, wrong
-from backend.train.datasets.pickled import read_pickled, table
 from backend.train.datasets.record import LEAST_SIDE, Photo
 
 _WHAT = "AGORA"

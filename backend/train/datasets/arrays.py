@@ -13,9 +13,9 @@ import numpy as np
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
-from backend.nlf.weights.inert import Refusal
+from backend.pickles.data import unpickled
+from backend.pickles.inert import Refusal
 from backend.records import JobError
-from backend.train.datasets.pickled import unpickled
 
 MAX_ARRAY = 4 << 30
 """Bytes of one array; the largest of BEDLAM (projected vertices) are never asked for."""

@@ -51,8 +51,7 @@ def _points_on(body: Body, points: CanonicalPoints, neutral: Licensed, other: Li
 @lru_cache(maxsize=4)
 def volume_of(licensed: Licensed) -> CanonicalVolume:
     """The canonical volume of a licensed body, with the joints that it really has."""
-    volume = volume_of_body(licensed.body)
-    return replace(volume, joints={n: p for n, p in volume.joints.items() if n in licensed.joints})
+    return volume_of_body(licensed.body)
 
 
 @lru_cache(maxsize=4)

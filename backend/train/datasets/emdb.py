@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from backend.pickles.data import read_pickled
 from backend.train.datasets.bodies import GENDERS
 from backend.train.datasets.fitted import Fitted, apparent
 from backend.train.datasets.folders import every as all_of
 from backend.train.datasets.folders import wrong
-from backend.train.datasets.pickled import read_pickled
 from backend.train.datasets.pw3d import smpl_pose
 from backend.train.datasets.record import LEAST_SIDE, Photo
 

@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 
 from backend.body.model import Body
+from backend.pickles.data import read_pickled
 from backend.train.datasets.anatomy import places
 from backend.train.datasets.arrays import Npz
 from backend.train.datasets.folders import first, inside, wrong
-from backend.train.datasets.pickled import read_pickled
 from backend.train.datasets.record import LEAST_SIDE, Photo, Record, axis_of, box_about
 
 JOINTS = (

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from backend.train.datasets.bodies import SMPL_ROWS
+from backend.body.skeleton import SMPL_ROWS
+from backend.pickles.data import read_pickled
 from backend.train.datasets.fitted import Fitted, apparent
 from backend.train.datasets.folders import every as all_of
 from backend.train.datasets.folders import inside, wrong
-from backend.train.datasets.pickled import read_pickled
 from backend.train.datasets.record import LEAST_SIDE, Photo
 
 _WHAT = "3DPW"

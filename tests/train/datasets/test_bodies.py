@@ -11,10 +11,10 @@ import torch
 from backend.body.kinematics import forward
 from backend.body.surface import surface_of
 from backend.records import JobError
-from backend.train.datasets.bodies import Licensed, in_layout, licensed_body
+from backend.train.datasets.bodies import Licensed, licensed_body
 from backend.train.datasets.carried import Carried, vertices_in
 
-from .makers import HANDS, SMPL_ROWS, foreign, made_up
+from .makers import HANDS, made_up
 
 
 @pytest.mark.parametrize("model", ["smpl", "smplx"])
@@ -35,36 +35,6 @@ def test_files_pose_as_the_plain_formula(body, bodies, model):
         assert np.abs(found.vertices[0].numpy() - want).max() < 1e-4
     hands = licensed_body(str(bodies), model, "male", "x").hands
     assert np.allclose(hands, np.where(np.arange(30) < 15, HANDS, -HANDS)[:, None] * (model == "smplx"))
-
-
-def test_correctives_of_24_joints_find_their_rows(body):
-    rng = np.random.default_rng(1)
-    made = made_up(body, "neutral", True)
-    v, few = made.v, 1500
-    tree = np.array([[-1, *(SMPL_ROWS.index(p) for p in _parents())], range(24)])
-    regressor = np.zeros((24, few))
-    regressor[np.arange(24), np.arange(24)] = 1
-    arrays = {
-        "v_template": v[:few], "weights": made.weights[:few], "J_regressor": regressor, "kintree_table": tree,
-        "shapedirs": made.shapedirs[:few], "f": np.array([[0, 1, 2]]), "posedirs": rng.normal(0, 1e-3, (few, 3, 207)),
-    }  # fmt: skip
-    small = in_layout(arrays, SMPL_ROWS, "x")
-    pose = np.zeros((1, 55, 3), np.float32)
-    pose[0, 28] = [0.3, -0.2, 0.5]  # SMPL's joint 22, the left hand
-    found = forward(small.to(), torch.from_numpy(pose), torch.zeros(1, 10), torch.zeros(1, 3), vertices=True)
-    from scipy.spatial.transform import Rotation
-
-    R = Rotation.from_rotvec(pose[0, 28]).as_matrix()
-    bent = v[:few] + arrays["posedirs"][..., 9 * 21 : 9 * 22] @ (R - np.eye(3)).ravel()
-    still = made.weights[:few, 22] == 0
-    assert still.sum() > 100
-    assert np.abs(found.vertices[0].numpy() - bent)[still].max() < 1e-5
-
-
-def _parents():
-    from backend.body.skeleton import PARENTS
-
-    return [PARENTS[r] for r in SMPL_ROWS[1:]]
 
 
 @pytest.mark.usefixtures("quick_map")
@@ -103,24 +73,16 @@ def test_missing_and_foreign_files(tmp_path, body, bodies):
     file = tmp_path / "SMPL_MALE.pkl"
     said = pickle.loads(pickle.dumps({"v_template": np.zeros((3, 3))}))
     for wrong, why in (
-        (pickle.dumps(said), "it holds no f"),
-        (pickle.dumps([1]), "it holds no body"),
-        (b"nothing", "damaged"),
-        (b"cposix\nsystem\n(S'echo'\ntR.", "could run code; nothing was run"),
+        (pickle.dumps(said), "it has 3 vertices"),
+        (pickle.dumps([1]), "holds no body"),
+        (b"nothing", "neither an .npz file nor a pickle"),
+        (b"\x80\x02cposix\nsystem\nX\x04\x00\x00\x00echo\x85R.", "could run code; nothing was run"),
     ):
         file.write_bytes(wrong)
         with pytest.raises(JobError, match=why):
             licensed_body(str(tmp_path), "smpl", "male", "3DPW")
     whole = (bodies / "SMPL_MALE.pkl").read_bytes()
-    with foreign("strange.things", "Thing") as thing:
-        value = thing()
-        value.a = 1
-        # A body in which one array is an object nobody knows.
-        said = {n: np.zeros((2, 2)) for n in ("v_template", "f", "weights", "kintree_table", "J_regressor")}
-        file.write_bytes(pickle.dumps({**said, "shapedirs": value}))
-    with pytest.raises(JobError, match=r"its shapedirs is a strange\.things\.Thing"):
-        licensed_body(str(tmp_path), "smpl", "male", "3DPW")
     file.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(JobError, match=r"cannot be used as a SMPL body"):
+    with pytest.raises(JobError, match=r"cannot be used as a body"):
         licensed_body(str(tmp_path), "smpl", "male", "3DPW")
     assert isinstance(licensed_body(str(bodies), "smpl", "male", "3DPW"), Licensed)

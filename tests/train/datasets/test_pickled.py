@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backend.nlf.weights.inert import Refusal
+from backend.pickles.data import Thing, read_pickled, table, unpickled
+from backend.pickles.inert import Refusal
 from backend.records import JobError
 from backend.train.datasets.arrays import Npz, read_mat
-from backend.train.datasets.pickled import Thing, read_pickled, table, unpickled
 
 from .makers import foreign
 

@@ -14,8 +14,8 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from backend.nlf.weights.inert import ArrayRef, DtypeRef, Global, Record, Refusal, StorageRef, said
-from backend.nlf.weights.known import CALLS
+from backend.pickles.inert import ArrayRef, DtypeRef, Global, Record, Refusal, StorageRef, said
+from backend.pickles.known import CALLS
 
 MAX_BYTES = 64 << 20
 MAX_OPERATIONS = 2_000_000

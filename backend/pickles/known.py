@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from backend.nlf.weights.inert import DTYPES, ArrayRef, DtypeRef, Global, Refusal, StorageRef, TensorRef
+from backend.pickles.inert import DTYPES, ArrayRef, DtypeRef, Global, Refusal, StorageRef, TensorRef
 
 
 def _tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_: Any) -> TensorRef | None:

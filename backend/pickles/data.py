@@ -1,7 +1,7 @@
 """Pickles of datasets as data: numpy arrays, numbers, texts, lists and dictionaries, and nothing that runs.
 
 3DPW, EMDB, AGORA, the processed Human3.6M and SMPL come as pickles, which are programs. The machine of
-`backend.nlf.weights.pickles` walks their opcodes without calling or importing anything; here it learns the few names
+`backend.pickles.machine` walks their opcodes without calling or importing anything; here it learns the few names
 that such files use beside numpy's, and what it gives is turned into plain values.
 """
 
@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from backend.nlf.weights.inert import ArrayRef, DtypeRef, Global, Record, Refusal, StorageRef, TensorRef
-from backend.nlf.weights.known import CALLS
-from backend.nlf.weights.pickles import Machine
+from backend.pickles.inert import ArrayRef, DtypeRef, Global, Record, Refusal, StorageRef, TensorRef
+from backend.pickles.known import CALLS
+from backend.pickles.machine import Machine
 from backend.records import JobError
 
 MAX_BYTES = 1 << 30
