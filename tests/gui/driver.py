@@ -18,6 +18,8 @@ from check import SIZE, grab, install, screen
 
 HERE = Path(__file__).resolve().parent
 STEP_PX = 7
+PAGES, WHEEL = 3, 8
+"""How often a region is scrolled down in search of a button, and by how many turns of the wheel."""
 UNDER_POINTER = """
 window, area, region = view({region!r})
 bpy.context.window_manager.clipboard = ""
@@ -100,27 +102,18 @@ class Window:
         self.run(f"view('UI')[2].active_panel_category = {category!r}; view()[1].tag_redraw()")
         time.sleep(0.6)
 
-    def buttons(self, region: str = "UI") -> dict[str, tuple[int, int]]:
-        """Python command -> where its button is, of every operator button in the region."""
-        x0, y0, width, height = self.run(f"r = view({region!r})[2]; answer = [r.x, r.y, r.width, r.height]")
-        found: dict[str, tuple[int, int]] = {}
-        top, bottom = SIZE[1] - (y0 + height), SIZE[1] - y0
-        for share in (0.3, 0.62, 0.82):
-            for y in range(top + STEP_PX, bottom - STEP_PX, STEP_PX):
-                self.hover(x0 + share * width, y, 0.12)
-                command = self.run(UNDER_POINTER.format(region=region))
-                if command:
-                    found.setdefault(command, (round(x0 + share * width), y + 2))
-        return found
-
     def press(self, operator: str, region: str = "UI") -> None:
-        """Click the button of `operator` ("bodyfield.cancel", or with arguments)."""
+        """Click the button of `operator` ("bodyfield.cancel", or with arguments), scrolled to if it is further down."""
         x0, y0, width, height = self.run(f"r = view({region!r})[2]; answer = [r.x, r.y, r.width, r.height]")
-        for share in (0.3, 0.62, 0.82):
-            for y in range(SIZE[1] - (y0 + height) + STEP_PX, SIZE[1] - y0 - STEP_PX, STEP_PX):
-                self.hover(x0 + share * width, y, 0.12)
-                if operator in str(self.run(UNDER_POINTER.format(region=region))):
-                    return self.click(x0 + share * width, y + 2)
+        for _ in range(PAGES):
+            for share in (0.3, 0.62, 0.82):
+                for y in range(SIZE[1] - (y0 + height) + STEP_PX, SIZE[1] - y0 - STEP_PX, STEP_PX):
+                    self.hover(x0 + share * width, y, 0.12)
+                    if operator in str(self.run(UNDER_POINTER.format(region=region))):
+                        return self.click(x0 + share * width, y + 2)
+            self.hover(x0 + 0.3 * width, SIZE[1] - y0 - height / 2)
+            self.xdotool("click", "--repeat", WHEEL, "--delay", 60, 5)
+            time.sleep(0.6)
         self.picture("missing_button")
         raise AssertionError(f"there is no button for {operator} (see missing_button.png)")
 

@@ -1,4 +1,4 @@
-"""The whole road in a real Blender window, by mouse and keyboard: import, pause, cancel, resume, undo, points, track, export.
+"""The whole road in a real Blender window, by mouse and keyboard: import, pause, cancel, resume, undo, points, export.
 
     python tests/gui/road_check.py --blender blender --zip dist/bodyfield-...zip --python BACKENDS_PYTHON --out PICTURES
 
