@@ -20,7 +20,7 @@ def _classes() -> tuple[type, ...]:
         track_points,
     )
     from .scene import chosen
-    from .ui import export, panel, point_items, points, preferences, result
+    from .ui import export, menus, panel, point_items, points, preferences, result
     from .ui import jobs as jobs_panel
 
     return (
@@ -66,6 +66,7 @@ def _classes() -> tuple[type, ...]:
         points.BODYFIELD_MT_points,
         points.BODYFIELD_PT_points,
         export.BODYFIELD_PT_export,
+        menus.BODYFIELD_MT_view,
     )
 
 
@@ -73,9 +74,8 @@ def register() -> None:
     """Called by Blender when the add-on is enabled."""
     import bpy
 
-    from .ops import import_video
     from .scene import chosen, uncertainty, words
-    from .ui import panel, point_items
+    from .ui import menus, panel, point_items
 
     for cls in _classes():
         bpy.utils.register_class(cls)
@@ -83,7 +83,7 @@ def register() -> None:
     panel.add_settings()
     chosen.add_chosen_settings()
     point_items.add_points_settings()
-    bpy.types.TOPBAR_MT_file_import.append(import_video.menu)
+    menus.add_entries()
     uncertainty.add_handler()
 
 
@@ -91,15 +91,15 @@ def unregister() -> None:
     """Called by Blender when the add-on is disabled; ends a running import and our backend."""
     import bpy
 
-    from .ops import choose_people, import_video, running
+    from .ops import choose_people, running
     from .scene import chosen, uncertainty, words
-    from .ui import panel, point_items
+    from .ui import menus, panel, point_items
 
     choose_people.close_all()
     running.stop()
     words.unregister(__package__)
     uncertainty.remove_handler()
-    bpy.types.TOPBAR_MT_file_import.remove(import_video.menu)
+    menus.remove_entries()
     panel.remove_settings()
     chosen.remove_chosen_settings()
     point_items.remove_points_settings()

@@ -240,8 +240,3 @@ class BODYFIELD_FH_movie(bpy.types.FileHandler):
     def poll_drop(cls, context: bpy.types.Context) -> bool:
         """3D views only: other editors have their own use of movies."""
         return context.area is not None and context.area.type == "VIEW_3D"
-
-
-def menu(self: bpy.types.Menu, context: bpy.types.Context) -> None:
-    """The entry in File > Import."""
-    self.layout.operator(BODYFIELD_OT_import_video.bl_idname, text="Video as Mocap (.mp4, .mov, ...)")

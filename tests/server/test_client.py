@@ -92,7 +92,7 @@ def test_what_the_client_says_first(backend, client):
     said = backend.hear("open")
     assert said.fields["options"] == {"chunk": 4}
     assert said.fields["clip"] == {
-        "name": "noise.mp4", "width": 8, "height": 6, "fps": 25.0, "frame_count": 5,
+        "name": "noise.mp4", "width": 8, "height": 6, "fps": 25.0, "frame_count": 5, "source": None,
     }  # fmt: skip
 
 
