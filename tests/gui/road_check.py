@@ -170,7 +170,7 @@ def export(window: Window) -> None:
     to_the_view(window)
     window.key("F3")
     time.sleep(1)
-    window.type("Export Person as FBX")
+    window.type("Bodyfield Person (.fbx)")
     time.sleep(1)
     window.picture("8_search")
     window.key("Return")
