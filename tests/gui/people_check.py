@@ -136,7 +136,7 @@ def problems(said: dict[str, dict]) -> list[str]:
         "somebody else was followed": all(HER_X[0] < x < HER_X[1] for x in middles),
         "the arrow keys went elsewhere": said["pictures"]["frames"] == [0, 3] and people.get("frame") == 3,
         "the overlay stayed": not said["running"]["open"],
-        "the panel says something else": done["words"] == "1 of 2 people chosen, frame 3",
+        "the panel says something else": done["words"] == "1 of 2 chosen, frame 3",
     }
     return [f"Wrong: {words} ({json.dumps(done)})." for words, right in checks.items() if not right]
 
