@@ -26,7 +26,7 @@ LEVELS = [
     ("recalled",),
     ("pipeline", "localize", "pointpass"),
     ("messages", "eta", "overlay", "preview", "evaluate", "train"),
-    ("worker", "views"),
+    ("worker", "views", "aside"),
     ("sheet",),
     ("runs", "pointruns", "previews"),
     ("server",),
