@@ -29,7 +29,7 @@ class Replay:
     def __init__(self, frames: int, *, chunk: int = 32, pause_s: float = 0.0, seed: int = 0) -> None:
         numbers = ("--frames", frames, "--chunk", chunk, "--pause", pause_s, "--seed", seed)
         command = [sys.executable, "-m", "blender.replay", *map(str, numbers)]
-        environ = {**os.environ, "PYTHONPATH": str(ROOT / "tests")}
+        environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), *sys.path])}
         self._child = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, text=True)
         port = json.loads(self._child.stdout.readline())["port"]
         endpoint = Endpoint(f"tcp://127.0.0.1:{port}", "token", self._child.pid, wire.VERSION)

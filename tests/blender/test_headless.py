@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,25 +11,15 @@ import pytest
 bpy = pytest.importorskip("bpy", reason="needs Blender")
 
 from .backends import OPTIONS, empty_clip, environment, short_clip  # noqa: E402
+from .child import blender_command  # noqa: E402
 from .people import ROOT  # noqa: E402
 from .seen import bone_heads, from_camera, go_to  # noqa: E402
-
-
-def python() -> list[str]:
-    """How to run headless in this Blender, be it a module or a program."""
-    if not bpy.app.binary_path:
-        return [sys.executable, "-m", "blender_addon.headless"]
-    # The program's own Python sees our paths only if it is told.
-    code = f"import sys, runpy; sys.path[:0] = {sys.path!r}; sys.argv[1:] = sys.argv[sys.argv.index('--') + 1:]; "
-    code += "runpy.run_module('blender_addon.headless', run_name='__main__')"
-    fixed = ["-b", "--factory-startup", "--python-exit-code", "1", "--python-expr", code]
-    return [bpy.app.binary_path, *fixed, "--"]
 
 
 def run(home: Path, *arguments: object) -> tuple[int, list[dict], str]:
     """-> (exit code, the JSON lines on standard output, standard error)."""
     child = subprocess.run(
-        [*python(), *map(str, arguments)],
+        [*blender_command("blender_addon.headless"), *map(str, arguments)],
         cwd=ROOT,
         env={**os.environ, **environment(home), "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -141,7 +130,7 @@ def test_an_unwritable_folder_is_told(road, tmp_path):
 def test_a_backend_that_is_not_installed_is_told(tmp_path):
     clip = short_clip(tmp_path / "walk.mp4", 2)
     child = subprocess.run(
-        [*python(), str(clip), "-o", str(tmp_path / "out")],
+        [*blender_command("blender_addon.headless"), str(clip), "-o", str(tmp_path / "out")],
         cwd=ROOT,
         env={**os.environ, "BODYFIELD_HOME": str(tmp_path / "home"), "BODYFIELD_PYTHON": ""},
         capture_output=True,

@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from blender_addon.ops.importing import VideoImport  # noqa: E402
 from blender_addon.ui.jobs import described  # noqa: E402
 
 from .backends import OPTIONS, environment, short_clip  # noqa: E402
+from .child import blender_command  # noqa: E402
 from .seen import curves_of  # noqa: E402
 
 PATIENCE_S = 500
@@ -109,9 +109,8 @@ def assert_same_keys(armature: bpy.types.Object, expected: dict) -> None:
 def killed_session(clip: Path, *blend: Path) -> str:
     """A session that was killed in the middle of importing `clip`; the job's id. Its backend has ended with it."""
     running.stop()
-    child = subprocess.Popen(
-        [sys.executable, str(SESSION), str(clip), *map(str, blend)], stdout=subprocess.PIPE, text=True
-    )
+    command = [*blender_command(SESSION), str(clip), *map(str, blend)]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         said = next((line.split() for line in child.stdout if line.startswith("ready ")), None)
         assert said, "the session ended before its import was under way"
