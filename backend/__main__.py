@@ -8,7 +8,7 @@ import sys
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from backend.records import JobError
+from backend.errors import JobError
 
 COMMANDS = {
     "serve": "Serve the Blender add-on until told to end.",

@@ -8,13 +8,14 @@ from pathlib import Path
 
 from backend.body.load import load_body
 from backend.body.model import Body
-from backend.choice import PeopleChoice
-from backend.records import DEFAULT_FOV_DEG, Camera, JobError
+from backend.camera.pinhole import DEFAULT_FOV_DEG, Camera
+from backend.errors import JobError
+from backend.people.choice import PeopleChoice
 
 
 @dataclass(frozen=True)
 class MocapOptions:
-    """`localizer`: see `backend.nlf.localizer`; `max_people`: tracks at a time; `focal_px` or `fov_deg` (on the larger
+    """`localizer`: see `backend.localizers`; `max_people`: tracks at a time; `focal_px` or `fov_deg` (on the larger
     side) if the lens is known, else 55°; `body`: path of a licensed SMPL-X, SMPL-H or SMPL file in place of the open
     body; `smooth`: strength of the time term, 1 is normal, 0 none; `chunk`: frames per saved and sent piece;
     `device`: auto, cpu, cuda, cuda:1, mps; `keep_features`: keep in the job's folder what the localizer needs to

@@ -11,15 +11,17 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from backend.motion.assemble import Clip, assemble, mean_uncertainty, person_tracks, stand_upright
-from backend.nlf.localizer import LocalizerOptions, create_localizer
+from backend.errors import JobError
+from backend.localizers.choose import create_localizer
+from backend.localizers.contract import LocalizerOptions
+from backend.motion.assemble import Clip, assemble, mean_uncertainty, stand_upright
+from backend.motion.chunks import Pending, person_tracks
 from backend.options import MocapOptions, choose_device
-from backend.pending import Pending
 from backend.people.chosen import ChosenTracker
 from backend.people.detect import PersonDetector
-from backend.people.track import PeopleTracker
-from backend.records import Chunk, Event, JobError, Notice, Progress, Subject, Summary
-from blender_addon.frames import Frame
+from backend.people.follow import PeopleTracker
+from backend.records import Chunk, Event, Notice, Progress, Subject, Summary
+from blender_addon.shared.frames import Frame
 
 
 class Stopwatch:

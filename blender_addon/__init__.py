@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Bodyfield: video in, a clean animated body out, on your own machine.
 
-Nothing of Blender is imported here before `register`, so that `blender_addon.wire` and the other files without
+Nothing of Blender is imported here before `register`, so that `blender_addon.shared.wire` and the other files without
 bpy can be used in any Python.
 """
 
@@ -19,8 +19,8 @@ def _classes() -> tuple[type, ...]:
         setup,
         track_points,
     )
-    from .scene import chosen
-    from .ui import export, menus, panel, point_items, points, preferences, result
+    from .scene import chosen, point_items
+    from .ui import export, menus, panel, points, preferences, result
     from .ui import jobs as jobs_panel
 
     return (
@@ -74,8 +74,9 @@ def register() -> None:
     """Called by Blender when the add-on is enabled."""
     import bpy
 
-    from .scene import chosen, uncertainty, words
-    from .ui import menus, panel, point_items
+    from .languages import words
+    from .scene import chosen, point_items, uncertainty
+    from .ui import menus, panel
 
     for cls in _classes():
         bpy.utils.register_class(cls)
@@ -91,9 +92,11 @@ def unregister() -> None:
     """Called by Blender when the add-on is disabled; ends a running import and our backend."""
     import bpy
 
-    from .ops import choose_people, running
-    from .scene import chosen, uncertainty, words
-    from .ui import menus, panel, point_items
+    from .languages import words
+    from .ops import choose_people
+    from .scene import chosen, point_items, uncertainty
+    from .ui import menus, panel
+    from .work import running
 
     choose_people.close_all()
     running.stop()

@@ -28,11 +28,11 @@ if not __package__:
 import bpy
 import numpy as np
 
-from .frames import ClipError
-from .ops.backend import Backend
-from .ops.importing import VideoImport
-from .scene.exports import export_bvh
-from .scene.fbx import PRESETS, ExportError, export_fbx
+from .export.fbx import PRESETS, ExportError, export_fbx
+from .export.formats import export_bvh
+from .shared.frames import ClipError
+from .work.backend import Backend
+from .work.importing import VideoImport
 
 PUMP_S = 0.2
 KINDS = ("fbx", "blend", "bvh")

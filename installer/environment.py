@@ -256,15 +256,18 @@ def _check_imports(env: Environment, group: str) -> None:
 
 def write_locator(env: Environment) -> Path:
     """Tell Blender's add-on where the backend lives; the add-on's own code says in which file it looks."""
-    path = Path(ask_addon("process.locator_path()"))
+    path = Path(ask_addon("home.locator_path()"))
     locate(path, env.python, ROOT)
     return path
 
 
 def ask_addon(what: str) -> str:
-    """`what`, an expression of the add-on's modules `process` and `setup`, as text; in a Python of its own, so that
-    what runs here stays the standard library. Raises SetupError."""
-    code = "import sys; sys.path.insert(0, sys.argv[1]); from blender_addon import process, setup; "
+    """`what`, an expression of the add-on's modules `home`, `process` and `setup`, as text; in a Python of its own, so
+    that what runs here stays the standard library. Raises SetupError."""
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from blender_addon.shared import home; "
+        "from blender_addon.link import process, setup; "
+    )
     command = [sys.executable, "-X", "utf8", "-c", f"{code}print({what})", str(ROOT)]
     run = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
     if run.returncode:

@@ -23,8 +23,8 @@ PIP_PLATFORMS = {
 """Blender's platform names and the wheel tags that run there (pip adds the older macOS tags itself)."""
 BLENDER_PYTHONS = ("3.11", "3.13")
 """Python of Blender 4.2 to 5.0, and of 5.1 and newer."""
-SHARED = ("wire.py", "axes.py", "frames.py")
-"""The files of the add-on that the backend uses too (Apache-2.0)."""
+SHARED = "shared"
+"""The folder of the add-on that the backend uses too (Apache-2.0)."""
 STABLE_ABI = ("-cp312-abi3-", "-cp312.cp313.cp314-none-")
 """Part of a wheel's name and what it becomes in the zip. Blender lets a wheel of the stable ABI count for "some Python
 3" only, and refuses the whole extension on 3.13 when another wheel is for 3.11 alone; spelled out, both are served."""
@@ -67,7 +67,8 @@ def backend_wheel(out: Path) -> Path:
         *requires,
     ]
     members = {f"backend/{p.relative_to(ROOT / 'backend').as_posix()}": p for p in files_of(ROOT / "backend")}
-    members |= {f"blender_addon/{n}": ROOT / "blender_addon" / n for n in SHARED}
+    shared = ROOT / "blender_addon" / SHARED
+    members |= {f"blender_addon/{SHARED}/{p.relative_to(shared).as_posix()}": p for p in files_of(shared)}
     members |= {f"{info}/licenses/{n}": ROOT / n for n in ("LICENSE", "NOTICE")}
     content: dict[str, bytes] = {arc: path.read_bytes() for arc, path in members.items()}
     content[f"{info}/METADATA"] = ("\n".join(metadata) + "\n").encode()

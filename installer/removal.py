@@ -31,10 +31,10 @@ def what_is_there(env: Environment, jobs: bool) -> list[tuple[Path, str]]:
     said = json.loads(
         ask_addon(
             "__import__('json').dumps([[str(p), setup.in_words(setup.size_of(p))] for p in "
-            f"[process.Path({str(env.folder)!r}), process.locator_path(), *setup.records()]])"
+            f"[home.Path({str(env.folder)!r}), home.locator_path(), *setup.records()]])"
         )
     )
-    if pid := ask_addon("getattr(process.read_endpoint(), 'pid', '')"):
+    if pid := ask_addon("getattr(process.running_endpoint(), 'pid', '')"):
         raise SetupError(f"The backend is running (process {pid}): close Blender, then run this again.")
     (_, size), (locator, _), *records = said
     found = [(folder, size)] if (folder := environment_to_remove(env)) else []

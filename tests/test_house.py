@@ -121,14 +121,14 @@ def test_every_room_of_the_backend_has_a_level():
     ("place", "line"),
     [
         ("backend/body/x.py", "def f():\n    import bpy"),
-        ("backend/server.py", "from blender_addon import client"),
-        ("backend/server.py", "from blender_addon.process import home"),
+        ("backend/serve/server.py", "from blender_addon import client"),
+        ("backend/serve/server.py", "from blender_addon.link.process import home"),
         ("backend/fit/x.py", "from backend.people import crop"),
         ("backend/nlf/x.py", "from ..pipeline import mocap"),
-        ("blender_addon/client.py", "import bpy"),
+        ("blender_addon/link/client.py", "import bpy"),
         ("blender_addon/ops/x.py", "import torch"),
         ("blender_addon/ops/x.py", "from backend import records"),
-        ("blender_addon/ops/x.py", "import importlib\nimportlib.import_module('backend.server')"),
+        ("blender_addon/ops/x.py", "import importlib\nimportlib.import_module('backend.serve.server')"),
         ("blender_addon/ops/x.py", "from blender_addon import wire"),
     ],
 )

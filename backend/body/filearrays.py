@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csc_matrix, csr_matrix
 
-from backend.pickles.data import MAX_BYTES, Thing, unpickled
-from backend.pickles.inert import Refusal, said
+from backend.files.pickles.data import MAX_BYTES, Thing, unpickled
+from backend.files.pickles.inert import Refusal, said
 
 _MAX_ARRAY = 1 << 30
 """No array of a body may unpack to more bytes; SMPL-X's largest has 122 MB."""

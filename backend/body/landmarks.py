@@ -13,8 +13,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from backend.body.model import Body, CanonicalPoints
-from backend.body.points import canonical_points
-from backend.body.skeleton import JOINT, N_JOINTS
+from backend.body.points import canonical_points, joint_place, joint_point, stack
+from backend.body.skeleton import JOINT
 
 _ORDER = (
     "nose left_eye_inner left_eye left_eye_outer right_eye_inner right_eye right_eye_outer left_ear right_ear "
@@ -47,6 +47,11 @@ def body_landmarks(body: Body) -> tuple[CanonicalPoints, tuple[str, ...]]:
     return _cache[body], LANDMARK_NAMES
 
 
+def landmark(body: Body, name: str) -> CanonicalPoints:
+    """One of the landmarks by its name. Raises ValueError for a name that is none."""
+    return body_landmarks(body)[0].take([LANDMARK_NAMES.index(name)])
+
+
 def _find(body: Body) -> CanonicalPoints:
     points = {}
     for side, x in (("left", 1.0), ("right", -1.0)):
@@ -56,40 +61,6 @@ def _find(body: Body) -> CanonicalPoints:
         points[f"{side}_hip"] = _hip(body, side, x)
     points["nose"] = _on_skin(body, _nose(body))
     return stack([points[name] for name in LANDMARK_NAMES])
-
-
-def joint_point(
-    body: Body, joint: str, offset=(0.0, 0.0, 0.0), carrier: str | None = None
-) -> CanonicalPoints:
-    """The centre of `joint` (plus a rest-pose `offset`, metres) as a canonical point that moves with `carrier`
-    (the joint itself if not given)."""
-    j = JOINT[joint]
-    weights = np.zeros((1, N_JOINTS), np.float32)
-    weights[0, JOINT[carrier or joint]] = 1
-    posedirs = None if body.posedirs is None else np.zeros((len(body.posedirs), 3), np.float32)
-    position = body.joints_template[j][None] + np.asarray(offset, np.float32)
-    return CanonicalPoints(
-        position, weights, body.joints_shapedirs[j][None], body.joints_exprdirs[j][None], posedirs
-    )
-
-
-def joint_place(body: Body, joint: str) -> CanonicalPoints:
-    """Where `joint` is, as a canonical point to look for: one that the body has not moves as the skin around it."""
-    if body.present[JOINT[joint]]:
-        return joint_point(body, joint)
-    return canonical_points(body, body.joints_template[JOINT[joint]][None])
-
-
-def stack(points: list[CanonicalPoints]) -> CanonicalPoints:
-    """Several sets of canonical points of one body as one."""
-    names = ("positions", "weights", "shapedirs", "exprdirs")
-    arrays = [
-        np.ascontiguousarray(np.concatenate([getattr(p, n) for p in points]), np.float32) for n in names
-    ]
-    posedirs = None
-    if points[0].posedirs is not None:
-        posedirs = np.ascontiguousarray(np.concatenate([p.posedirs for p in points], 1), np.float32)
-    return CanonicalPoints(*arrays, posedirs)
 
 
 def _eye_distance(body: Body) -> float:

@@ -17,7 +17,7 @@ from backend.body.filearrays import FileArrays, RefusedError
 from backend.body.missing import place_missing
 from backend.body.model import Body
 from backend.body.skeleton import N_JOINTS, PARENTS, SMPL_ROWS, SMPLH_ROWS
-from backend.records import JobError
+from backend.errors import JobError
 
 OPEN_BODY = Path(__file__).resolve().parent.parent / "assets" / "body_open.npz"
 LAYOUTS: dict[int, tuple[str, tuple[int, ...]]] = {

@@ -6,7 +6,6 @@ Axes of the rest pose: metres, y up, +x the subject's left, +z forward, T-pose w
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -112,14 +111,6 @@ class Body:
             return "Open body built from MakeHuman data (CC0): free for any use."
         kind = _NAMES.get(self.name, self.name)
         return f"{kind} body loaded from the user's own file: its licence, not ours, rules what you may do with it."
-
-    @cached_property
-    def landmarks(self) -> dict[str, CanonicalPoints]:
-        """The 33 named landmarks of `backend.body.landmarks`, one point each."""
-        from backend.body.landmarks import body_landmarks
-
-        points, names = body_landmarks(self)
-        return {name: points.take([i]) for i, name in enumerate(names)}
 
     def vertices_as_points(self, rows) -> CanonicalPoints:
         """The vertices `rows` as canonical points (exact)."""

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from backend.body.landmarks import LANDMARK_NAMES, body_landmarks, joint_place, stack
+from backend.body.landmarks import LANDMARK_NAMES, body_landmarks
 from backend.body.model import Body, CanonicalPoints
-from backend.body.points import canonical_points, combine, on_triangles
+from backend.body.points import canonical_points, combine, joint_place, on_triangles, stack
 from backend.body.skeleton import JOINT
 from backend.body.surface import surface_of
-from backend.records import JobError
+from backend.errors import JobError
 
 ABOVE_SKIN = 0.1
 """Metres that a point may lie above the skin (a negative depth): a marker on clothes, not a place in the room."""

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.sparse import csr_array, issparse
 
 from backend.body.model import Body, CanonicalPoints
+from backend.body.skeleton import JOINT, N_JOINTS
 from backend.body.surface import Surface, closest_on_triangles, surface_of
 
 __all__ = ["canonical_points", "closest_on_triangles", "combine", "on_triangles"]
@@ -123,3 +124,37 @@ def _put(points: CanonicalPoints, rows: np.ndarray, some: CanonicalPoints) -> No
     if points.posedirs is not None:
         R = len(points.posedirs)
         points.posedirs.reshape(R, -1, 3)[:, rows] = some.posedirs.reshape(R, -1, 3)
+
+
+def joint_point(
+    body: Body, joint: str, offset=(0.0, 0.0, 0.0), carrier: str | None = None
+) -> CanonicalPoints:
+    """The centre of `joint` (plus a rest-pose `offset`, metres) as a canonical point that moves with `carrier`
+    (the joint itself if not given)."""
+    j = JOINT[joint]
+    weights = np.zeros((1, N_JOINTS), np.float32)
+    weights[0, JOINT[carrier or joint]] = 1
+    posedirs = None if body.posedirs is None else np.zeros((len(body.posedirs), 3), np.float32)
+    position = body.joints_template[j][None] + np.asarray(offset, np.float32)
+    return CanonicalPoints(
+        position, weights, body.joints_shapedirs[j][None], body.joints_exprdirs[j][None], posedirs
+    )
+
+
+def joint_place(body: Body, joint: str) -> CanonicalPoints:
+    """Where `joint` is, as a canonical point to look for: one that the body has not moves as the skin around it."""
+    if body.present[JOINT[joint]]:
+        return joint_point(body, joint)
+    return canonical_points(body, body.joints_template[JOINT[joint]][None])
+
+
+def stack(points: list[CanonicalPoints]) -> CanonicalPoints:
+    """Several sets of canonical points of one body as one."""
+    names = ("positions", "weights", "shapedirs", "exprdirs")
+    arrays = [
+        np.ascontiguousarray(np.concatenate([getattr(p, n) for p in points]), np.float32) for n in names
+    ]
+    posedirs = None
+    if points[0].posedirs is not None:
+        posedirs = np.ascontiguousarray(np.concatenate([p.posedirs for p in points], 1), np.float32)
+    return CanonicalPoints(*arrays, posedirs)

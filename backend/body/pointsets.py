@@ -15,12 +15,13 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from backend.body.inside import NoInsideError
-from backend.body.landmarks import LANDMARK_NAMES, stack
+from backend.body.landmarks import LANDMARK_NAMES
 from backend.body.model import Body, CanonicalPoints
 from backend.body.places import joint_points, landmarks
+from backend.body.points import stack
 from backend.body.skeleton import JOINT_NAMES, PARENTS
 from backend.body.spread import even_inside, even_surface
-from backend.records import JobError
+from backend.errors import JobError
 
 SET_NAMES: tuple[str, ...] = ("smplx_55", "coco_17", "landmarks_33", "surface_N", "volume_N")
 """What `named_set` knows; N stands for a number of points, from 1 to the body's number of vertices."""

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import typer
 
-from backend.home import home_folder, running_endpoint
 from backend.options import choose_device
+from backend.serve.endpoint import running_endpoint
+from blender_addon.shared.home import home_folder
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ASSETS = ROOT / "backend" / "assets"
@@ -165,7 +166,7 @@ def _asset(path: Path, licence: str) -> Asset:
 
 def _weights() -> tuple[list[Weights], list[str]]:
     """The installed weights that are whole, and a sentence for each that is not."""
-    from backend.nlf.weights import survey
+    from backend.localizers.nlf.weights import survey
 
     whole, damaged = survey(thorough=True)
     return [

@@ -12,12 +12,13 @@ import typer
 from rich.console import Console
 
 from backend.body.model import Body, CanonicalPoints
-from backend.body.pointfile import parse_points
 from backend.body.skeleton import N_JOINTS
+from backend.camera.pinhole import Camera
+from backend.errors import JobError
+from backend.files.whole import check_writable, write_aside
 from backend.fit.bodyfitter import BodyFitter, FitOptions, surface_and_joints
-from backend.localize import check_writable, write_aside
 from backend.options import MocapOptions, choose_device
-from backend.records import Camera, JobError
+from backend.points.file import parse_points
 
 _MOST_BYTES = 1 << 36
 

@@ -11,17 +11,18 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from backend import localize as road
-from backend.body.pointfile import parse_points
-from backend.boxes import read_boxes
 from backend.commands.doctor import own_version
-from backend.nlf.localizer import LocalizerOptions, create_localizer
+from backend.draw.movie import write_overlay
+from backend.draw.sheet import MOVIE_SUFFIX, STILL_SUFFIXES, SheetPainter, chosen, draw_sheet, save_picture
+from backend.errors import JobError
+from backend.localizers.choose import create_localizer
+from backend.localizers.contract import LocalizerOptions
 from backend.options import MocapOptions, choose_device
-from backend.overlay import write_overlay
 from backend.people.detect import PersonDetector
-from backend.pictures import Pictures, open_pictures
-from backend.records import JobError
-from backend.sheet import MOVIE_SUFFIX, STILL_SUFFIXES, SheetPainter, chosen, draw_sheet, save_picture
+from backend.points.file import parse_points
+from backend.stills import localize as road
+from backend.stills.boxes import read_boxes
+from backend.stills.pictures import Pictures, open_pictures
 
 SUFFIXES = (".npz", *STILL_SUFFIXES, MOVIE_SUFFIX)
 INTERRUPTED = 130  # exit code of a program that Ctrl-C ended

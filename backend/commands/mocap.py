@@ -15,10 +15,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from backend import records
-from backend.choice import PeopleChoice
-from backend.commands.runner import Outcome, run_clip
+from backend.batch.clip import Outcome, run_clip
 from backend.motion.amass import write_amass
 from backend.options import MocapOptions
+from backend.people.choice import PeopleChoice
 
 STAGES = {
     "prepare": "Getting the localizer ready",

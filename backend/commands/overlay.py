@@ -8,12 +8,13 @@ import typer
 from rich.console import Console
 from rich.progress import track as progress_track
 
-from backend.commands.runner import open_video
-from backend.home import home_folder
-from backend.jobs import DONE, JobFolder, JobStore
+from backend.batch.clip import open_video
+from backend.draw.movie import write_overlay
+from backend.draw.overlay import OverlayPainter
+from backend.errors import JobError
+from backend.jobs.folder import DONE, JobFolder, JobStore
 from backend.options import MocapOptions
-from backend.overlay import OverlayPainter, write_overlay
-from backend.records import JobError
+from blender_addon.shared.home import home_folder
 
 
 def overlay(

@@ -10,10 +10,11 @@ from typing import Annotated
 
 import typer
 
-from backend.home import AlreadyRunning, home_folder
-from backend.records import JobError
-from backend.server import PortTaken, Server
-from backend.worker import load_road
+from backend.errors import JobError
+from backend.serve.endpoint import AlreadyRunning
+from backend.serve.road import load_road
+from backend.serve.server import PortTaken, Server
+from blender_addon.shared.home import home_folder
 
 
 def serve(

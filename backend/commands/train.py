@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from backend.errors import JobError
 from backend.evaluate.certainty import calibrate, certainty_figures
 from backend.evaluate.field import (
     KnownSet,
@@ -26,20 +27,19 @@ from backend.evaluate.field import (
     predict_known,
     relative_errors,
 )
-from backend.nlf.lite import LiteField
-from backend.nlf.lite_weights import read_lite, save_lite
-from backend.records import JobError
+from backend.localizers.field.file import read_field, save_field
+from backend.localizers.field.model import FieldModel
 from backend.train.config import Recipe, read_recipe
 from backend.train.loop import Judge
 from backend.train.loop import Progress as Told
 from backend.train.loop import export as export_weights
 from backend.train.loop import train as run_training
-from backend.train.streams import held_out
+from backend.train.mix import held_out
 
 
 def train(
     config: Path = typer.Option(
-        ..., help="The recipe, a TOML file; the shipped one is backend/train/configs/lite.toml."
+        ..., help="The recipe, a TOML file; the shipped one is backend/train/configs/field.toml."
     ),
     out: Path = typer.Option(..., help="Folder for checkpoints, log and weights; made if missing."),
     resume: bool = typer.Option(False, help="Go on from the newest checkpoint in the folder."),
@@ -83,7 +83,7 @@ def make_judges(known: KnownSet | None, real: RealSet | None) -> dict[str, Judge
 
 def calibrate_file(path: Path, data: KnownSet) -> dict[str, float]:
     """Calibrate the weights in `path` on every other person of `data`, and judge them by the others."""
-    model, card = read_lite(path)
+    model, card = read_field(path)
     model.eval()
     model.sigma.copy_(torch.tensor([1.0, 0.0]))
     places, _, raw = predict_known(data, predictor(model))
@@ -91,11 +91,11 @@ def calibrate_file(path: Path, data: KnownSet) -> dict[str, float]:
     model.sigma.copy_(torch.tensor([factor, offset]))
     figures = certainty_figures(relative_errors(data, places)[1::2], factor * raw[1::2] + offset)
     figures |= {"factor": factor, "offset_m": offset}
-    save_lite(model, path, {**card, "uncertainty": figures})
+    save_field(model, path, {**card, "uncertainty": figures})
     return figures
 
 
-def predictor(model: LiteField) -> Predict:
+def predictor(model: FieldModel) -> Predict:
     """A model as `backend.evaluate.field` asks it."""
 
     def predict(

@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
-from backend.nlf import weights as store
-from backend.nlf.weights import Installed
-from backend.nlf.weights.offered import offer_body, offered_body
-from backend.records import JobError
+from backend.errors import JobError
+from backend.localizers.nlf import weights as store
+from backend.localizers.nlf.weights import Installed
+from backend.localizers.nlf.weights.offered import offer_body, offered_body
 
 
 class Action(StrEnum):

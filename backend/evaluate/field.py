@@ -15,15 +15,17 @@ import typer
 
 from backend.body.landmarks import body_landmarks
 from backend.body.load import load_body
+from backend.camera.pinhole import Camera, Roi
+from backend.camera.turned import extract
+from backend.errors import JobError
 from backend.evaluate.certainty import certainty_figures
 from backend.evaluate.metrics import pa_mpjpe, procrustes, root_mpjpe
 from backend.evaluate.multiview import read_qualisys, smooth_reference, triangulate
-from backend.nlf.landmarks import LandmarksLocalizer
-from backend.nlf.lite_region import landmark_axis, landmark_region
+from backend.localizers.landmarks.localizer import LandmarksLocalizer
+from backend.localizers.landmarks.region import landmark_axis, landmark_region
 from backend.people.detect import PersonDetector
-from backend.records import Camera, JobError, Roi, Subject
-from backend.roi import extract
-from blender_addon.frames import open_clip
+from backend.records import Subject
+from blender_addon.shared.frames import open_clip
 
 LIMBS = [11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28]
 HIPS = [6, 7]

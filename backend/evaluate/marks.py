@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import least_squares
 
+from backend.errors import JobError
 from backend.evaluate.multiview import CalibratedCamera, triangulate
-from backend.records import JobError
 
 JOINTS = tuple(
     f"{side}_{joint}"

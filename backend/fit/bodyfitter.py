@@ -1,7 +1,7 @@
 """Points become a body: `BodyFitter(body, points).fit(targets, uncertainty)`, for one frame or a long track.
 
-The road from a video uses `backend.fit.fitter`, which adds the camera; this door is for points of any origin: mesh
-sequences, a field's points, motion capture markers.
+The road from a video uses `backend.fit.camerafitter`, which adds the camera; this door is for points of any origin:
+mesh sequences, a field's points, motion capture markers.
 """
 
 from __future__ import annotations
@@ -12,20 +12,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from backend.body.landmarks import joint_point, stack
 from backend.body.model import Body, CanonicalPoints
+from backend.body.points import joint_point, stack
 from backend.body.skeleton import JOINT_NAMES
+from backend.camera.pinhole import Camera
+from backend.errors import JobError
 from backend.fit import track
-from backend.fit.batchlast import exp
 from backend.fit.clusters import Gatherer, cluster
-from backend.fit.newton import Newton, NewtonOptions, Solution
-from backend.fit.observe import Data, root_from_rays
 from backend.fit.outliers import heavy_tails, without_outliers
-from backend.fit.prior import pose_prior
 from backend.fit.results import BodyFit
-from backend.fit.skin import SkinModel
-from backend.fit.start import start
-from backend.records import Camera, JobError
+from backend.fit.solver.batchlast import exp
+from backend.fit.solver.newton import Newton, NewtonOptions, Solution
+from backend.fit.solver.observe import Data, root_from_rays
+from backend.fit.solver.prior import pose_prior
+from backend.fit.solver.skin import SkinModel
+from backend.fit.solver.start import start
 
 CLUSTERS = 640
 """Points that more than this many are averaged to."""

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from backend.fit.clusters import Gatherer
-from backend.fit.newton import MEDIAN, Solution
-from backend.fit.observe import Data
-from backend.fit.skin import SkinModel
+from backend.fit.solver.newton import MEDIAN, Solution
+from backend.fit.solver.observe import Data
+from backend.fit.solver.skin import SkinModel
 
 SCALE = 3.0
 """Sigmas at which a point has lost half of its say (Geman-McClure)."""

@@ -1,6 +1,6 @@
 """The plain smoother: second differences of finished rotations and places, all frames alike (Whittaker).
 
-The baseline that ties in time (`backend.fit.timing`) are measured against, and what can be laid over any motion.
+The baseline that ties in time (`backend.fit.solver.timing`) are measured against, and what can be laid over any motion.
 Source: Eilers, "A perfect smoother" (2003).
 """
 
@@ -10,7 +10,7 @@ import numpy as np
 from scipy.linalg import solveh_banded
 
 from backend.fit.results import continuous
-from blender_addon.axes import matrix_to_rotvec, rotvec_to_matrix
+from blender_addon.shared.axes import matrix_to_rotvec, rotvec_to_matrix
 
 
 def plain_smoother(pose: np.ndarray, trans: np.ndarray, strength: float) -> tuple[np.ndarray, np.ndarray]:

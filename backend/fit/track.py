@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from backend.body.skeleton import N_JOINTS
-from backend.fit import batchlast as bl
-from backend.fit import timing
-from backend.fit.jacobian import jacobian
-from backend.fit.newton import ROTATIONS, Newton, Solution
-from backend.fit.observe import Data
 from backend.fit.results import BodyFit, continuous
-from backend.fit.skin import SkinModel, State
+from backend.fit.solver import batchlast as bl
+from backend.fit.solver import timing
+from backend.fit.solver.jacobian import jacobian
+from backend.fit.solver.newton import ROTATIONS, Newton, Solution
+from backend.fit.solver.observe import Data
+from backend.fit.solver.skin import SkinModel, State
 
 WINDOW, OVERLAP = 192, 48
 """Frames tied together at once, and shared by neighbouring windows."""

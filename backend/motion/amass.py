@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from backend.body.model import Body
-from backend.records import JobError, TrackMotion
-from blender_addon.axes import (
+from backend.errors import JobError
+from backend.records import TrackMotion
+from blender_addon.shared.axes import (
     CAMERA_TO_SMPL,
     SMPL_TO_BLENDER,
     amass_poses,
@@ -30,7 +31,7 @@ from blender_addon.axes import (
 
 
 def amass_arrays(motion: TrackMotion, body: Body, fps: float, shift: np.ndarray) -> dict[str, np.ndarray]:
-    """The arrays of the file. `shift`: see `blender_addon.axes.world_shift`."""
+    """The arrays of the file. `shift`: see `blender_addon.shared.axes.world_shift`."""
     level = SMPL_TO_BLENDER @ level_rotation(motion.up) @ CAMERA_TO_SMPL
     pose = motion.pose.astype(np.float64).copy()
     pose[:, 0] = matrix_to_rotvec(level @ rotvec_to_matrix(pose[:, 0]))

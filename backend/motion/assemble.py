@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from backend.body.model import Body, CanonicalPoints
-from backend.fit.fitter import Fit, Fitter
+from backend.camera.pinhole import Camera
+from backend.errors import JobError
+from backend.fit.camerafitter import Fit, Fitter
 from backend.motion.level import up_direction
 from backend.options import MocapOptions
-from backend.records import Camera, Chunk, JobError, TrackChunk, TrackMotion
-from blender_addon.frames import Frame
+from backend.records import Chunk, TrackChunk, TrackMotion
+from blender_addon.shared.frames import Frame
 
-SHORTEST_S = 0.25  # someone seen for less than this is not worth a body
 # Median misfits of real people on our clips: 0.03-0.06 m and 0.004-0.010; of a bag taken for one: 0.12 m and 0.03.
 MISFIT_M = 0.10  # metres between fitted and localized points, both centred
 MISFIT_BOX = 0.025  # distance in the picture as a share of the box's diagonal
@@ -93,42 +94,6 @@ class Clip:
         strength = self.options.smooth if smooth is None else smooth
         return self.fitter.fit(track.points3d, track.points2d, track.uncertainty, track.times,
                                betas=betas, smooth=strength)  # fmt: skip
-
-
-def person_tracks(chunks: Sequence[Chunk], ghosts: Collection[int] = ()) -> list[TrackChunk]:
-    """One gapless TrackChunk per person over the whole clip, NaN where not seen; short ones dropped.
-
-    `ghosts`: ids to leave out. Times and boxes in the gaps are interpolated. When all tracks are short, the longest
-    is kept.
-    """
-    rows: dict[int, list[TrackChunk]] = {}
-    for chunk in chunks:
-        for t in chunk.tracks:
-            rows.setdefault(t.track, []).append(t)
-    tracks = [_gapless(track, parts) for track, parts in sorted(rows.items()) if track not in ghosts]
-    long = [t for t in tracks if t.times[-1] - t.times[0] >= SHORTEST_S]
-    return long or sorted(tracks, key=lambda t: -len(t.frames))[:1]
-
-
-def _gapless(track: int, parts: Sequence[TrackChunk]) -> TrackChunk:
-    seen = np.concatenate([p.frames for p in parts])
-    frames = np.arange(seen[0], seen[-1] + 1, dtype=np.int32)
-    row = seen - seen[0]
-
-    def spread(name: str) -> np.ndarray:
-        values = np.concatenate([getattr(p, name) for p in parts])
-        out = np.full((len(frames), *values.shape[1:]), np.nan, values.dtype)
-        out[row] = values
-        return out
-
-    def bridged(name: str) -> np.ndarray:
-        out = spread(name).reshape(len(frames), -1)
-        columns = [np.interp(frames, seen, out[row, k]) for k in range(out.shape[1])]
-        return np.stack(columns, 1).astype(out.dtype)
-
-    score = np.nan_to_num(spread("score"))
-    return TrackChunk(track, frames, bridged("times")[:, 0], bridged("boxes"), spread("points3d"),
-                      spread("points2d"), spread("uncertainty"), score)  # fmt: skip
 
 
 def assemble(clip: Clip, track: TrackChunk) -> TrackMotion | None:

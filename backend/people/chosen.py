@@ -11,10 +11,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from backend.choice import PeopleChoice
+from backend.camera.pinhole import Roi
+from backend.errors import JobError
+from backend.people.choice import PeopleChoice
 from backend.people.detect import Detection, PersonDetector
-from backend.people.track import PeopleTracker, Track
-from backend.records import JobError, Roi
+from backend.people.follow import PeopleTracker, Track
 
 BEFORE = 16
 """Most people who are followed at a time up to the frame of the choice."""

@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 import torch
 
-from backend.nlf.graph import load_graph
-from backend.roi import Roi
+from backend.camera.turned import Roi
+from backend.nets.graph import load_graph
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 SIDE = 224

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import torch
 
-from backend.nlf.lite import LiteField
-from backend.train.batch import Batch
+from backend.localizers.field.model import FieldModel
+from backend.train.streams.batch import Batch
 
 LOG = "log.jsonl"
 _TILES = 8
@@ -66,7 +66,7 @@ class Board:
 
 
 @torch.no_grad()
-def picture_grid(model: LiteField, batch: Batch) -> np.ndarray:
+def picture_grid(model: FieldModel, batch: Batch) -> np.ndarray:
     """The first pictures of a batch: as they are, with what is true (green) and what is found (by depth), and the
     found points from the side. (3 x 256, n x 256, 3) uint8."""
     n = min(_TILES, len(batch))

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from backend.records import JobError
+from backend.errors import JobError
 
 FORMAT = "bodyfield-checkpoint-1"
 _NAME = "checkpoint_{:08d}.safetensors"

@@ -8,12 +8,12 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_type_hints
 
-from backend.nlf.lite import LiteConfig
-from backend.nlf.lite_trunk import TRUNKS
-from backend.records import JobError
-from backend.train.augment import Looks
+from backend.errors import JobError
+from backend.localizers.field.model import FieldConfig
+from backend.localizers.field.trunk import TRUNKS
 from backend.train.datasets.source import Source, source_rules
-from backend.train.framing import Shake
+from backend.train.streams.augment import Looks
+from backend.train.streams.framing import Shake
 
 FREEZE = ("none", "stride4", "stride8", "stride16", "all")
 
@@ -119,7 +119,7 @@ class Run:
 class Recipe:
     """All of it. `start`: weights (.safetensors) of the same model to begin with; empty: BlazePose's trunk."""
 
-    model: LiteConfig = field(default_factory=LiteConfig)
+    model: FieldConfig = field(default_factory=FieldConfig)
     start: str = ""
     data: Data = field(default_factory=Data)
     lifting: Lifting = field(default_factory=Lifting)

@@ -13,13 +13,13 @@ import numpy as np
 import torch
 import typer
 
-from backend.nlf.blazepose import BlazePose
-from backend.nlf.lite_region import landmark_axis, landmark_region
+from backend.camera.pinhole import Camera, Roi
+from backend.camera.turned import crop_to_image, extract, image_to_crop
+from backend.localizers.landmarks.region import landmark_axis, landmark_region
+from backend.nets.blazepose import BlazePose
 from backend.people.detect import PersonDetector
-from backend.pictures import open_pictures
-from backend.records import Camera, Roi
-from backend.roi import crop_to_image, extract, image_to_crop
-from backend.train.shards import write_shard
+from backend.stills.pictures import open_pictures
+from backend.train.streams.shards import write_shard
 
 SIDE = 320
 ROOM = 1.25

@@ -9,28 +9,28 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from backend.nlf.blazepose import ASSETS
-from backend.nlf.graph import Graph, load_graph
-from backend.nlf.lite import BRANCH, LiteField
-from backend.nlf.lite_trunk import describe
-from backend.nlf.lite_weights import new_model, read_lite, set_body
-from backend.records import JobError
-from backend.train.batch import Batch
+from backend.errors import JobError
+from backend.localizers.field.file import new_model, read_field, set_body
+from backend.localizers.field.model import BRANCH, FieldModel
+from backend.localizers.field.trunk import describe
+from backend.nets.blazepose import ASSETS
+from backend.nets.graph import Graph, load_graph
 from backend.train.config import Optim, Recipe
 from backend.train.datasets.open import group_shares
-from backend.train.lessons import lesson_error, open_lessons
+from backend.train.lifting.error import lesson_error, open_lessons
+from backend.train.mix import recipe_body
 from backend.train.objective import Schedule, batch_loss
-from backend.train.streams import recipe_body
+from backend.train.streams.batch import Batch
 
 
-def build_model(recipe: Recipe) -> LiteField:
+def build_model(recipe: Recipe) -> FieldModel:
     """The model to begin with; the recipe's seed decides about what is random in it."""
     torch.manual_seed(recipe.run.seed)
     if not recipe.start:
         model = new_model(recipe.model)
         set_body(model, recipe_body(recipe))
         return model
-    model, _ = read_lite(Path(recipe.start))
+    model, _ = read_field(Path(recipe.start))
     if model.config != recipe.model:
         raise JobError(
             "bad_config", f"start names weights of another model: make model the same as in {recipe.start}."
@@ -38,7 +38,7 @@ def build_model(recipe: Recipe) -> LiteField:
     return model
 
 
-def freeze_parts(model: LiteField, o: Optim) -> None:
+def freeze_parts(model: FieldModel, o: Optim) -> None:
     """Take trunk and branch, or their parts up to a tap, out of the training."""
     freeze_graph(model.trunk, model.config.trunk, o.freeze)
     if model.branch is not None:
@@ -59,7 +59,7 @@ def freeze_graph(graph: Graph, variant: str, freeze: str) -> None:
             graph.convs[node["name"]].requires_grad_(False)
 
 
-def make_optimizer(model: LiteField, o: Optim) -> torch.optim.AdamW:
+def make_optimizer(model: FieldModel, o: Optim) -> torch.optim.AdamW:
     """AdamW in four groups: trunk and branch or not, decayed (matrices) or not."""
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, p in model.named_parameters():
@@ -113,7 +113,7 @@ class Average:
 class Objective(nn.Module):
     """The model with its loss, so that one `forward` covers a whole step (as DistributedDataParallel wants it)."""
 
-    def __init__(self, model: LiteField, recipe: Recipe) -> None:
+    def __init__(self, model: FieldModel, recipe: Recipe) -> None:
         super().__init__()
         self.model = model
         d = recipe.data

@@ -18,20 +18,20 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
-from backend.nlf.lite import LiteField
-from backend.nlf.lite_weights import save_lite
-from backend.records import JobError
+from backend.errors import JobError
+from backend.localizers.field.file import save_field
+from backend.localizers.field.model import FieldModel
 from backend.train import checkpoint
-from backend.train.batch import Batch
 from backend.train.board import Board, picture_grid
 from backend.train.config import Recipe, check
 from backend.train.learner import Average, Objective, build_model, freeze_parts, make_optimizer, set_rates
-from backend.train.lift_stage import lift
-from backend.train.streams import MixedBatches
+from backend.train.lifting.stage import lift
+from backend.train.mix import MixedBatches
+from backend.train.streams.batch import Batch
 
-WEIGHTS = "lite.safetensors"
+WEIGHTS = "field.safetensors"
 LIFTED = "lifted.safetensors"
-Judge = Callable[[LiteField], dict[str, float]]
+Judge = Callable[[FieldModel], dict[str, float]]
 """Looks at a model (the averaged weights, eval) and gives figures by name."""
 
 
@@ -94,7 +94,7 @@ def export(recipe: Recipe, out: Path) -> Path:
     model = build_model(recipe)
     state, tensors = checkpoint.load(found[-1], model.describe())
     model.load_state_dict({k.removeprefix("ema."): v for k, v in tensors.items() if k.startswith("ema.")})
-    save_lite(model, out / WEIGHTS, _card(state))
+    save_field(model, out / WEIGHTS, _card(state))
     return out / WEIGHTS
 
 
@@ -150,7 +150,7 @@ class _Training:
             lift(self.model, self.recipe, board.scalars if board else lambda *_: None)
         self.average = Average(self.model, self.recipe.optim.ema)
         if self.team.leads:
-            save_lite(self.model, self.out / LIFTED, {"recipe": self.recipe.describe()}, half=False)
+            save_field(self.model, self.out / LIFTED, {"recipe": self.recipe.describe()}, half=False)
 
     def run(
         self, judges: dict[str, Judge], tell: Callable[[Progress], None], stop_at: int | None
@@ -220,7 +220,7 @@ class _Training:
         )  # fmt: skip
         yield from zip(range(first, end), loader, strict=True)
 
-    def _averaged(self) -> LiteField:
+    def _averaged(self) -> FieldModel:
         model = self.model.eval()
         self._own = {k: v.detach().clone() for k, v in model.state_dict().items()}
         model.load_state_dict(self.average.values)
@@ -253,7 +253,7 @@ class _Training:
     def _finish(self) -> Path:
         path = self.out / WEIGHTS
         if self.team.leads:
-            save_lite(self._averaged(), path, _card(self.state))
+            save_field(self._averaged(), path, _card(self.state))
             self._back()
         return path
 

@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from backend.nlf.absolute import Borders, in_view, reconstruct
-from backend.nlf.head import BOX_SIZE_M, HeadOutput
-from backend.nlf.lite import SIDE
-from backend.nlf.losses import Norm, beta_nll, center_relative, loss_with_2d, loss_with_3d, masked_mean
-from backend.train.batch import Batch
+from backend.localizers.field.model import SIDE
+from backend.nets.absolute import Borders, in_view, reconstruct
+from backend.nets.heatmaps import BOX_SIZE_M, HeadOutput
+from backend.nets.losses import Norm, beta_nll, center_relative, loss_with_2d, loss_with_3d, masked_mean
+from backend.train.streams.batch import Batch
 
 NORM = Norm(divide_by_sqrt=True, fix_uncert_factor=True)
 BORDERS = Borders(solve=0.25, mix=0.2)
-"""Strides of 32 px; as `backend.nlf.lite`, a little more generous to what is moved onto its ray."""
+"""Strides of 32 px; as `backend.localizers.field.model`, a little more generous to what is moved onto its ray."""
 _TRUSTED_M = 0.3
 
 

@@ -4,10 +4,10 @@
 import bpy
 from bpy_extras import view3d_utils
 
-from ..canonical import Place, PointError, mirrored_name
+from ..languages.words import iface
+from ..points.canonical import Place, PointError, mirrored_name
 from ..scene.body_surface import BodySurface, Hit, pick
 from ..scene.points import add_place, bodies, person_of, show_points
-from ..scene.words import iface
 
 HELP = "Click on a body to add a point    Ctrl: snap to vertex    Backspace: take back    Enter, Esc: done"
 THROUGH = {"MIDDLEMOUSE", "WHEELUPMOUSE", "WHEELDOWNMOUSE", "WHEELINMOUSE", "WHEELOUTMOUSE", "TRACKPADPAN",

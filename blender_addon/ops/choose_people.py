@@ -6,14 +6,14 @@ from pathlib import Path
 
 import bpy
 
-from ..choosing import HELP, PeopleChooser, action_of
-from ..frames import ClipError, open_clip
-from ..pictureplane import REACH, Layout, frame_at, under
-from ..process import BackendFailed, BackendMissing
+from ..geometry.pictureplane import REACH, Layout, frame_at, under
+from ..languages.words import iface
+from ..link.choosing import HELP, PeopleChooser, action_of
+from ..link.process import BackendFailed, BackendMissing
 from ..scene.chosen import choice_of, keep_choice
 from ..scene.people_overlay import PeopleOverlay, layout_of, main_region
-from ..scene.words import iface
-from . import running
+from ..shared.frames import ClipError, open_clip
+from ..work import running
 from .import_video import MocapChoices, choices_to_options
 
 TICK_S = 0.05

@@ -7,10 +7,10 @@ import bpy
 from bpy.props import EnumProperty, StringProperty
 from bpy_extras.io_utils import ExportHelper
 
+from ..export.fbx import export_fbx
+from ..export.formats import export_bvh, export_glb, export_npz, export_usd
+from ..languages.words import iface, said
 from ..scene.clip_keys import TRACK_KEY
-from ..scene.exports import export_bvh, export_glb, export_npz, export_usd
-from ..scene.fbx import export_fbx
-from ..scene.words import iface, said
 from .operators import guarded
 
 FBX_PRESETS = (

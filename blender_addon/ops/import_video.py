@@ -9,12 +9,12 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
 from bpy_extras.io_utils import ImportHelper
 
-from .. import localizers
-from ..frames import MOVIE_SUFFIXES, PICTURE_SUFFIXES
+from ..languages.words import OWN
+from ..link import localizers
 from ..scene.clip_keys import JOB_KEY, SOURCE_KEY
-from ..scene.words import OWN
-from . import running
-from .importing import VideoImport
+from ..shared.frames import MOVIE_SUFFIXES, PICTURE_SUFFIXES
+from ..work import running
+from ..work.importing import VideoImport
 from .operators import guarded, put_on_its_way, under_way
 
 LENSES = (

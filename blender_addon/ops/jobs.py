@@ -7,13 +7,13 @@ from pathlib import Path
 import bpy
 from bpy.props import StringProperty
 
-from .. import jobstore
-from ..frames import Clip, ClipError, open_clip
-from ..jobstore import StoredJob
+from ..languages.words import iface
+from ..link import jobstore
+from ..link.jobstore import StoredJob
 from ..scene.clip_keys import DONE_KEY, JOB_KEY
-from ..scene.words import iface
-from . import running
-from .importing import VideoImport
+from ..shared.frames import Clip, ClipError, open_clip
+from ..work import running
+from ..work.importing import VideoImport
 from .operators import guarded, put_on_its_way, under_way
 
 FRESH_S = 2.0

@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 import bpy
 
-from ..canonical import PointError
-from ..frames import ClipError
-from ..jobstore import StoreError
-from ..scene.fbx import ExportError
+from ..export.fbx import ExportError
+from ..languages.words import iface, said
+from ..link.jobstore import StoreError
+from ..link.setup import SetupMissing
+from ..points.canonical import PointError
 from ..scene.points import person_of
-from ..scene.words import iface, said
-from ..setup import SetupMissing
-from . import running
+from ..shared.frames import ClipError
+from ..work import running
 
 PUMP_S = 0.2
 

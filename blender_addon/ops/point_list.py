@@ -7,12 +7,12 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty, StringProperty
 from bpy_extras.io_utils import ExportHelper, ImportHelper
 
-from ..axes import blender_to_smpl
-from ..canonical import Place, PointError, mirrored_name, read_points, unique_names, write_points
-from ..marker_sets import COCO, clusters, plug_in_gait
+from ..languages.words import said
+from ..points.canonical import Place, PointError, mirrored_name, read_points, unique_names, write_points
+from ..points.presets import COCO, clusters, plug_in_gait
 from ..scene.body_surface import BodySurface
 from ..scene.points import add_place, person_of, place_of, set_place, show_points
-from ..scene.words import said
+from ..shared.axes import blender_to_smpl
 from .operators import NeedsPerson, NeedsPoints, guarded
 
 WHICH = (("ACTIVE", "Active", "The active point"), ("ALL", "All", "Every point of the list"))

@@ -7,10 +7,12 @@ from pathlib import Path
 import bpy
 from bpy.props import BoolProperty, StringProperty
 
-from .. import process, setup
-from ..process import BackendFailed, BackendMissing
-from ..scene.words import iface, said
-from . import running
+from ..languages.words import iface, said
+from ..link import process, setup
+from ..link.process import BackendFailed, BackendMissing
+from ..shared.home import home_folder, log_path
+from ..work import running
+from ..work.setup import SetupWork
 from .operators import Refused, guarded, put_on_its_way
 
 OFFLINE = (
@@ -27,7 +29,7 @@ def backend_folder() -> Path:
     try:
         return Path(bpy.utils.extension_path_user(package, path=FOLDER)) / "environment"
     except ValueError:
-        return process.home() / FOLDER / "environment"
+        return home_folder() / FOLDER / "environment"
 
 
 def sources_of(context: bpy.types.Context) -> setup.Sources:
@@ -46,59 +48,6 @@ def installed() -> bool:
     except BackendMissing:
         return False
     return True
-
-
-class SetupWork:
-    """The set-up as `running` moves it on."""
-
-    source = waiting = paused = job_id = None
-    undo_message, changed_scene = "", False
-    name = "Set Up Backend"
-
-    def __init__(self, folder: Path, sources: setup.Sources) -> None:
-        self.warnings: list[str] = []
-        self._process = setup.start(folder, sources)
-
-    @property
-    def state(self) -> str:
-        """Of the child."""
-        return self._process.state
-
-    @property
-    def error(self) -> str | None:
-        """One sentence when failed."""
-        return self._process.error
-
-    @property
-    def outcome(self) -> str:
-        """What came of it."""
-        return iface("ready")
-
-    @property
-    def finished(self) -> bool:
-        """True once the child has ended."""
-        return self.state != "running"
-
-    @property
-    def progress(self) -> tuple[str, int, int | None, float | None]:
-        """What it does right now, in the child's own words."""
-        words = self._process
-        return (f"{words.text}  {words.detail}".strip(), 0, None, None)
-
-    def pump(self, budget_s: float = 0.0) -> bool:
-        """Read what the child has said."""
-        news = self._process.poll()
-        self.warnings = list(self._process.notes)
-        return news
-
-    def cancel(self) -> None:
-        """End the child; what is finished stays."""
-        self._process.cancel()
-
-    def fail(self, error: str) -> None:
-        """End with one sentence."""
-        self._process.cancel()
-        self._process.state, self._process.error = "failed", error
 
 
 class BODYFIELD_OT_setup_backend(bpy.types.Operator):
@@ -135,7 +84,7 @@ class BODYFIELD_OT_doctor(bpy.types.Operator):
             command = process.find_backend(running.backend.python)
             said = subprocess.run(
                 command.arguments("doctor"),
-                cwd=process.home() if process.home().is_dir() else None,
+                cwd=home_folder() if home_folder().is_dir() else None,
                 env=command.environment() | {"COLUMNS": "90", "NO_COLOR": "1"},
                 capture_output=True,
                 encoding="utf-8",
@@ -166,7 +115,7 @@ class BODYFIELD_OT_open_log(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Open the newest of the two."""
-        logs = [p for p in (process.log_path(), backend_folder() / setup.LOG) if p.is_file()]
+        logs = [p for p in (log_path(), backend_folder() / setup.LOG) if p.is_file()]
         if not logs:
             self.report({"INFO"}, "There is no log yet: nothing was started.")
             return {"CANCELLED"}
@@ -206,7 +155,7 @@ class BODYFIELD_OT_remove_backend(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Stop it and delete."""
         running.backend.close()
-        if process.read_endpoint() is not None:
+        if process.running_endpoint() is not None:
             self.report({"ERROR"}, "Another Blender uses the backend: close that one and try again.")
             return {"CANCELLED"}
         setup.remove(backend_folder())

@@ -7,16 +7,16 @@ import bpy
 from bpy.props import EnumProperty, StringProperty
 from bpy_extras.io_utils import ExportHelper
 
-from ..canonical import PointError
-from ..markerfiles import WRITERS
+from ..languages.words import iface, said
+from ..points.canonical import PointError
+from ..points.markerfiles import WRITERS
 from ..scene.body_surface import BodySurface
 from ..scene.clip_keys import JOB_KEY
 from ..scene.points import person_of, place_of
 from ..scene.tracked import TRACKED_KEY, bones_for, clip_collection, sample, tracked
-from ..scene.words import iface, said
-from . import running
+from ..work import running
+from ..work.tracking import PointTracking
 from .operators import guarded, put_on_its_way
-from .tracking import PointTracking
 
 
 class BODYFIELD_OT_track_points(bpy.types.Operator):

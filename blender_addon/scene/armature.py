@@ -10,7 +10,7 @@ from collections.abc import Callable
 import bpy
 import numpy as np
 
-from ..axes import smpl_to_blender
+from ..shared.axes import smpl_to_blender
 from .clip_keys import ROOT_BONE
 from .rest import RestBody
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import bpy
 import numpy as np
 
-from ..axes import SMPL_TO_BLENDER, matrix_to_quaternion
-from ..rootmotion import split_root
+from ..geometry.rootmotion import split_root
+from ..shared.axes import SMPL_TO_BLENDER, matrix_to_quaternion
 from .clip_keys import ROOT_BONE
 from .keys import Channel, bone_path
 

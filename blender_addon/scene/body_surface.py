@@ -16,10 +16,10 @@ import numpy as np
 from mathutils import Vector
 from mathutils.bvhtree import BVHTree
 
-from ..axes import smpl_to_blender
-from ..canonical import Place, PointError
-from ..job import BodyMessage
-from ..marker_sets import Rule
+from ..link.job import BodyMessage
+from ..points.canonical import Place, PointError
+from ..points.presets import Rule
+from ..shared.axes import smpl_to_blender
 
 MEAN, PLACES, BODY_NAME = "bodyfield_mean", "bodyfield_places", "bodyfield_body"
 _SAME_PLACE = 1e-4

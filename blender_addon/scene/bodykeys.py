@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 import bpy
 import numpy as np
 
-from ..axes import smpl_to_blender
-from ..job import BodyMessage
+from ..link.job import BodyMessage
+from ..shared.axes import smpl_to_blender
 from .clip_keys import TRACK_KEY
 
 LEVELS = ("off", "body", "all")

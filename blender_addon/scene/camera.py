@@ -9,9 +9,9 @@ import bpy
 import numpy as np
 from mathutils import Matrix
 
-from ..axes import SMPL_TO_BLENDER, smpl_to_blender
-from ..job import CameraInfo
-from ..timing import FIRST_FRAME, blender_rate
+from ..geometry.timing import FIRST_FRAME, blender_rate
+from ..link.job import CameraInfo
+from ..shared.axes import SMPL_TO_BLENDER, smpl_to_blender
 
 SENSOR_MM = 36.0
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import bpy
 from bpy.props import CollectionProperty, FloatVectorProperty, IntProperty, PointerProperty, StringProperty
 
-from .words import iface
+from ..languages.words import iface
 
 
 class BODYFIELD_PG_chosen_person(bpy.types.PropertyGroup):

@@ -13,10 +13,10 @@ from pathlib import Path
 import bpy
 import numpy as np
 
-from ..axes import level_rotation, world_shift
-from ..frames import Clip
-from ..job import BodyMessage, CameraInfo, Result
-from ..timing import scene_frames
+from ..geometry.timing import scene_frames
+from ..link.job import BodyMessage, CameraInfo, Result
+from ..shared.axes import level_rotation, world_shift
+from ..shared.frames import Clip
 from . import camera as cameras
 from .clip_keys import DONE_KEY, JOB_KEY, RATE_KEY, SOURCE_KEY, TRACK_KEY, WORLD_KEY
 from .keys import users_key_steps

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import bpy
 import numpy as np
 
-from ..axes import continuous
+from ..shared.axes import continuous
 from .steps import Steps, VanishedError, run
 
 PIECE = 20_000

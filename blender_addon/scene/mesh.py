@@ -4,7 +4,7 @@
 import bpy
 import numpy as np
 
-from ..axes import smpl_to_blender
+from ..shared.axes import smpl_to_blender
 from .rest import RestBody
 
 

@@ -13,9 +13,9 @@ import numpy as np
 from gpu_extras.batch import batch_for_shader
 from mathutils.geometry import tessellate_polygon
 
-from ..choosing import PeopleChooser
-from ..pictureplane import Layout, Rect, bar_place, free_area, layout, middle, ribbon, shrunken
-from .words import iface
+from ..geometry.pictureplane import Layout, Rect, bar_place, free_area, layout, middle, ribbon, shrunken
+from ..languages.words import iface
+from ..link.choosing import PeopleChooser
 
 GROUND = (0.09, 0.09, 0.09, 1.0)
 TEXT, FAINT = (0.93, 0.93, 0.93, 1.0), (0.66, 0.66, 0.66, 1.0)

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import bpy
 import numpy as np
 
-from ..axes import root_in_smpl_axes, rotvec_to_quaternion
-from ..job import BodyMessage, Result
-from ..rootmotion import split_root
-from ..timing import scene_frames
+from ..geometry.rootmotion import split_root
+from ..geometry.timing import scene_frames
+from ..link.job import BodyMessage, Result
+from ..shared.axes import root_in_smpl_axes, rotvec_to_quaternion
 from . import uncertainty
 from .armature import new_armature
 from .body_surface import remember_body

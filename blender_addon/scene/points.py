@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import bpy
 import numpy as np
 
-from ..canonical import Place, PointError, free_name
+from ..points.canonical import Place, PointError, free_name
 from .body_surface import BodySurface, body_mesh, hang
 from .clip_keys import TRACK_KEY
 

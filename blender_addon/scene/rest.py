@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..job import BodyMessage
+from ..link.job import BodyMessage
 
 
 class BodyError(ValueError):

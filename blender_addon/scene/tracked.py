@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import bpy
 import numpy as np
 
-from ..axes import camera_to_world
-from ..pointsjob import TrackedPoints
-from ..timing import scene_frames
+from ..geometry.timing import scene_frames
+from ..link.pointsjob import TrackedPoints
+from ..shared.axes import camera_to_world
 from .armature import build_armature
 from .baking import undisturbed
 from .clip_keys import JOB_KEY, RATE_KEY, TRACK_KEY, WORLD_KEY

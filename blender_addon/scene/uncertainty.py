@@ -9,7 +9,7 @@ or, while `scene.bodyfield.live_uncertainty` is on, the current frame.
 import bpy
 import numpy as np
 
-from ..job import Result
+from ..link.job import Result
 from .body_surface import body_mesh
 from .clip_keys import TRACK_KEY
 from .keys import Channel

@@ -5,10 +5,10 @@ import time
 
 import bpy
 
-from ..jobstore import StoredJob
-from ..ops import running
+from ..languages.words import iface
+from ..link.jobstore import StoredJob
 from ..ops.jobs import BODYFIELD_OT_remove_job, BODYFIELD_OT_resume_job, earlier_jobs
-from ..scene.words import iface
+from ..work import running
 
 MOST = 10
 ICONS = {"done": "CHECKMARK", "failed": "ERROR", "cancelled": "CANCEL", "interrupted": "PAUSE"}

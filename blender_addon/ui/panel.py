@@ -7,15 +7,15 @@ import re
 import bpy
 from bpy.props import BoolProperty, PointerProperty, StringProperty
 
-from ..ops import running
+from ..languages.words import iface
 from ..ops.choose_people import BODYFIELD_OT_choose_people, BODYFIELD_OT_follow_everybody
 from ..ops.import_video import BODYFIELD_OT_cancel, BODYFIELD_OT_import_video, MocapChoices, draw_choices
-from ..ops.importing import STAGES
 from ..ops.jobs import BODYFIELD_OT_pause
 from ..ops.setup import BODYFIELD_OT_doctor, BODYFIELD_OT_open_log, BODYFIELD_OT_setup_backend, installed
 from ..scene import uncertainty
 from ..scene.chosen import choice_of, words_of
-from ..scene.words import iface
+from ..work import running
+from ..work.importing import STAGES
 
 WRAP = 42
 """Characters a line of text in the sidebar."""

@@ -3,10 +3,11 @@
 
 import bpy
 
-from ..ops import add_points, point_list, running, track_points
+from ..languages.words import iface
+from ..ops import add_points, point_list, track_points
 from ..scene.points import person_of
 from ..scene.tracked import tracked
-from ..scene.words import iface
+from ..work import running
 
 ICONS = {
     "surface": "MESH_DATA",

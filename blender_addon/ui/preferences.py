@@ -4,14 +4,14 @@
 import bpy
 from bpy.props import StringProperty
 
-from ..ops import running
+from ..languages.words import iface
 from ..ops.setup import (
     BODYFIELD_OT_doctor,
     BODYFIELD_OT_open_log,
     BODYFIELD_OT_remove_backend,
     BODYFIELD_OT_setup_backend,
 )
-from ..scene.words import iface
+from ..work import running
 
 
 class BODYFIELD_AP_preferences(bpy.types.AddonPreferences):

@@ -3,11 +3,12 @@
 
 import bpy
 
-from ..ops.bodykeys import WORDS, BODYFIELD_OT_correctives, BODYFIELD_OT_shape_keys, has_shape_keys
+from ..languages.words import iface
+from ..ops.bodykeys import BODYFIELD_OT_correctives, BODYFIELD_OT_shape_keys, has_shape_keys
 from ..ops.export_fbx import chosen_person
 from ..scene.bodykeys import LEVELS, level_of, persons_mesh
 from ..scene.uncertainty import MEAN
-from ..scene.words import iface
+from ..work.bodykeys import WORDS
 
 
 class BODYFIELD_OT_show_uncertainty(bpy.types.Operator):

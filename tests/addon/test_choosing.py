@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from blender_addon.choosing import PAUSE_S, PeopleChooser, action_of, still_there
-from blender_addon.frames import open_clip
-from blender_addon.previewjob import SeenPerson
+from blender_addon.link.choosing import PAUSE_S, PeopleChooser, action_of, still_there
+from blender_addon.link.previewjob import SeenPerson
+from blender_addon.shared.frames import open_clip
 
 CLIP = Path(__file__).resolve().parents[1] / "data" / "two_people.mp4"
 

@@ -6,11 +6,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from backend.jobs import INTERRUPTED, RUNNING, JobStore
+from backend.jobs.folder import INTERRUPTED, RUNNING, JobStore
 from backend.records import Chunk
-from blender_addon import jobstore
-from blender_addon.frames import ClipError
-from blender_addon.jobstore import StoreError, remove, stored_job, stored_jobs
+from blender_addon.link import jobstore
+from blender_addon.link.jobstore import StoreError, remove, stored_job, stored_jobs
+from blender_addon.shared.frames import ClipError
 
 CLIP = {
     "name": "walk.mp4",
@@ -62,7 +62,7 @@ def test_a_chunk_that_is_not_whole_does_not_count(store):
 def test_who_is_at_work_says_the_endpoint_file(store, monkeypatch):
     job = store.create({}, CLIP)
     assert states() == {job.record.id: "interrupted"}
-    monkeypatch.setattr(jobstore.process, "read_endpoint", lambda: "somebody listens")
+    monkeypatch.setattr(jobstore.process, "running_endpoint", lambda: "somebody listens")
     assert states() == {job.record.id: "running"} and not stored_jobs()[0].resumable
     with pytest.raises(StoreError, match="cancel it"):
         remove(job.record.id)

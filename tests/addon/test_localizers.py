@@ -1,6 +1,6 @@
 """What can be chosen in Blender: the shipped localizers and the weights in the user's folder."""
 
-from blender_addon.localizers import choices, installed_weights, localizer
+from blender_addon.link.localizers import choices, installed_weights, localizer
 
 
 def add(home, name: str, whole: bool = True) -> None:

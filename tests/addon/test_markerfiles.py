@@ -6,8 +6,8 @@ import re
 import numpy as np
 import pytest
 
-from blender_addon.canonical import PointError
-from blender_addon.markerfiles import write_c3d, write_csv, write_trc
+from blender_addon.points.canonical import PointError
+from blender_addon.points.markerfiles import write_c3d, write_csv, write_trc
 
 from .c3dreader import read_c3d
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from blender_addon.pictureplane import (
+from blender_addon.geometry.pictureplane import (
     Rect,
     bar_place,
     distance,

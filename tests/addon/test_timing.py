@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from blender_addon.timing import blender_rate, scene_frames
+from blender_addon.geometry.timing import blender_rate, scene_frames
 
 
 @pytest.mark.parametrize(

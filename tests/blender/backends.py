@@ -9,7 +9,7 @@ from pathlib import Path
 import av
 import pytest
 
-from blender_addon.frames import open_clip
+from blender_addon.shared.frames import open_clip
 
 from .people import ROOT
 

@@ -1,4 +1,4 @@
-"""The half of backend/bench/fbx.py that runs in Blender; prints one JSON object."""
+"""The half of bench/fbx.py that runs in Blender; prints one JSON object."""
 
 import argparse
 import importlib.util
@@ -10,8 +10,8 @@ from pathlib import Path
 import bpy
 import numpy as np
 
+from blender_addon.export.fbx import PRESETS, export_fbx
 from blender_addon.scene.clip import ClipScene, Footage
-from blender_addon.scene.fbx import PRESETS, export_fbx
 
 from .people import motion, open_body, posed
 from .readers import joints_by_blender, joints_by_ufbx, to_blender_world

@@ -1,4 +1,4 @@
-"""The half of backend/bench/keys.py that runs in Blender; prints one JSON object."""
+"""The half of bench/keys.py that runs in Blender; prints one JSON object."""
 
 import argparse
 import json
@@ -7,10 +7,10 @@ import time
 import bpy
 import numpy as np
 
-from blender_addon.axes import continuous, rotvec_to_quaternion
 from blender_addon.scene.armature import new_armature
 from blender_addon.scene.keys import Channel, bone_path, write_keys
 from blender_addon.scene.rest import rest_body
+from blender_addon.shared.axes import continuous, rotvec_to_quaternion
 
 from .people import betas_of, motion, open_body
 from .seen import curves_of

@@ -1,4 +1,4 @@
-"""The half of backend/bench/points.py that runs in Blender, with a real backend; prints one JSON object."""
+"""The half of bench/points.py that runs in Blender, with a real backend; prints one JSON object."""
 
 import argparse
 import json
@@ -11,12 +11,12 @@ import bpy
 import numpy as np
 
 import blender_addon
-from blender_addon.canonical import Place
-from blender_addon.ops import running
-from blender_addon.ops.importing import VideoImport
-from blender_addon.ops.tracking import PointTracking
+from blender_addon.points.canonical import Place
 from blender_addon.scene.points import add_place, place_of, show_points
 from blender_addon.scene.tracked import tracked
+from blender_addon.work import running
+from blender_addon.work.importing import VideoImport
+from blender_addon.work.tracking import PointTracking
 
 from .backends import DEMO, backend_python
 

@@ -1,4 +1,4 @@
-"""The half of backend/bench/ticks.py that runs in Blender; prints one JSON object."""
+"""The half of bench/ticks.py that runs in Blender; prints one JSON object."""
 
 import argparse
 import json
@@ -10,12 +10,12 @@ import bpy
 import numpy as np
 
 import blender_addon
-from blender_addon.canonical import Place
-from blender_addon.ops import running
-from blender_addon.ops.bodykeys import KeysWork
-from blender_addon.ops.importing import VideoImport
-from blender_addon.ops.tracking import PointTracking
+from blender_addon.points.canonical import Place
 from blender_addon.scene.tracked import tracked
+from blender_addon.work import running
+from blender_addon.work.bodykeys import KeysWork
+from blender_addon.work.importing import VideoImport
+from blender_addon.work.tracking import PointTracking
 
 from .backends import DEMO, backend_python
 from .people import open_body

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from blender_addon.job import BodyMessage, CameraInfo, Result
+from blender_addon.link.job import BodyMessage, CameraInfo, Result
 
 ROOT = Path(__file__).resolve().parents[2]
 CAMERA = CameraInfo(640, 360, 700.0, 700.0, 310.0, 190.0)
@@ -97,7 +97,7 @@ def motion(
 
 
 def rodrigues(rotvec: np.ndarray) -> np.ndarray:
-    """(..., 3) -> (..., 3, 3), by the textbook formula (not by blender_addon.axes, which is under test)."""
+    """(..., 3) -> (..., 3, 3), by the textbook formula (not by blender_addon.shared.axes, which is under test)."""
     angle = np.linalg.norm(rotvec, axis=-1)[..., None, None]
     x, y, z = np.moveaxis(rotvec / np.maximum(angle[..., 0], 1e-12), -1, 0)
     zero = np.zeros_like(x)

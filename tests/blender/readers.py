@@ -5,7 +5,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 
-from blender_addon.axes import camera_to_blender, quaternion_to_matrix
+from blender_addon.shared.axes import camera_to_blender, quaternion_to_matrix
 
 from .people import open_body
 from .seen import bone_heads, go_to

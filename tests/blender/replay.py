@@ -16,9 +16,9 @@ import time
 import numpy as np
 import zmq
 
-from blender_addon import wire
-from blender_addon.client import Client
-from blender_addon.process import Endpoint
+from blender_addon.link.client import Client
+from blender_addon.shared import wire
+from blender_addon.shared.home import Endpoint
 
 from .people import ROOT, motion, open_body
 

@@ -14,8 +14,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import bpy
 
 import blender_addon
-from blender_addon.ops import running
-from blender_addon.ops.importing import VideoImport
+from blender_addon.work import running
+from blender_addon.work.importing import VideoImport
 
 OPTIONS = {"localizer": "landmarks-lite", "max_people": 1, "chunk": 8}
 

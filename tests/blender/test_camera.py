@@ -13,10 +13,10 @@ bpy = pytest.importorskip("bpy", reason="needs Blender")
 from bpy_extras.object_utils import world_to_camera_view  # noqa: E402
 from mathutils import Vector  # noqa: E402
 
-from blender_addon.frames import open_clip  # noqa: E402
-from blender_addon.job import CameraInfo  # noqa: E402
+from blender_addon.link.job import CameraInfo  # noqa: E402
 from blender_addon.scene import camera as cameras  # noqa: E402
 from blender_addon.scene.clip import ClipScene, Footage  # noqa: E402
+from blender_addon.shared.frames import open_clip  # noqa: E402
 
 from .people import ROOT, motion, open_body, posed  # noqa: E402
 from .seen import bone_heads, go_to  # noqa: E402

@@ -11,11 +11,11 @@ import pytest
 bpy = pytest.importorskip("bpy", reason="needs Blender")
 
 import blender_addon  # noqa: E402
-from blender_addon.choosing import PeopleChooser  # noqa: E402
-from blender_addon.frames import open_clip  # noqa: E402
-from blender_addon.ops import running  # noqa: E402
-from blender_addon.ops.backend import Backend  # noqa: E402
+from blender_addon.link.choosing import PeopleChooser  # noqa: E402
 from blender_addon.scene.chosen import choice_of, keep_choice, words_of  # noqa: E402
+from blender_addon.shared.frames import open_clip  # noqa: E402
+from blender_addon.work import running  # noqa: E402
+from blender_addon.work.backend import Backend  # noqa: E402
 
 from .backends import environment  # noqa: E402
 from .people import ROOT  # noqa: E402
@@ -86,7 +86,7 @@ def test_whoever_is_clicked_is_followed_and_nobody_else(addon, tmp_path, monkeyp
 
 
 def test_a_missing_backend_is_one_sentence(addon, tmp_path, monkeypatch):
-    from blender_addon.process import BackendMissing
+    from blender_addon.link.process import BackendMissing
 
     monkeypatch.setenv("BODYFIELD_HOME", str(tmp_path / "none"))
     monkeypatch.setenv("BODYFIELD_PYTHON", str(tmp_path / "no_python"))

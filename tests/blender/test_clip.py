@@ -8,9 +8,9 @@ import pytest
 
 bpy = pytest.importorskip("bpy", reason="needs Blender")
 
-from blender_addon.axes import camera_to_blender  # noqa: E402
 from blender_addon.scene.clip import JOB_KEY, ClipScene, Footage  # noqa: E402
 from blender_addon.scene.rest import BodyError  # noqa: E402
+from blender_addon.shared.axes import camera_to_blender  # noqa: E402
 
 from .people import motion, open_body, posed  # noqa: E402
 from .seen import bone_heads, curves_of, go_to, names_of_everything, skinned_vertices  # noqa: E402

@@ -11,11 +11,11 @@ import pytest
 bpy = pytest.importorskip("bpy", reason="needs Blender")
 
 import blender_addon  # noqa: E402
-from blender_addon.ops import running  # noqa: E402
-from blender_addon.ops.bodykeys import KeysWork  # noqa: E402
+from blender_addon.export.fbx import ExportError, export_fbx  # noqa: E402
+from blender_addon.export.formats import export_bvh, export_glb, export_npz, export_usd  # noqa: E402
 from blender_addon.scene.clip import ClipScene, Footage  # noqa: E402
-from blender_addon.scene.exports import export_bvh, export_glb, export_npz, export_usd  # noqa: E402
-from blender_addon.scene.fbx import ExportError, export_fbx  # noqa: E402
+from blender_addon.work import running  # noqa: E402
+from blender_addon.work.bodykeys import KeysWork  # noqa: E402
 
 from .people import motion, open_body, posed, rodrigues  # noqa: E402
 from .readers import to_blender_world, unit_of  # noqa: E402

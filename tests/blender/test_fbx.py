@@ -8,9 +8,9 @@ import pytest
 
 bpy = pytest.importorskip("bpy", reason="needs Blender")
 
+from blender_addon.export.fbx import PRESETS, ExportError, export_fbx  # noqa: E402
+from blender_addon.export.formats import export_bvh  # noqa: E402
 from blender_addon.scene.clip import ClipScene, Footage  # noqa: E402
-from blender_addon.scene.exports import export_bvh  # noqa: E402
-from blender_addon.scene.fbx import PRESETS, ExportError, export_fbx  # noqa: E402
 
 from .people import motion, open_body, posed  # noqa: E402
 from .readers import joints_by_blender, joints_by_ufbx, to_blender_world  # noqa: E402

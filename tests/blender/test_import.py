@@ -13,11 +13,12 @@ import pytest
 bpy = pytest.importorskip("bpy", reason="needs Blender")
 
 import blender_addon  # noqa: E402
-from blender_addon import process, wire  # noqa: E402
-from blender_addon.ops import running  # noqa: E402
+from blender_addon.link import process  # noqa: E402
 from blender_addon.ops.import_video import choices_to_options  # noqa: E402
-from blender_addon.ops.importing import VideoImport  # noqa: E402
+from blender_addon.shared import wire  # noqa: E402
 from blender_addon.ui.panel import time_left  # noqa: E402
+from blender_addon.work import running  # noqa: E402
+from blender_addon.work.importing import VideoImport  # noqa: E402
 
 from .backends import OPTIONS, empty_clip, environment, short_clip  # noqa: E402
 from .seen import bone_heads, from_camera, go_to  # noqa: E402
@@ -271,7 +272,7 @@ def test_a_cut_off_clip_is_imported_up_to_the_damage_and_said_so(addon, walk, tm
 def test_a_killed_backend_is_told_and_the_job_resumes(addon, walk):
     new = start(walk)
     run_until(lambda: people() or new.finished, new)
-    os.kill(process.read_endpoint().pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+    os.kill(process.running_endpoint().pid, getattr(signal, "SIGKILL", signal.SIGTERM))
     run_until(lambda: new.finished, new)
     assert (
         new.state == "failed" and new.job_id in new.error and "kept" in new.error and new.error.endswith(".")

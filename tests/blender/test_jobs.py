@@ -12,10 +12,11 @@ import pytest
 bpy = pytest.importorskip("bpy", reason="needs Blender")
 
 import blender_addon  # noqa: E402
-from blender_addon import jobstore, process  # noqa: E402
-from blender_addon.ops import jobs, running  # noqa: E402
-from blender_addon.ops.importing import VideoImport  # noqa: E402
+from blender_addon.link import jobstore, process  # noqa: E402
+from blender_addon.ops import jobs  # noqa: E402
 from blender_addon.ui.jobs import described  # noqa: E402
+from blender_addon.work import running  # noqa: E402
+from blender_addon.work.importing import VideoImport  # noqa: E402
 
 from .backends import OPTIONS, environment, short_clip  # noqa: E402
 from .child import blender_command  # noqa: E402
@@ -118,7 +119,7 @@ def killed_session(clip: Path, *blend: Path) -> str:
         child.kill()
         child.communicate()
     end = time.monotonic() + 60
-    while process.read_endpoint() is not None:
+    while process.running_endpoint() is not None:
         assert time.monotonic() < end, "the backend outlives its Blender"
         time.sleep(0.05)
     return said[1]

@@ -7,11 +7,11 @@ bpy = pytest.importorskip("bpy", reason="needs Blender")
 import gpu  # noqa: E402
 from mathutils import Matrix  # noqa: E402
 
-from blender_addon.choosing import PeopleChooser  # noqa: E402
-from blender_addon.frames import open_clip  # noqa: E402
-from blender_addon.pictureplane import Rect, layout  # noqa: E402
-from blender_addon.previewjob import SeenPerson  # noqa: E402
+from blender_addon.geometry.pictureplane import Rect, layout  # noqa: E402
+from blender_addon.link.choosing import PeopleChooser  # noqa: E402
+from blender_addon.link.previewjob import SeenPerson  # noqa: E402
 from blender_addon.scene import people_overlay  # noqa: E402
+from blender_addon.shared.frames import open_clip  # noqa: E402
 
 from .people import ROOT  # noqa: E402
 

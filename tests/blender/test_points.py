@@ -11,9 +11,9 @@ bpy = pytest.importorskip("bpy", reason="needs Blender")
 from mathutils import Vector  # noqa: E402
 
 import blender_addon  # noqa: E402
-from blender_addon.canonical import Place, PointError, mirrored_name  # noqa: E402
-from blender_addon.marker_sets import PLUG_IN_GAIT  # noqa: E402
 from blender_addon.ops.add_points import add_hit  # noqa: E402
+from blender_addon.points.canonical import Place, PointError, mirrored_name  # noqa: E402
+from blender_addon.points.presets import PLUG_IN_GAIT  # noqa: E402
 from blender_addon.scene.body_surface import BodySurface, body_mesh, pick  # noqa: E402
 from blender_addon.scene.clip import ClipScene, Footage  # noqa: E402
 from blender_addon.scene.points import add_place, bodies, place_of, riding, show_points  # noqa: E402
@@ -307,7 +307,7 @@ def test_a_file_of_points_comes_back(tmp_path):
 def test_the_backend_reads_the_file_as_the_same_places(tmp_path):
     pytest.importorskip("torch", reason="the backend needs torch")
     from backend.body.load import load_body
-    from backend.body.pointfile import read_points as backends
+    from backend.points.file import read_points as backends
 
     built(motion(2))
     add(

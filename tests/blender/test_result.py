@@ -9,14 +9,14 @@ import pytest
 bpy = pytest.importorskip("bpy", reason="needs Blender")
 
 import blender_addon  # noqa: E402
-from blender_addon.ops import running  # noqa: E402
-from blender_addon.ops.bodykeys import KeysWork  # noqa: E402
+from blender_addon.geometry.rootmotion import heading  # noqa: E402
 from blender_addon.ops.import_video import earlier_job  # noqa: E402
-from blender_addon.rootmotion import heading  # noqa: E402
 from blender_addon.scene.bodykeys import keys_of, level_of  # noqa: E402
 from blender_addon.scene.clip import ClipScene, Footage  # noqa: E402
 from blender_addon.scene.keys import bone_path, users_key_count  # noqa: E402
 from blender_addon.scene.uncertainty import colours  # noqa: E402
+from blender_addon.work import running  # noqa: E402
+from blender_addon.work.bodykeys import KeysWork  # noqa: E402
 
 from .people import motion, open_body, posed, rodrigues  # noqa: E402
 from .seen import bone_heads, curves_of, from_camera, go_to, names_of_everything, skinned_vertices  # noqa: E402

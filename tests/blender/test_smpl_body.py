@@ -9,12 +9,12 @@ import pytest
 bpy = pytest.importorskip("bpy", reason="needs Blender")
 
 import blender_addon  # noqa: E402
-from blender_addon.canonical import Place  # noqa: E402
-from blender_addon.ops import running  # noqa: E402
-from blender_addon.ops.importing import VideoImport  # noqa: E402
-from blender_addon.scene.exports import export_npz  # noqa: E402
+from blender_addon.export.formats import export_npz  # noqa: E402
+from blender_addon.points.canonical import Place  # noqa: E402
 from blender_addon.scene.points import add_place, show_points  # noqa: E402
 from blender_addon.scene.tracked import tracked  # noqa: E402
+from blender_addon.work import running  # noqa: E402
+from blender_addon.work.importing import VideoImport  # noqa: E402
 
 from .backends import OPTIONS, environment, short_clip  # noqa: E402
 from .people import ROOT, open_body, rodrigues  # noqa: E402

@@ -8,13 +8,13 @@ import pytest
 
 bpy = pytest.importorskip("bpy", reason="needs Blender")
 
-from blender_addon.canonical import Place  # noqa: E402
-from blender_addon.ops.bodykeys import KeysWork  # noqa: E402
-from blender_addon.ops.importing import VideoImport  # noqa: E402
-from blender_addon.ops.tracking import PointTracking  # noqa: E402
+from blender_addon.points.canonical import Place  # noqa: E402
 from blender_addon.scene import keys, tracked  # noqa: E402
 from blender_addon.scene.bodykeys import POSE, add_correctives, keys_of, persons_mesh  # noqa: E402
 from blender_addon.scene.clip import ClipScene, Footage  # noqa: E402
+from blender_addon.work.bodykeys import KeysWork  # noqa: E402
+from blender_addon.work.importing import VideoImport  # noqa: E402
+from blender_addon.work.tracking import PointTracking  # noqa: E402
 
 from .people import motion, open_body  # noqa: E402
 from .replay import Replay  # noqa: E402

@@ -10,8 +10,8 @@ import pytest
 bpy = pytest.importorskip("bpy", reason="needs Blender")
 
 import blender_addon  # noqa: E402
-from blender_addon.canonical import Place  # noqa: E402
-from blender_addon.pointsjob import TrackedPoints  # noqa: E402
+from blender_addon.link.pointsjob import TrackedPoints  # noqa: E402
+from blender_addon.points.canonical import Place  # noqa: E402
 from blender_addon.scene.clip import ClipScene, Footage  # noqa: E402
 from blender_addon.scene.keys import users_key_count  # noqa: E402
 from blender_addon.scene.points import add_place, show_points  # noqa: E402

@@ -8,7 +8,7 @@ import pytest
 bpy = pytest.importorskip("bpy", reason="needs Blender")
 
 import blender_addon  # noqa: E402
-from blender_addon.scene import words  # noqa: E402
+from blender_addon.languages import words  # noqa: E402
 
 from . import uitexts  # noqa: E402
 

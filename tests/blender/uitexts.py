@@ -98,8 +98,9 @@ def all_texts() -> set[str]:
 
 def of_tables() -> Iterator[str]:
     """Choices that are offered from tables."""
-    from blender_addon import choosing, localizers
-    from blender_addon.ops import add_points, bodykeys, importing, setup
+    from blender_addon.link import choosing, localizers
+    from blender_addon.ops import add_points, bodykeys, setup
+    from blender_addon.work import importing
 
     for _, label, tip, _ in localizers.SHIPPED:
         yield from (label, tip)

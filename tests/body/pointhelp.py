@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backend.body.pointfile import parse_points
-from backend.records import JobError
+from backend.errors import JobError
+from backend.points.file import parse_points
 
 
 def put(folder: Path, name: str, content) -> str:

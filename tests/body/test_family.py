@@ -12,7 +12,7 @@ import torch
 from backend.body import JOINT, JOINT_NAMES, body_landmarks, forward, load_body
 from backend.body.landmarks import LANDMARK_NAMES
 from backend.body.places import joint_points
-from backend.records import JobError
+from backend.errors import JobError
 
 from .family import NEEDED, ROWS, SMALL, as_released, blob, foreign, person, write
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from backend.body import JOINT, LANDMARK_NAMES, body_landmarks
+from backend.body.landmarks import landmark
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +71,7 @@ def test_face_landmarks_ride_on_the_head(open_body):
 
 def test_found_once_per_body_and_by_name(open_body):
     assert body_landmarks(open_body)[0] is body_landmarks(open_body)[0]
-    by_name = open_body.landmarks["left_heel"]
+    by_name = landmark(open_body, "left_heel")
     assert len(by_name) == 1
     assert np.array_equal(by_name.positions[0], body_landmarks(open_body)[0].positions[29])
 

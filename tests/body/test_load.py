@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from backend.body import load_body
-from backend.records import JobError
+from backend.errors import JobError
 
 from .conftest import V, synthetic_arrays
 

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from backend.body import JOINT, canonical_points, forward, load_body
+from backend.body.landmarks import landmark
 from backend.body.places import named_points, surface_points, vertex_points
-from backend.body.pointfile import parse_points, write_points
 from backend.body.pointsets import join_sets, make_set, named_set
-from backend.records import JobError
+from backend.errors import JobError
+from backend.points.file import parse_points, write_points
 
 from .pointhelp import put, refused
 
@@ -96,7 +97,7 @@ def test_landmarks_and_a_bare_list(open_body, tmp_path):
         put(tmp_path, "a.json", [{"landmark": "left_hip"}, {"joint": "left_hip"}]), open_body
     )
     assert found.name == "a" and len(found.edges) == 0
-    same_points(found.points.take([0]), open_body.landmarks["left_hip"])
+    same_points(found.points.take([0]), landmark(open_body, "left_hip"))
     assert np.array_equal(found.points.positions[1], open_body.joints_template[JOINT["left_hip"]])
 
 

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from backend.body import canonical_points
-from backend.body.pointfile import parse_points
 from backend.body.pointsets import PointSet, make_set
-from backend.records import JobError
+from backend.errors import JobError
+from backend.points.file import parse_points
 
 from .pointhelp import put, refused
 

@@ -21,10 +21,11 @@ from backend.body import (
     forward,
     load_body,
 )
+from backend.body.landmarks import landmark
 from backend.body.places import joint_points, landmark_points, named_points, surface_points, vertex_points
 from backend.body.pointsets import PointSet, join_sets, make_set, named_set, unique_labels
 from backend.body.surface import surface_of
-from backend.records import JobError
+from backend.errors import JobError
 
 
 @pytest.fixture(scope="module")
@@ -71,9 +72,8 @@ def test_coco_17(open_body):
     assert found.labels[5:] == tuple(
         f"{s}_{p}" for p in ["shoulder", "elbow", "wrist", "hip", "knee", "ankle"] for s in ("left", "right")
     )
-    landmarks = open_body.landmarks
     for label, position in zip(found.labels, found.points.positions, strict=True):
-        assert np.array_equal(position, landmarks[label].positions[0]), label
+        assert np.array_equal(position, landmark(open_body, label).positions[0]), label
     # The annotators' hips lie further out than the joints.
     hip = found.points.positions[found.labels.index("left_hip")]
     assert hip[0] > open_body.joints_template[JOINT["left_hip"], 0] + 0.005
@@ -163,7 +163,7 @@ def test_surface_points_are_spread_by_area(open_body, count):
 
 
 def test_no_surface_point_in_the_mouth(open_body):
-    corners = np.concatenate([open_body.landmarks[f"mouth_{s}"].positions for s in ("left", "right")])
+    corners = np.concatenate([landmark(open_body, f"mouth_{s}").positions for s in ("left", "right")])
     inside = corners.mean(0) - [0, 0, 0.03]
     assert (np.linalg.norm(open_body.v_template - inside, axis=1) < 0.015).sum() > 20, (
         "there is skin to avoid"
@@ -345,7 +345,7 @@ def test_points_by_name(open_body):
     assert np.array_equal(joint[0], open_body.joints_template[JOINT["left_hip"]])
     assert not np.array_equal(joint, landmark)
     mixed = named_points(open_body, ["nose", "left_hip", "nose"])
-    nose = open_body.landmarks["nose"].positions
+    nose = landmark(open_body, "nose").positions
     assert np.array_equal(mixed.positions, np.concatenate([nose, joint, nose]))
     refused("did you mean 'left_elbow'", joint_points, open_body, ["left_elbwo"])
     refused("no joint called 'nose'", joint_points, open_body, ["nose"])

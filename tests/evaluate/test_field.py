@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from backend.errors import JobError
 from backend.evaluate.certainty import NOMINAL, calibrate, certainty_figures
 from backend.evaluate.field import KnownSet, RealSet, judge_known, judge_real, limb_figures
-from backend.records import JobError
 
 LIMBS = [11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28]
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from backend.body.load import load_body
-from backend.body.pointfile import read_points
+from backend.errors import JobError
 from backend.evaluate.marks import (
     JOINTS,
     Marks,
@@ -23,8 +23,8 @@ from backend.evaluate.marks import (
     read_marks,
 )
 from backend.evaluate.multiview import CalibratedCamera, read_qualisys
-from backend.nlf.landmarks import LANDMARKS
-from backend.records import JobError
+from backend.localizers.landmarks.localizer import LANDMARKS
+from backend.points.file import read_points
 
 FOLDER = Path(__file__).resolve().parents[1] / "data" / "marks"
 BONES = [("shoulder", "elbow"), ("elbow", "wrist"), ("hip", "knee"), ("knee", "ankle")]
@@ -154,8 +154,8 @@ def test_every_marked_place_of_the_skin_is_defined_on_the_body(cameras):
 
 
 def test_joint_order_is_that_of_the_limb_landmarks():
-    from backend.bench.accuracy import HIPS, LIMBS
     from backend.body.landmarks import LANDMARK_NAMES
+    from bench.accuracy import HIPS, LIMBS
 
     assert len(LANDMARK_NAMES) == LANDMARKS
     assert tuple(LANDMARK_NAMES[i] for i in LIMBS) == JOINTS

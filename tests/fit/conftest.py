@@ -11,8 +11,8 @@ import torch
 from backend.body.kinematics import forward
 from backend.body.landmarks import body_landmarks
 from backend.body.load import load_body
-from backend.fit.fitter import Fitter
-from backend.records import Camera
+from backend.camera.pinhole import Camera
+from backend.fit.camerafitter import Fitter
 
 
 @dataclass

@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from backend.bench.fit_scenarios import clip_poses, make_scenario, random_poses
 from backend.body.kinematics import forward
-from backend.body.landmarks import joint_point, stack
+from backend.body.points import joint_point, stack
 from backend.body.pointsets import named_set
 from backend.body.skeleton import JOINT_NAMES
+from backend.camera.pinhole import Camera
+from backend.errors import JobError
 from backend.fit import track
 from backend.fit.bodyfitter import BodyFitter, FitOptions, surface_and_joints
 from backend.fit.results import continuous
-from backend.records import Camera, JobError
+from bench.fit_scenarios import clip_poses, make_scenario, random_poses
 
 ALONE = FitOptions(shape="frame", uncertainties=False)
 

@@ -14,10 +14,10 @@ from backend.__main__ import app
 from backend.body.kinematics import forward
 from backend.body.landmarks import body_landmarks
 from backend.body.load import load_body
-from backend.body.pointfile import parse_points
 from backend.body.pointsets import named_set
 from backend.body.skeleton import JOINT
-from backend.fit.fitter import Fitter
+from backend.fit.camerafitter import Fitter
+from backend.points.file import parse_points
 
 POINTS = "landmarks_33+smplx_55+surface_64"
 

@@ -7,8 +7,8 @@ import pytest
 
 from backend.body.landmarks import body_landmarks
 from backend.fit import track
-from backend.fit.fitter import BODY_JOINTS, Fitter
-from backend.fit.prior import pose_prior
+from backend.fit.camerafitter import BODY_JOINTS, Fitter
+from backend.fit.solver.prior import pose_prior
 
 SIGMA = 0.03
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from backend.body.pointsets import named_set
-from backend.fit import normal
-from backend.fit.batchlast import exp
-from backend.fit.jacobian import jacobian
-from backend.fit.observe import Data
-from backend.fit.skin import SkinModel
+from backend.fit.solver import normal
+from backend.fit.solver.batchlast import exp
+from backend.fit.solver.jacobian import jacobian
+from backend.fit.solver.observe import Data
+from backend.fit.solver.skin import SkinModel
 
 
 def full(data, posed, J, weight, flat_weight):

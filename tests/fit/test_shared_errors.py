@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from backend.bench.fit_scenarios import make_scenario
 from backend.body.load import load_body
 from backend.fit import track
 from backend.fit.bodyfitter import BodyFitter, FitOptions, surface_and_joints
+from bench.fit_scenarios import make_scenario
 
 
 @pytest.fixture(scope="module")

@@ -8,13 +8,13 @@ import roma
 import torch
 
 from backend.body.kinematics import forward
-from backend.fit import batchlast as bl
-from backend.fit.jacobian import jacobian
-from backend.fit.moments import PairMoments
-from backend.fit.newton import Newton, NewtonOptions
-from backend.fit.observe import Data, root_from_rays
-from backend.fit.prior import pose_prior
-from backend.fit.skin import SkinModel, State
+from backend.fit.solver import batchlast as bl
+from backend.fit.solver.jacobian import jacobian
+from backend.fit.solver.moments import PairMoments
+from backend.fit.solver.newton import Newton, NewtonOptions
+from backend.fit.solver.observe import Data, root_from_rays
+from backend.fit.solver.prior import pose_prior
+from backend.fit.solver.skin import SkinModel, State
 
 D = 3 * 55 + 3 + 12 + 1  # rotations, root, 10 betas and 2 expressions, size
 

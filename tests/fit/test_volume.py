@@ -8,7 +8,8 @@ import torch
 
 from backend.body.kinematics import forward
 from backend.body.skeleton import JOINT, JOINT_NAMES
-from backend.fit.volume import (
+from backend.errors import JobError
+from backend.volumes.volume import (
     MIRROR,
     SMPL_JOINTS,
     CanonicalVolume,
@@ -18,7 +19,6 @@ from backend.fit.volume import (
     volume_of_body,
     volume_of_smpl,
 )
-from backend.records import JobError
 
 
 @pytest.fixture(scope="module")

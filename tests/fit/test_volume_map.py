@@ -5,17 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from backend.bench.spaces import CASES, Places, make_places, make_target, methods, summary
-from backend.body.landmarks import joint_point, stack
 from backend.body.load import load_body
-from backend.body.points import canonical_points
+from backend.body.points import canonical_points, joint_point, stack
 from backend.body.skeleton import JOINT_NAMES, mirror_joints
-from backend.fit.volume import MIRROR, CanonicalVolume, official_pose, volume_of_body
-from backend.fit.volume_cloud import vertex_normals
-from backend.fit.volume_map import VolumeMap, map_same_mesh, map_volumes
-from backend.fit.volume_model import VolumeModel, start
-from backend.fit.volume_triangles import triangulate
-from backend.records import JobError
+from backend.errors import JobError
+from backend.volumes.cloud import vertex_normals
+from backend.volumes.map import VolumeMap, map_same_mesh, map_volumes
+from backend.volumes.model import VolumeModel, start
+from backend.volumes.triangles import triangulate
+from backend.volumes.volume import MIRROR, CanonicalVolume, official_pose, volume_of_body
+from bench.spaces import CASES, Places, make_places, make_target, methods, summary
 
 
 @pytest.fixture(scope="module")

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 import torch
 
-from backend.bench.spaces import strewn
 from backend.body.kinematics import forward
 from backend.body.points import canonical_points
 from backend.body.skeleton import JOINT
 from backend.body.surface import Surface, surface_of
-from backend.fit.volume import CanonicalVolume, official_pose, volume_of_body
-from backend.fit.volume_carriers import Carriers
-from backend.fit.volume_cloud import cloud_of, estimate_normals, seen_from_outside, skin_faces, vertex_normals
-from backend.fit.volume_inverse import invert
-from backend.fit.volume_model import FIRST_BETA, Shape, VolumeModel, start
-from backend.fit.volume_triangles import triangles_between
+from backend.volumes.carriers import Carriers
+from backend.volumes.cloud import cloud_of, estimate_normals, seen_from_outside, skin_faces, vertex_normals
+from backend.volumes.inverse import invert
+from backend.volumes.model import FIRST_BETA, Shape, VolumeModel, start
+from backend.volumes.triangles import triangles_between
+from backend.volumes.volume import CanonicalVolume, official_pose, volume_of_body
+from bench.spaces import strewn
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ addon = importlib.import_module(name)
 folder = Path(bpy.utils.user_resource("EXTENSIONS"))
 modules = {n: Path(importlib.import_module(n).__file__) for n in (name, "zmq", "av")}
 assert all(path.is_relative_to(folder) for path in modules.values()), modules
-command = importlib.import_module(name + ".process").find_backend()
+command = importlib.import_module(name + ".link.process").find_backend()
 
 assert bpy.ops.bodyfield.doctor() == {"FINISHED"}
 assert bpy.ops.bodyfield.import_video(filepath=clip, people=1, quality="lite") == {"FINISHED"}
@@ -30,7 +30,7 @@ for frame in (first, last):
     heads.append([list(armature.matrix_world @ bone.head) for bone in armature.pose.bones])
 moved = max(abs(a - b) for one, two in zip(*heads, strict=True) for a, b in zip(one, two, strict=True))
 assert len(armature.data.bones) >= 55 and last - first > 1 and moved > 0.01, (first, last, moved)
-importlib.import_module(name + ".ops.running").stop()
+importlib.import_module(name + ".work.running").stop()
 said = {"blender": bpy.app.version_string, "python": sys.version.split()[0], "addon": str(modules[name])}
 said |= {"backend": str(command.python), "frames": [first, last], "moved_m": round(moved, 3)}
 # A report of Blender may have ended without the end of its line.

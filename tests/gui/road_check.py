@@ -18,7 +18,7 @@ from driver import Window, backend, blender_window
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-RUNNING = "__import__('bl_ext.user_default.bodyfield.ops.running', fromlist=['x'])"
+RUNNING = "__import__('bl_ext.user_default.bodyfield.work.running', fromlist=['x'])"
 NEAR_M = 0.02
 LOOK = """
 for ob in bpy.data.objects:

@@ -23,7 +23,8 @@ bpy.context.preferences.system.use_online_access = True
 bpy.ops.extensions.package_install_files(filepath=package, repo="user_default", enable_on_install=True)
 (addon,) = (a for a in bpy.context.preferences.addons if a.module.endswith(".bodyfield"))
 running, ops, process = (
-    importlib.import_module(f"{addon.module}.{name}") for name in ("ops.running", "ops.setup", "process")
+    importlib.import_module(f"{addon.module}.{name}")
+    for name in ("work.running", "ops.setup", "link.process")
 )
 if wheels:
     (addon.preferences.wheels,) = wheels
@@ -61,7 +62,7 @@ begin = time.monotonic()
 assert bpy.ops.bodyfield.import_video(filepath=clip, people=1, quality="lite") == {"FINISHED"}
 (armature,) = (ob for ob in bpy.data.objects if ob.type == "ARMATURE")
 import_s = time.monotonic() - begin
-size = importlib.import_module(f"{addon.module}.setup").size_of(folder)
+size = importlib.import_module(f"{addon.module}.link.setup").size_of(folder)
 assert bpy.ops.bodyfield.doctor() == {"FINISHED"}
 running.stop()
 bpy.ops.extensions.package_uninstall(repo_index=1, pkg_id="bodyfield")

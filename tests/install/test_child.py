@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from blender_addon import process, setup
+from blender_addon.link import process, setup
 from installer import ROOT
 
 PATIENCE_S = 300

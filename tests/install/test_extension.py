@@ -17,7 +17,7 @@ import pytest
 from installer import ROOT, SetupError, blenders, extension
 from installer.environment import Environment
 
-SHARED = {"blender_addon/wire.py", "blender_addon/axes.py", "blender_addon/frames.py"}
+SHARED = {"blender_addon/shared/wire.py", "blender_addon/shared/axes.py", "blender_addon/shared/frames.py"}
 
 
 def environment(folder: Path) -> Environment:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from blender_addon import process
+from blender_addon.link import process
 from installer import ROOT, SetupError, demo
 from installer.environment import Environment, write_locator
 

@@ -10,9 +10,10 @@ import torch
 
 from backend.body.kinematics import forward
 from backend.body.load import load_body
+from backend.errors import JobError
 from backend.motion.amass import amass_arrays, write_amass
-from backend.motion.assemble import person_tracks
-from backend.records import Chunk, JobError, TrackChunk, TrackMotion
+from backend.motion.chunks import person_tracks
+from backend.records import Chunk, TrackChunk, TrackMotion
 
 
 def piece(track: int, frames: list[int], fps: float = 30.0) -> TrackChunk:

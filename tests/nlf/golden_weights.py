@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from backend.nlf.crop_model import CONSTANTS, CropModel
+from backend.localizers.nlf.crop_model import CONSTANTS, CropModel
 
 FOLDER = Path(os.environ.get("BODYFIELD_GOLDEN") or Path(__file__).resolve().parent.parent / "golden")
 _BLOCK_GAIN = {"s": 0.8, "l": 0.7}

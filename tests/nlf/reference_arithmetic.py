@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from backend.nlf.crop_model import mirror
-from backend.nlf.field import LocalizerField
-from backend.nlf.head import PreparedPoints
+from backend.localizers.nlf.crop_model import mirror
+from backend.localizers.nlf.head import PreparedPoints
+from backend.localizers.nlf.pointnetwork import PointNetwork
 
 from .golden_weights import golden, make_tensor
 
@@ -78,7 +78,7 @@ def _in_that_mode() -> dict[str, np.ndarray]:
 def main(out: Path) -> None:
     arrays = {}
     for name, size in SETS.items():
-        field = LocalizerField()
+        field = PointNetwork()
         state = field.state_dict()
         made = {
             k: make_tensor(f"heatmap_head.weight_field.{k}", tuple(v.shape), size) for k, v in state.items()

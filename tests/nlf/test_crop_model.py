@@ -7,10 +7,10 @@ import copy
 import pytest
 import torch
 
-from backend.nlf.absolute import reconstruct
-from backend.nlf.crop_model import CONSTANTS, CropModel, mirror
-from backend.nlf.efficientnet import BottomRightConv, efficientnet_features
-from backend.nlf.head import LocalizerHead
+from backend.localizers.nlf.crop_model import CONSTANTS, CropModel, mirror
+from backend.localizers.nlf.head import LocalizerHead
+from backend.nets.absolute import reconstruct
+from backend.nets.efficientnet import BottomRightConv, efficientnet_features
 
 from .golden_weights import golden_model, tensors
 
@@ -40,7 +40,7 @@ def test_memory_does_not_grow_with_the_points(linked, monkeypatch):
     head = LocalizerHead(256)
     seen = []
     monkeypatch.setattr(
-        "backend.nlf.head.decode_heatmaps", lambda x, f=head._units: seen.append(x.shape[1]) or decode(x)
+        "backend.nets.heatmaps.decode_heatmaps", lambda x, f=head._units: seen.append(x.shape[1]) or decode(x)
     )
     w, b = torch.zeros(1, 10, 512).expand(3000, -1, -1), torch.zeros(1, 10).expand(3000, -1)
     out = head.decode(linked, w, b)

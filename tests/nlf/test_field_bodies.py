@@ -10,11 +10,11 @@ import pytest
 from backend.body.load import load_body
 from backend.body.model import Body
 from backend.body.pointsets import PointSet, make_set
-from backend.fit.volume_map import map_volumes
-from backend.nlf import space
-from backend.nlf.lite_localizer import LiteLocalizer
-from backend.nlf.localizer import LocalizerOptions
-from backend.nlf.space import rest_places
+from backend.localizers.contract import LocalizerOptions
+from backend.localizers.field.localizer import FieldLocalizer
+from backend.localizers.nlf import space
+from backend.localizers.nlf.space import rest_places
+from backend.volumes.map import map_volumes
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def test_places_of_another_body_are_carried_over_once(own, other, tmp_path, monk
     assert len(told) == 1
     monkeypatch.setattr(space, "map_volumes", map_volumes)
     # The localizer asks the field for these places, and takes raw ones as they are.
-    localizer = LiteLocalizer(other, LocalizerOptions("cpu", note=told.append))
+    localizer = FieldLocalizer(other, LocalizerOptions("cpu", note=told.append))
     asked = localizer.prepare(points)
     assert np.allclose(asked.points.numpy(), found, atol=1e-5)
     raw = np.array([True] * 2 + [False] * (len(rows) - 2))

@@ -9,15 +9,17 @@ import cv2
 import numpy as np
 import pytest
 
-from backend.bench.marks import MARKS, Truth, measure
 from backend.body.load import load_body
+from backend.camera.pinhole import Camera
 from backend.evaluate.metrics import pa_mpjpe
-from backend.nlf.lite_localizer import WEIGHTS, LiteLocalizer
-from backend.nlf.lite_weights import read_lite
-from backend.nlf.localizer import LocalizerOptions, create_localizer
+from backend.localizers.choose import create_localizer
+from backend.localizers.contract import LocalizerOptions
+from backend.localizers.field.file import read_field
+from backend.localizers.field.localizer import WEIGHTS, FieldLocalizer
 from backend.people.detect import PersonDetector
-from backend.records import Camera, Subject
-from blender_addon.frames import open_clip
+from backend.records import Subject
+from bench.marks import MARKS, Truth, measure
+from blender_addon.shared.frames import open_clip
 
 DEMO = Path(__file__).parents[1] / "data" / "demo.mp4"
 
@@ -28,9 +30,9 @@ def body():
 
 
 @pytest.fixture(scope="module")
-def field(body) -> LiteLocalizer:
+def field(body) -> FieldLocalizer:
     made = create_localizer("field", body, LocalizerOptions("cpu"))
-    assert isinstance(made, LiteLocalizer)
+    assert isinstance(made, FieldLocalizer)
     return made
 
 
@@ -48,7 +50,7 @@ def subject(frame) -> Subject:
 
 def test_the_file_says_what_it_is():
     assert WEIGHTS.stat().st_size < 60e6
-    model, card = read_lite(WEIGHTS)
+    model, card = read_field(WEIGHTS)
     assert card["seen"] == card["step"] * card["recipe"]["optim"]["batch"] > 10_000
     assert card["recipe"]["model"]["trunk"] == model.config.trunk
     assert card["uncertainty"]["spearman"] > 0.5

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from backend.nlf.augment import augmentations
-from backend.nlf.crops import camera_up, crop_views, extract_crops
-from backend.nlf.lens import look_at, project
+from backend.camera.lens import look_at, project
+from backend.localizers.nlf.augment import augmentations
+from backend.localizers.nlf.crops import camera_up, crop_views, extract_crops
 
 from .golden_weights import golden
 from .recipe import configs, frames, tensor

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from backend.nlf.augment import augmentations
-from backend.nlf.lens import (
+from backend.camera.lens import (
     default_intrinsics,
     distort,
     linear_light,
@@ -17,6 +16,7 @@ from backend.nlf.lens import (
     undistort,
     unproject,
 )
+from backend.localizers.nlf.augment import augmentations
 
 from .golden_weights import golden
 from .recipe import tensor

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from backend.nlf import absolute, losses
-from backend.nlf.efficientnet import SIZES
-from backend.nlf.field import eigenvalue_regularizer
-from backend.nlf.head import decode_heatmaps, to_metres, to_pixels
+from backend.localizers.nlf.pointnetwork import eigenvalue_regularizer
+from backend.nets import absolute, losses
+from backend.nets.efficientnet import SIZES
+from backend.nets.heatmaps import decode_heatmaps, to_metres, to_pixels
 
 from .golden_weights import golden, tensors
 

@@ -6,8 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from backend.nlf.lens import project
-from backend.nlf.merge import EPSILON, merge_views, scale_aligned, to_world, weighted_geometric_median
+from backend.camera.lens import project
+from backend.localizers.nlf.merge import (
+    EPSILON,
+    merge_views,
+    scale_aligned,
+    to_world,
+    weighted_geometric_median,
+)
 
 from .golden_weights import golden
 from .recipe import tensor

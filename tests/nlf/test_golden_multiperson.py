@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 import torch
 
-from backend.nlf.augment import augmentations
-from backend.nlf.head import PreparedPoints
-from backend.nlf.lens import default_intrinsics
-from backend.nlf.merge import merge_views
-from backend.nlf.multiperson import Poses, Recipe, estimate_poses
+from backend.camera.lens import default_intrinsics
+from backend.localizers.nlf.augment import augmentations
+from backend.localizers.nlf.head import PreparedPoints
+from backend.localizers.nlf.merge import merge_views
+from backend.localizers.nlf.multiperson import Poses, Recipe, estimate_poses
 
 from .golden_weights import golden, golden_model
 from .recipe import configs, frames, tensor

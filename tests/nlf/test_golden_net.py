@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from backend.nlf.crop_model import CropPrediction
-from backend.nlf.head import PreparedPoints
+from backend.localizers.nlf.crop_model import CropPrediction
+from backend.localizers.nlf.head import PreparedPoints
 
 from .golden_weights import golden, golden_model, tensors
 from .reference_arithmetic import prepared_as_the_fixtures

@@ -6,14 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from backend.nlf.suppress import (
-    fits_box,
-    is_certain,
-    plausible,
-    pose_scores,
-    pose_similarity,
-    suppress_alike,
-)
+from backend.localizers.nlf.suppress import fits_box, is_certain, plausible
+from backend.people.alike import pose_scores, pose_similarity, suppress_alike
 
 from .golden_weights import golden
 from .recipe import tensor

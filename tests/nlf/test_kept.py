@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from backend.nlf.kept import check, joined, packed, stamp, unpacked
+from backend.localizers.kept import check, joined, packed, stamp, unpacked
 from backend.records import Localization
 
 

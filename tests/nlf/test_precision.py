@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from backend.nlf.crop_model import CropModel
-from backend.nlf.efficientnet import Backbone, Preprocess
-from backend.nlf.folding import fold
-from backend.nlf.precision import PRECISIONS, compiled, precision, prepare_model
-from backend.records import JobError
+from backend.errors import JobError
+from backend.localizers.nlf.crop_model import CropModel
+from backend.localizers.nlf.folding import fold
+from backend.localizers.nlf.precision import PRECISIONS, compiled, precision, prepare_model
+from backend.nets.efficientnet import Backbone, Preprocess
 
 from .golden_weights import golden_model, tensors
 from .test_golden_net import close, images_and_cameras
@@ -106,7 +106,7 @@ def test_an_unknown_word_is_refused():
 
 
 def test_a_model_that_overflows_runs_in_float32(monkeypatch):
-    monkeypatch.setattr("backend.nlf.precision.precision", lambda *_: torch.float16)
+    monkeypatch.setattr("backend.localizers.nlf.precision.precision", lambda *_: torch.float16)
     said: list[str] = []
     good = prepare_model(tiny(), "cpu", "fp16", note=said.append)
     assert next(good.backbone.parameters()).dtype == torch.float16

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from blender_addon.frames import open_clip
+from blender_addon.shared.frames import open_clip
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 

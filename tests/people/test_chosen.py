@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from backend.choice import PeopleChoice, distance_to_body, overlap
+from backend.errors import JobError
+from backend.people.choice import PeopleChoice, distance_to_body, overlap
 from backend.people.chosen import ChosenTracker
-from backend.records import JobError
 
-from .test_track import EMPTY, Stage, figure, play
+from .test_follow import EMPTY, Stage, figure, play
 
 
 def on(points) -> tuple[float, float]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from blender_addon.frames import open_clip
+from blender_addon.shared.frames import open_clip
 
 CLIP = Path(__file__).resolve().parents[1] / "data" / "demo.mp4"
 

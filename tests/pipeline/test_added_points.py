@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from backend.body.load import load_body
-from backend.features import FeatureKeeper, load_features
-from backend.jobs import DONE, JobFolder, JobStore
-from backend.nlf.localizer import LocalizerOptions, Recalls, create_localizer
+from backend.jobs.features import FeatureKeeper, load_features
+from backend.jobs.folder import DONE, JobFolder, JobStore
+from backend.localizers.choose import create_localizer
+from backend.localizers.contract import LocalizerOptions, Recalls
 from backend.options import MocapOptions
 from backend.pipeline import mocap
-from backend.pointpass import PointBlock, track_points
+from backend.recall.track import PointBlock, track_points
 from backend.records import Chunk, Features, Notice, TrackMotion
 
 OPTIONS = MocapOptions(localizer="field", chunk=5, max_people=1, device="cpu")

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backend.choice import PeopleChoice
+from backend.errors import JobError
 from backend.options import MocapOptions
+from backend.people.choice import PeopleChoice
 from backend.pipeline import mocap
-from backend.records import Chunk, JobError, Notice, TrackMotion
-from blender_addon.frames import open_clip
+from backend.records import Chunk, Notice, TrackMotion
+from blender_addon.shared.frames import open_clip
 
 CLIP = Path(__file__).resolve().parents[1] / "data" / "two_people.mp4"
 COUNT = 24

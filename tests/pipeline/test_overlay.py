@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 
 from backend.body.load import load_body
+from backend.draw.colours import colours
+from backend.draw.movie import write_overlay
+from backend.draw.overlay import OverlayPainter, surface_sample
+from backend.errors import JobError
 from backend.options import MocapOptions
-from backend.overlay import OverlayPainter, colours, surface_sample, write_overlay
 from backend.pipeline import mocap
-from backend.records import JobError, TrackMotion
+from backend.records import TrackMotion
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from backend.errors import JobError
 from backend.options import MocapOptions, choose_device
 from backend.pipeline import mocap
-from backend.records import Chunk, JobError, Progress, Summary, TrackMotion
-from blender_addon.frames import Frame
+from backend.records import Chunk, Progress, Summary, TrackMotion
+from blender_addon.shared.frames import Frame
 
 OPTIONS = MocapOptions(localizer="landmarks-lite", chunk=6)
 

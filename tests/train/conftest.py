@@ -13,12 +13,12 @@ import torch
 from backend.body.kinematics import forward
 from backend.body.landmarks import body_landmarks
 from backend.body.load import load_body
-from backend.nlf.lite import LiteConfig
-from backend.records import Camera
+from backend.camera.pinhole import Camera
+from backend.localizers.field.model import FieldConfig
 from backend.train.config import Data, Optim, Real, Recipe, Run, Synthetic
-from backend.train.shards import write_shard
+from backend.train.streams.shards import write_shard
 
-SMALL = LiteConfig(width=32, layers=1, blocks=1, frequencies=24, hidden=48, code=16, lift=32)
+SMALL = FieldConfig(width=32, layers=1, blocks=1, frequencies=24, hidden=48, code=16, lift=32)
 COUNT = 8
 
 

@@ -6,10 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from backend.records import JobError, Roi
-from backend.train.augment import PLAIN, Looks, change_looks, erased
-from backend.train.cutouts import cutouts, put_things
-from backend.train.framing import Shake, part_of, shake_region, shaken_region
+from backend.camera.pinhole import Roi
+from backend.errors import JobError
+from backend.train.streams.augment import PLAIN, Looks, change_looks, erased
+from backend.train.streams.cutouts import cutouts, put_things
+from backend.train.streams.framing import Shake, part_of, shake_region, shaken_region
 
 
 def test_erased_rectangles_stay_within_a_third():

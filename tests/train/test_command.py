@@ -9,7 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 from backend.commands.train import train
-from backend.nlf.lite_weights import read_lite
+from backend.localizers.field.file import read_field
 
 RECIPE = """
 [model]
@@ -50,7 +50,7 @@ def test_from_recipe_to_calibrated_weights(command, shards, tmp_path):
     assert ran.exit_code == 0, ran.output
     figures = json.loads(ran.stdout.splitlines()[0])
     assert figures["factor"] > 0 or figures["offset_m"] > 0
-    model, card = read_lite(tmp_path / "out" / "lite.safetensors")
+    model, card = read_field(tmp_path / "out" / "field.safetensors")
     assert float(model.sigma[0]) == pytest.approx(figures["factor"], rel=1e-5)
     assert card["step"] == 2
     assert card["recipe"]["optim"]["batch"] == 2
@@ -59,9 +59,9 @@ def test_from_recipe_to_calibrated_weights(command, shards, tmp_path):
     again = CliRunner().invoke(command, asked)
     assert again.exit_code == 1
     assert "--resume" in again.stderr
-    (tmp_path / "out" / "lite.safetensors").unlink()
+    (tmp_path / "out" / "field.safetensors").unlink()
     assert CliRunner().invoke(command, [*asked, "--export"]).exit_code == 0
-    model, _ = read_lite(tmp_path / "out" / "lite.safetensors")
+    model, _ = read_field(tmp_path / "out" / "field.safetensors")
     assert model.sigma.tolist() == [1, 0]
 
 

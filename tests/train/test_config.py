@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from backend.records import JobError
+from backend.errors import JobError
 from backend.train.config import Recipe, read_recipe
 
-SHIPPED = Path(__file__).parents[2] / "backend" / "train" / "configs" / "lite.toml"
+SHIPPED = Path(__file__).parents[2] / "backend" / "train" / "configs" / "field.toml"
 
 
 def read(tmp_path: Path, text: str) -> Recipe:

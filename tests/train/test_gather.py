@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from backend.body.load import load_body
-from backend.pictures import open_pictures
-from backend.train.augment import PLAIN
-from backend.train.framing import STILL
+from backend.stills.pictures import open_pictures
 from backend.train.gather import SIDE, gather
-from backend.train.shards import Shards
-from backend.train.teacher import ARRAYS, TeacherStream
+from backend.train.streams.augment import PLAIN
+from backend.train.streams.framing import STILL
+from backend.train.streams.shards import Shards
+from backend.train.streams.teacher import ARRAYS, TeacherStream
 
 FILM = Path(__file__).parents[1] / "data" / "demo.mp4"
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from backend.nlf.lite_lift import describe
+from backend.localizers.field.lifter import describe
 from backend.train.config import Lifting
 from backend.train.learner import build_model
-from backend.train.lessons import lesson_error
-from backend.train.lift_stage import lift
-from backend.train.lifting import BodyLessons, Noise
-from backend.train.points import point_pool
+from backend.train.lifting.bodies import BodyLessons, Noise
+from backend.train.lifting.error import lesson_error
+from backend.train.lifting.stage import lift
+from backend.train.streams.points import point_pool
 from train.test_loop import motion
 
 

@@ -14,8 +14,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from backend.nlf.lite_weights import load_lite
-from backend.records import JobError
+from backend.errors import JobError
+from backend.localizers.field.file import load_field
 from backend.train import checkpoint
 from backend.train.config import Lifting
 from backend.train.loop import Progress, train
@@ -36,7 +36,7 @@ def test_learns_a_handful_of_people(recipe, tmp_path):
     assert told[-1].done == told[-1].total == 30
     assert told[-1].left == 0
     assert path is not None
-    model = load_lite(path)
+    model = load_field(path)
     assert model.config == recipe.model
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert lines[-1]["step"] == 30
@@ -181,7 +181,7 @@ def test_two_processes_train_one_model(shards, tmp_path):
         command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=120, check=False
     )
     assert ran.returncode == 0, ran.stdout[-2000:] + ran.stderr
-    assert (tmp_path / "out" / "lite.safetensors").exists()
+    assert (tmp_path / "out" / "field.safetensors").exists()
     state, tensors = checkpoint.load(checkpoint.checkpoints(tmp_path / "out")[-1], _small())
     assert (state.step, state.seen) == (2, 8)
     assert all(torch.isfinite(v).all() for v in tensors.values())

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from backend.nlf.head import HeadOutput
+from backend.nets.heatmaps import HeadOutput
 from backend.train.learner import Objective, build_model, freeze_parts, make_optimizer, rate, set_rates
+from backend.train.mix import MixedBatches
 from backend.train.objective import Schedule, batch_loss
-from backend.train.streams import MixedBatches
 
 MIX = torch.full((4, 1, 1), 0.5)
 

@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from backend.records import Camera, JobError
-from backend.train.augment import Looks, change_looks
-from backend.train.batch import Example, collate
-from backend.train.framing import STILL, Shake, crop_example, mirror_example, shaken_region
-from backend.train.points import point_pool
-from backend.train.shards import Shards
-from backend.train.streams import MixedBatches, open_streams
-from backend.train.synth.motion import mirrored
+from backend.camera.pinhole import Camera
+from backend.errors import JobError
+from backend.synth.motion import mirrored
+from backend.train.mix import MixedBatches, open_streams
+from backend.train.streams.augment import Looks, change_looks
+from backend.train.streams.batch import Example, collate
+from backend.train.streams.framing import STILL, Shake, crop_example, mirror_example, shaken_region
+from backend.train.streams.points import point_pool
+from backend.train.streams.shards import Shards
 from train.conftest import make_people, places
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from backend.nlf.weights import Installed, add
+from backend.localizers.nlf.weights import Installed, add
 
 from .release import Recipe, made_up_body, make_torchscript, release_tensors
 

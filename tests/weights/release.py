@@ -20,9 +20,9 @@ from nlf.golden_weights import golden_model
 from torch import nn
 
 from backend.body.skeleton import PARENTS
-from backend.fit.volume import volume_of_smpl
-from backend.nlf.crop_model import CONSTANTS, CropModel
-from backend.nlf.weights.bodies import body_arrays
+from backend.localizers.nlf.crop_model import CONSTANTS, CropModel
+from backend.localizers.nlf.weights.bodies import body_arrays
+from backend.volumes.volume import volume_of_smpl
 
 JOINTS = 867
 SKELETONS = {

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from backend.nlf.weights import archive as archives
-from backend.nlf.weights.archive import Archive, TorchArchive
-from backend.pickles.inert import Refusal
+from backend.files.pickles.inert import Refusal
+from backend.localizers.nlf.weights import archive as archives
+from backend.localizers.nlf.weights.archive import Archive, TorchArchive
 
 from .handmade import archive_of, tensor_pickle
 

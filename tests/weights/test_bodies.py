@@ -10,10 +10,10 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from backend.body.kinematics import forward
-from backend.fit.volume import volume_of_smpl
-from backend.nlf.weights import add, open_weights
-from backend.nlf.weights.bodies import body_arrays, body_of, rest_template
-from backend.records import JobError
+from backend.errors import JobError
+from backend.localizers.nlf.weights import add, open_weights
+from backend.localizers.nlf.weights.bodies import body_arrays, body_of, rest_template
+from backend.volumes.volume import volume_of_smpl
 
 from .release import Recipe, made_up_body, make_torchscript, release_tensors, subset, thin
 

@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from backend.body.skeleton import JOINT_NAMES
-from backend.nlf.crop_model import CONSTANTS
-from backend.nlf.weights import add, open_weights
-from backend.nlf.weights.archive import Archive, TorchArchive
-from backend.nlf.weights.blank import blank_model
-from backend.nlf.weights.datafiles import is_hand_joint, joint_order, read_data_files
-from backend.nlf.weights.official import expected_shapes, recognise
-from backend.pickles.inert import Refusal
-from backend.records import JobError
+from backend.errors import JobError
+from backend.files.pickles.inert import Refusal
+from backend.localizers.nlf.crop_model import CONSTANTS
+from backend.localizers.nlf.weights import add, open_weights
+from backend.localizers.nlf.weights.archive import Archive, TorchArchive
+from backend.localizers.nlf.weights.blank import blank_model
+from backend.localizers.nlf.weights.datafiles import is_hand_joint, joint_order, read_data_files
+from backend.localizers.nlf.weights.official import expected_shapes, recognise
 
 from .release import SKELETONS, data_members, joint_names, make_zip, npy, rounded_model, thin
 

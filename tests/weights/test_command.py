@@ -13,7 +13,7 @@ import pytest
 
 from backend.commands import doctor
 from backend.commands import weights as command
-from backend.nlf.weights import installed
+from backend.localizers.nlf.weights import installed
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "nlf-s-0.2.2"

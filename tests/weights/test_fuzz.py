@@ -13,14 +13,14 @@ import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from backend.nlf.weights import add
-from backend.nlf.weights.archive import Archive, TorchArchive
-from backend.nlf.weights.datafiles import read_data_files
-from backend.nlf.weights.official import recognise
-from backend.nlf.weights.tree import tensors
-from backend.pickles.inert import Refusal
-from backend.pickles.machine import read_pickle
-from backend.records import JobError
+from backend.errors import JobError
+from backend.files.pickles.inert import Refusal
+from backend.files.pickles.machine import read_pickle
+from backend.localizers.nlf.weights import add
+from backend.localizers.nlf.weights.archive import Archive, TorchArchive
+from backend.localizers.nlf.weights.datafiles import read_data_files
+from backend.localizers.nlf.weights.official import recognise
+from backend.localizers.nlf.weights.tree import tensors
 
 from .release import Recipe, data_members, make_torchscript, make_zip, release_tensors, thin
 

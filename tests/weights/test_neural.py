@@ -13,12 +13,15 @@ from nlf.recipe import configs, tensor
 from backend.body import load_body
 from backend.body.model import CanonicalPoints
 from backend.body.pointsets import PointSet, make_set, named_set
-from backend.fit.volume import volume_of_body
-from backend.fit.volume_map import map_same_mesh
-from backend.nlf.localizer import LocalizerOptions, Recalls, create_localizer, localizer_names
-from backend.nlf.space import _digest, _keep, _read
-from backend.nlf.weights import add
-from backend.records import Camera, JobError, Subject
+from backend.camera.pinhole import Camera
+from backend.errors import JobError
+from backend.localizers.choose import create_localizer, localizer_names
+from backend.localizers.contract import LocalizerOptions, Recalls
+from backend.localizers.nlf.space import _digest, _keep, _read
+from backend.localizers.nlf.weights import add
+from backend.records import Subject
+from backend.volumes.map import map_same_mesh
+from backend.volumes.volume import volume_of_body
 
 from .release import data_members, make_zip, npy
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from backend.body import load_body
-from backend.nlf.weights import add, open_weights
-from backend.nlf.weights.offered import offer_body, offered_body
+from backend.localizers.nlf.weights import add, open_weights
+from backend.localizers.nlf.weights.offered import offer_body, offered_body
 
 from .release import Recipe, make_torchscript, release_tensors
 

@@ -11,8 +11,8 @@ import time
 import numpy as np
 import pytest
 
-from backend.pickles.inert import ArrayRef, Global, Record, Refusal
-from backend.pickles.machine import MAX_BYTES, MAX_OPERATIONS, read_pickle
+from backend.files.pickles.inert import ArrayRef, Global, Record, Refusal
+from backend.files.pickles.machine import MAX_BYTES, MAX_OPERATIONS, read_pickle
 
 
 def plain(value):

@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import nn
 
-from backend.nlf.crop_model import CONSTANTS
-from backend.nlf.weights import add, installed
-from backend.nlf.weights.archive import Archive, TorchArchive
-from backend.nlf.weights.official import recognise
-from backend.records import JobError
+from backend.errors import JobError
+from backend.localizers.nlf.crop_model import CONSTANTS
+from backend.localizers.nlf.weights import add, installed
+from backend.localizers.nlf.weights.archive import Archive, TorchArchive
+from backend.localizers.nlf.weights.official import recognise
 
 from .handmade import archive_of, tensor_pickle
 from .release import Recipe, make_torchscript, release_tensors, thin

@@ -14,8 +14,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from backend.nlf.weights import add, convert, installed, open_weights, remove, store, survey
-from backend.records import JobError
+from backend.errors import JobError
+from backend.localizers.nlf.weights import add, convert, installed, open_weights, remove, store, survey
 
 from .release import Recipe, data_members, make_torchscript, make_zip, release_tensors, thin
 
@@ -255,7 +255,7 @@ def test_interrupted_by_the_user(light_file, home):
 def test_killed_in_the_middle(light_file, home):
     """Nothing half done is listed, and the next call takes the rest away."""
     code = (
-        "import os, sys; from pathlib import Path; from backend.nlf.weights import add\n"
+        "import os, sys; from pathlib import Path; from backend.localizers.nlf.weights import add\n"
         "add([Path(sys.argv[1])], Path(sys.argv[2]), progress=lambda done, _: done > 10e6 and os._exit(9))"
     )
     done = subprocess.run([sys.executable, "-c", code, light_file, home], cwd=ROOT, check=False)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from backend.nlf.weights.tensorfile import Entry, file_digest, write_tensors
+from backend.localizers.nlf.weights.tensorfile import Entry, file_digest, write_tensors
 
 TENSORS = {
     "a.half": torch.tensor([1.5, -2, 3]).half(),

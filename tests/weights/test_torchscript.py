@@ -11,10 +11,10 @@ import torch
 from nlf.golden_weights import tensors
 from safetensors import safe_open
 
-from backend.nlf.crop_model import CONSTANTS, CropModel
-from backend.nlf.weights import open_weights
-from backend.nlf.weights.archive import Archive, TorchArchive
-from backend.nlf.weights.tree import tensors as tensors_of
+from backend.localizers.nlf.crop_model import CONSTANTS, CropModel
+from backend.localizers.nlf.weights import open_weights
+from backend.localizers.nlf.weights.archive import Archive, TorchArchive
+from backend.localizers.nlf.weights.tree import tensors as tensors_of
 
 from .release import SKELETONS, release_tensors, rounded_model
 

@@ -20,8 +20,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from backend.pickles.data import read_pickled, table
-from backend.pickles.inert import Refusal
+from backend.files.pickles.data import read_pickled, table
+from backend.files.pickles.inert import Refusal
 from backend.train.datasets.bodies import GENDERS
 from backend.train.datasets.fitted import Fitted, apparent
 from backend.train.datasets.folders import every as all_of

@@ -7,8 +7,8 @@ same in both; trans, betas, gender; mocap_framerate or mocap_frame_rate; z up). 
 *_stagei.npz) are passed over.
 
 AMASS has no pictures. Its poses are put on the learnt body, with shapes, fingers, clothes, light and background of
-`backend.train.synth`, and what is drawn is known exactly; AMASS' own shapes and fingers are not used. OUT.npz is a
-motion file as `python -m backend.train.synth.shards --motion` takes it.
+`backend.synth`, and what is drawn is known exactly; AMASS' own shapes and fingers are not used. OUT.npz is a
+motion file as `python -m backend.synth.shards --motion` takes it.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ import typer
 from scipy.spatial.transform import Rotation
 
 from backend.body.model import Body
-from backend.records import JobError
-from backend.train.augment import Looks
+from backend.errors import JobError
 from backend.train.datasets.arrays import Npz
 from backend.train.datasets.folders import every as all_of
 from backend.train.datasets.folders import wrong
-from backend.train.framing import Shake
-from backend.train.points import PointPool
-from backend.train.synthetic import Rendered, SyntheticStream
+from backend.train.streams.augment import Looks
+from backend.train.streams.framing import Shake
+from backend.train.streams.points import PointPool
+from backend.train.streams.synthetic import Rendered, SyntheticStream
 
 FPS = 10.0
 _JOINTS = 22
@@ -80,12 +80,12 @@ class _Drawn:
 
     def __init__(self, folder: Path, body: Body, fps: float, seed: int) -> None:
         try:
-            from backend.train.synth import World
+            from backend.synth import World
         except ImportError as e:  # numba comes with the extra "train" only
             raise JobError(
                 "bad_data", "Drawing AMASS' poses needs numba: install bodyfield with the extra train."
             ) from e
-        from backend.train.synth.motion import Motion
+        from backend.synth.motion import Motion
 
         named = dict(clips(folder, fps))
         kinds = [n.split("__")[1] for n in named]
@@ -101,7 +101,7 @@ class _Drawn:
 
     def picture(self, i: int) -> Rendered:
         """See `Pictures.picture`."""
-        from backend.train.synth import FRAMINGS, draw
+        from backend.synth import FRAMINGS, draw
 
         drawn = draw(np.random.default_rng([self._seed, i]), self._world, framing=FRAMINGS["wide"])
         p = drawn.person

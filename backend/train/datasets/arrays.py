@@ -13,9 +13,9 @@ import numpy as np
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
-from backend.pickles.data import unpickled
-from backend.pickles.inert import Refusal
-from backend.records import JobError
+from backend.errors import JobError
+from backend.files.pickles.data import unpickled
+from backend.files.pickles.inert import Refusal
 
 MAX_ARRAY = 4 << 30
 """Bytes of one array; the largest of BEDLAM (projected vertices) are never asked for."""

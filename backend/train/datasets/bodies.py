@@ -14,7 +14,7 @@ import numpy as np
 
 from backend.body.load import load_body
 from backend.body.model import Body
-from backend.records import JobError
+from backend.errors import JobError
 from backend.train.datasets.arrays import Npz
 
 BETAS = 16

@@ -1,6 +1,6 @@
 """Canonical points of the body that is learnt, as points of a dataset's own body.
 
-A point is carried by the map between the two bodies' volumes (`backend.fit.volume_map`), which is made with the
+A point is carried by the map between the two bodies' volumes (`backend.volumes.map`), which is made with the
 neutral body, as in NLF. Bodies of other genders have the same mesh: a point there is the same combination of vertices.
 """
 
@@ -13,11 +13,11 @@ import numpy as np
 
 from backend.body.model import Body, CanonicalPoints
 from backend.body.points import canonical_points
-from backend.fit.volume import CanonicalVolume, volume_of_body
-from backend.fit.volume_map import map_same_mesh
-from backend.home import home_folder
-from backend.nlf.space import kept_map
+from backend.localizers.nlf.space import kept_map
 from backend.train.datasets.bodies import Licensed, licensed_body
+from backend.volumes.map import map_same_mesh
+from backend.volumes.volume import CanonicalVolume, volume_of_body
+from blender_addon.shared.home import home_folder
 
 
 def _quiet(_: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from backend.pickles.data import read_pickled
+from backend.files.pickles.data import read_pickled
 from backend.train.datasets.bodies import GENDERS
 from backend.train.datasets.fitted import Fitted, apparent
 from backend.train.datasets.folders import every as all_of

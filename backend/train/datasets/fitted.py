@@ -10,13 +10,13 @@ import torch
 
 from backend.body.kinematics import forward
 from backend.body.model import BodyTensors
-from backend.records import JobError
-from backend.train.augment import PLAIN, Looks
-from backend.train.batch import Batch, collate
+from backend.errors import JobError
 from backend.train.datasets.carried import Carried
 from backend.train.datasets.record import Photo, Record, box_about, example_of
-from backend.train.framing import STILL, Shake
-from backend.train.points import PointPool
+from backend.train.streams.augment import PLAIN, Looks
+from backend.train.streams.batch import Batch, collate
+from backend.train.streams.framing import STILL, Shake
+from backend.train.streams.points import PointPool
 
 _TRIES = 20
 _LEAST_SEEN = 6

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from backend.records import JobError
+from backend.errors import JobError
 
 _MOST_JSON = 4 << 30
 

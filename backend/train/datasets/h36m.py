@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from backend.body.model import Body
-from backend.pickles.data import read_pickled
+from backend.files.pickles.data import read_pickled
 from backend.train.datasets.anatomy import places
 from backend.train.datasets.arrays import Npz
 from backend.train.datasets.folders import first, inside, wrong

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from backend.body.model import Body
-from backend.records import JobError
-from backend.train.batch import Batch, Stream
+from backend.errors import JobError
 from backend.train.datasets.agora import Agora
 from backend.train.datasets.amass import amass_stream
 from backend.train.datasets.bedlam import Bedlam
@@ -24,7 +23,8 @@ from backend.train.datasets.mpii import Mpii
 from backend.train.datasets.pw3d import Pw3d
 from backend.train.datasets.source import Source
 from backend.train.datasets.streams import Records, RecordStream
-from backend.train.points import PointPool
+from backend.train.streams.batch import Batch, Stream
+from backend.train.streams.points import PointPool
 
 PEOPLE: dict[str, Callable[..., People]] = {"agora": Agora, "bedlam": Bedlam, "3dpw": Pw3d, "emdb": Emdb}
 RECORDS: dict[str, Callable[..., Records]] = {

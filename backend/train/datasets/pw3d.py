@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from backend.body.skeleton import SMPL_ROWS
-from backend.pickles.data import read_pickled
+from backend.files.pickles.data import read_pickled
 from backend.train.datasets.fitted import Fitted, apparent
 from backend.train.datasets.folders import every as all_of
 from backend.train.datasets.folders import inside, wrong

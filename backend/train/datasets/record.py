@@ -8,10 +8,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from backend.records import Camera, JobError, Roi
-from backend.train.augment import Looks, change_looks
-from backend.train.batch import Example
-from backend.train.framing import Shake, crop_example, mirror_example, shake_region, shaken_region
+from backend.camera.pinhole import Camera, Roi
+from backend.errors import JobError
+from backend.train.streams.augment import Looks, change_looks
+from backend.train.streams.batch import Example
+from backend.train.streams.framing import Shake, crop_example, mirror_example, shake_region, shaken_region
 
 LEAST_SIDE = 64.0
 """Pixels of the longer side of a person's box: smaller people say little of their 256-pixel crop's places."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from backend.nlf.losses import StreamWeights
-from backend.train.augment import Looks
-from backend.train.framing import Shake
+from backend.nets.losses import StreamWeights
+from backend.train.streams.augment import Looks
+from backend.train.streams.framing import Shake
 
 GROUPS = ("parametric", "keypoints3d", "dense", "keypoints2d")
 """NLF's four kinds of training data; their weights are the paper's (`StreamWeights`)."""

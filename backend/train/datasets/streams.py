@@ -8,10 +8,10 @@ from typing import Protocol
 
 import numpy as np
 
-from backend.train.augment import PLAIN, Looks
-from backend.train.batch import Batch, Example, collate
 from backend.train.datasets.record import Record, example_of
-from backend.train.framing import STILL, Shake
+from backend.train.streams.augment import PLAIN, Looks
+from backend.train.streams.batch import Batch, Example, collate
+from backend.train.streams.framing import STILL, Shake
 
 
 class Records(Protocol):

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from backend.body.load import load_body
-from backend.fit.volume_map import map_same_mesh
 from backend.train.datasets.bodies import licensed_body
-from backend.train.points import point_pool
+from backend.train.streams.points import point_pool
+from backend.volumes.map import map_same_mesh
 
 from .makers import write_bodies
 
@@ -36,5 +36,5 @@ def quick_map(monkeypatch, tmp_path_factory):
     """The made-up bodies have our mesh, so the map between the volumes is known."""
     monkeypatch.setenv("BODYFIELD_HOME", str(tmp_path_factory.mktemp("home")))
     monkeypatch.setattr(
-        "backend.nlf.space.map_volumes", lambda body, volume: map_same_mesh(body, volume.vertices)
+        "backend.localizers.nlf.space.map_volumes", lambda body, volume: map_same_mesh(body, volume.vertices)
     )

@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from backend.body.model import Body
 from backend.body.surface import surface_of
-from backend.train.points import PointPool
+from backend.train.streams.points import PointPool
 
 from .makers import Made, made_up
 

@@ -10,7 +10,7 @@ import torch
 
 from backend.body.kinematics import forward
 from backend.body.surface import surface_of
-from backend.records import JobError
+from backend.errors import JobError
 from backend.train.datasets.bodies import Licensed, licensed_body
 from backend.train.datasets.carried import Carried, vertices_in
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from backend.records import JobError
+from backend.errors import JobError
 from backend.train.datasets.agora import camera_of
 from backend.train.datasets.open import open_source
 from backend.train.datasets.source import Source
-from backend.train.framing import Shake
+from backend.train.streams.framing import Shake
 
 from .makers import HANDS, check_example, foreign, picture, project, write_picture
 from .people import skin_places, stand
@@ -35,7 +35,7 @@ def _map(quick_map):
 
 
 def source(kind: str, folder: Path, bodies: Path, **more) -> Source:
-    from backend.train.augment import Looks
+    from backend.train.streams.augment import Looks
 
     return Source(kind, str(folder), 1.0, body=str(bodies), shake=HALF, looks=Looks(**PLAIN), **more)
 

@@ -13,13 +13,13 @@ from scipy.io import savemat
 
 from backend.body.landmarks import LANDMARK_NAMES, body_landmarks
 from backend.body.skeleton import JOINT
-from backend.train.augment import Looks
 from backend.train.datasets import coco, h36m, mpi_inf_3dhp, mpii
 from backend.train.datasets.anatomy import place, places
 from backend.train.datasets.densepose import in_triangles
 from backend.train.datasets.open import open_source
 from backend.train.datasets.source import Source
-from backend.train.framing import Shake
+from backend.train.streams.augment import Looks
+from backend.train.streams.framing import Shake
 
 from .makers import check_example, picture, project, write_picture
 

@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 import torch
 
-from backend.records import JobError
-from backend.train.augment import Looks
-from backend.train.batch import Batch
+from backend.errors import JobError
+from backend.synth.motion import load_motion
 from backend.train.config import Data, Real, Recipe, Synthetic, read_recipe
 from backend.train.datasets.amass import clips, main
 from backend.train.datasets.open import group_shares, open_source, turns
 from backend.train.datasets.source import KINDS, Source
-from backend.train.framing import Shake
 from backend.train.learner import Objective, build_model, freeze_parts, make_optimizer
 from backend.train.loop import train
-from backend.train.streams import MixedBatches, open_streams
-from backend.train.synth.motion import load_motion
+from backend.train.mix import MixedBatches, open_streams
+from backend.train.streams.augment import Looks
+from backend.train.streams.batch import Batch
+from backend.train.streams.framing import Shake
 
 from .test_fitted import AGORA_ROWS, agora_truth, data_frame, fit_of, paint, write_3dpw, write_emdb
 from .test_keypoints import write_3dhp, write_coco, write_densepose, write_h36m, write_mpii
@@ -199,7 +199,7 @@ def _save(path: Path, image: np.ndarray) -> None:
 
 @pytest.mark.usefixtures("quick_map")
 def test_all_of_them_train_one_model(tmp_path, body, pool, bodies, recipe, real_shards, shards, monkeypatch):
-    monkeypatch.setattr("backend.train.streams.point_pool", lambda body: pool)
+    monkeypatch.setattr("backend.train.mix.point_pool", lambda body: pool)
     sources = every_dataset(tmp_path / "data", body, pool, bodies)
     share = 1 - 0.1 - sum(s.share for s in sources)
     data = Data(points=80, synthetic=Synthetic(share=share, shards=(str(shards),)),
@@ -229,7 +229,7 @@ def test_all_of_them_train_one_model(tmp_path, body, pool, bodies, recipe, real_
 
 @pytest.mark.usefixtures("quick_map")
 def test_a_missing_licensed_body_is_said(tmp_path, body, pool, recipe, monkeypatch):
-    monkeypatch.setattr("backend.train.streams.point_pool", lambda body: pool)
+    monkeypatch.setattr("backend.train.mix.point_pool", lambda body: pool)
     write_emdb(tmp_path / "emdb", body)
     (tmp_path / "none").mkdir()
     source = Source("emdb", str(tmp_path / "emdb"), 1.0, body=str(tmp_path / "none"))

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backend.pickles.data import Thing, read_pickled, table, unpickled
-from backend.pickles.inert import Refusal
-from backend.records import JobError
+from backend.errors import JobError
+from backend.files.pickles.data import Thing, read_pickled, table, unpickled
+from backend.files.pickles.inert import Refusal
 from backend.train.datasets.arrays import Npz, read_mat
 
 from .makers import foreign

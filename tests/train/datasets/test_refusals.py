@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from backend.records import JobError
+from backend.errors import JobError
 
 from .test_keypoints import opened, write_3dhp, write_coco, write_h36m
 

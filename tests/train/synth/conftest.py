@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from backend.body import load_body
-from backend.train.synth import World, draw
-from backend.train.synth.rules import ruled_pose
+from backend.synth import World, draw
+from backend.synth.rules import ruled_pose
 
 
 @pytest.fixture(scope="session")

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from backend.body import body_landmarks, forward
-from backend.train.synth import draw, points_of, scene, view
-from backend.train.synth.picture import draw_meshes, in_sight
-from backend.train.synth.skin import rotations
+from backend.synth import draw, points_of, scene, view
+from backend.synth.picture import draw_meshes, in_sight
+from backend.synth.skin import rotations
 
 
 def pixels(x: np.ndarray, K: np.ndarray) -> np.ndarray:
@@ -86,7 +86,7 @@ def test_vertices_lie_on_the_silhouette(world):
 
 
 def test_the_parameters_give_the_body_under_the_clothes(world):
-    from backend.train.synth import person_in_camera
+    from backend.synth import person_in_camera
 
     for seed in (1, 4):
         main, seen_from = stand(world, seed)
@@ -101,8 +101,8 @@ def test_the_parameters_give_the_body_under_the_clothes(world):
 
 
 def test_only_what_is_in_sight_is_visible(world):
-    from backend.train.synth import raster
-    from backend.train.synth.mesh import solid, unit_box
+    from backend.synth import raster
+    from backend.synth.mesh import solid, unit_box
 
     # Somebody who is in the picture from head to foot.
     main, seen_from = next(s for s in (stand(world, n) for n in range(50)) if whole(*s))
@@ -176,7 +176,7 @@ def test_black_is_what_lies_beyond_the_edge():
 
 
 def test_the_fast_skin_is_the_kinematics(world, body):
-    from backend.train.synth import skin as s
+    from backend.synth import skin as s
 
     rng = np.random.default_rng(0)
     pose, betas, expression = rng.normal(0, 0.5, (55, 3)), rng.normal(size=16), rng.normal(size=20)

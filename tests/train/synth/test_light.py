@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from backend.train.synth.backdrop import Panorama, look_up
-from backend.train.synth.light import Light, directions, gradient, harmonics, made_up, of_panorama, turned
-from backend.train.synth.mesh import solid, unit_box
-from backend.train.synth.picture import shadow_map
-from backend.train.synth.rays import lit, sky
+from backend.synth.backdrop import Panorama, look_up
+from backend.synth.light import Light, directions, gradient, harmonics, made_up, of_panorama, turned
+from backend.synth.mesh import solid, unit_box
+from backend.synth.picture import shadow_map
+from backend.synth.rays import lit, sky
 
 
 def irradiance(light: Light, n: np.ndarray) -> np.ndarray:

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from backend.body import JOINT
-from backend.train.synth.collide import depth
-from backend.train.synth.motion import mirrored, mixed
-from backend.train.synth.people import stance
-from backend.train.synth.rules import RULES, Rule, rotvec, ruled_pose
-from backend.train.synth.skin import chain, rotations
+from backend.synth.collide import depth
+from backend.synth.motion import mirrored, mixed
+from backend.synth.people import stance
+from backend.synth.rules import RULES, Rule, rotvec, ruled_pose
+from backend.synth.skin import chain, rotations
 
 
 def joints(world, pose22) -> np.ndarray:

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from backend.records import JobError
-from backend.train.synth.shards import Recipe, Shard, fill, prepare_folder, run, shard_name
+from backend.errors import JobError
+from backend.synth.shards import Recipe, Shard, fill, prepare_folder, run, shard_name
 
 COUNT = 5
 
@@ -77,7 +77,7 @@ def test_the_contact_sheet(tmp_path, motion_file, monkeypatch):
     arguments = ["--motion", str(motion_file), "--count", "3", "--columns", "2", "--side", "64", "--dots"]
     monkeypatch.setattr(sys, "argv", ["synth", str(out), *arguments])
     with pytest.raises(SystemExit) as e:
-        runpy.run_module("backend.train.synth", run_name="__main__")
+        runpy.run_module("backend.synth", run_name="__main__")
     assert e.value.code in (0, None)
     image = cv2.imread(str(out))
     assert image.shape == (128, 128, 3)

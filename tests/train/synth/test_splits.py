@@ -7,11 +7,11 @@ import colorsys
 import numpy as np
 import pytest
 
-from backend.records import JobError
-from backend.train.synth import World, draw, dyes
-from backend.train.synth.backdrop import load
-from backend.train.synth.motion import load_motion
-from backend.train.synth.people import shape, shape_cell
+from backend.errors import JobError
+from backend.synth import World, draw, dyes
+from backend.synth.backdrop import load
+from backend.synth.motion import load_motion
+from backend.synth.people import shape, shape_cell
 
 
 def test_no_clip_in_both(motion_file):

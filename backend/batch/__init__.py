@@ -1,0 +1,1 @@
+"""Clips without Blender: one job, run to its end in this process. The door: `clip.run_clip`."""

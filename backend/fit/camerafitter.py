@@ -1,0 +1,193 @@
+"""Localized points become pose, shape and translation: the door of the fit for the road from a video.
+
+The solver is that of `bodyfitter`; what is added here is the camera: points are known in the picture, and in space
+only relative to each other. `smplfitter` was weighed and left out (`python -m bench.fit` compares).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+
+from backend.body.model import Body, CanonicalPoints
+from backend.body.points import joint_point, stack
+from backend.body.skeleton import JOINT_NAMES
+from backend.camera.pinhole import Camera
+from backend.fit import track
+from backend.fit.results import continuous
+from backend.fit.solver.batchlast import exp, log
+from backend.fit.solver.newton import Newton, NewtonOptions, Solution
+from backend.fit.solver.observe import Data, root_from_rays
+from backend.fit.solver.prior import pose_prior
+from backend.fit.solver.skin import SkinModel, State
+from backend.fit.solver.start import start
+
+BODY_JOINTS = 22
+"""The joints whose motion is tied in time: pelvis to wrists."""
+DEPTH_FACTOR = 2.0  # a single camera sees depth this much worse than the other two axes
+IMAGE_FACTOR = (
+    0.35  # … and where a point is in the picture this much better than its place relative to the others
+)
+INDEPENDENT = (
+    33  # points that bring news each: errors of many points on one body are alike, and more weigh as these
+)
+CORRELATION_S = 0.12  # errors of neighbouring frames are alike for about this long
+ROOT_DENSITY = (25.0, 25.0, 6.0)  # m²/s³; depth is what a single camera sees worst, so it is smoothed most
+SHAPE_FRAMES = 64  # an even sample of this many frames settles the shape
+SHAPE_EVIDENCE = (
+    4.0  # a localizer errs alike in every frame: all of them say as much of the shape as this many
+)
+CHUNK = 64
+WIDE = 5.0
+"""First the robust loss is so many times wider: from a start far off it would take the right points for outliers."""
+OPTIONS = NewtonOptions(steps=8, tolerance=3e-3, robust=4.0, noise="given", coherent=0)
+
+
+@dataclass
+class Fit:
+    """One person over n frames. `pose`: (n, 55, 3) rotvecs, continuous in time, row 0 in camera space; `betas`: (nb,)
+    of the body; `trans`: (n, 3) metres, camera space, SMPL-X convention; `joints`: (n, 55, 3) metres, camera space;
+    `joint_uncertainty`: (n, 55) metres, one sigma of the 3D distance."""
+
+    pose: np.ndarray
+    betas: np.ndarray
+    trans: np.ndarray
+    joints: np.ndarray
+    joint_uncertainty: np.ndarray
+    state: State = field(repr=False)
+
+
+class Fitter:
+    """Fits `body` to observations at `points` (P canonical points) seen by `camera`. `breathe`: called between steps of
+    some dozens of frames; it may wait or raise."""
+
+    def __init__(self, body: Body, points: CanonicalPoints, camera: Camera, num_betas: int = 10,
+                 device: torch.device | str = "cpu", breathe: Callable[[], None] = lambda: None) -> None:  # fmt: skip
+        self.body, self.camera, self.device = body, camera, torch.device(device)
+        # Correctives move a point by millimetres, localizers are wrong by centimetres.
+        self.model = SkinModel(body, replace(points, posedirs=None), num_betas, device=device)
+        self.num_betas = self.model.betas
+        self.prior = pose_prior(device=device, present=body.present)
+        self.newton = Newton(self.model, torch.ones(len(points), device=device), self.prior, OPTIONS,
+                             breathe=breathe)  # fmt: skip
+        self.mean = exp(self.prior.mean[..., None])
+        self.pull = self.prior.spread.reciprocal().square().mean(1).clamp(0, 100)
+        self.joint_points = stack([joint_point(body, name) for name in JOINT_NAMES])
+
+    def observations(self, points3d: np.ndarray, points2d: np.ndarray, uncertainty: np.ndarray,
+                     times: np.ndarray) -> Data:  # fmt: skip
+        """Arrays of a Localization -> observations of n frames. NaN or infinite entries count as not seen."""
+        K = self.camera.K
+        rays = (points2d.astype(np.float64) - K[:2, 2]) @ np.linalg.inv(K[:2, :2]).T
+        sigma = np.maximum(uncertainty.astype(np.float64), 1e-4)
+        known3 = np.isfinite(points3d).all(-1) & np.isfinite(sigma)
+        known2 = np.isfinite(rays).all(-1) & np.isfinite(sigma)
+        depth = np.full((len(times), 1), 3.0)
+        seen = known3.any(1)
+        z = np.where(known3, points3d[..., 2], np.nan)
+        depth[seen] = np.maximum(np.nanmedian(z[seen], axis=1, keepdims=True), 0.2)
+        news = min(1.0, INDEPENDENT / max(sigma.shape[1], 1))
+        w3 = news * np.where(known3, sigma**-2, 0.0)
+        w2 = news * np.where(known2, (IMAGE_FACTOR * sigma / depth) ** -2, 0.0)
+
+        def tensor(a: np.ndarray) -> torch.Tensor:
+            return torch.as_tensor(np.ascontiguousarray(np.moveaxis(a, 0, -1)), dtype=torch.float32).to(
+                self.device
+            )
+
+        return Data(
+            tensor(np.where(known3[..., None], points3d, 0.0)),
+            tensor(w3),
+            axes=torch.tensor([1.0, 1.0, DEPTH_FACTOR**-2], device=self.device),
+            placed=False,
+            rays=tensor(np.where(known2[..., None], rays, 0.0)),
+            ray_weights=tensor(w2),
+        )
+
+    def fit(self, points3d: np.ndarray, points2d: np.ndarray, uncertainty: np.ndarray, times: np.ndarray, *,
+            betas: np.ndarray | None = None, smooth: float = 1.0) -> Fit:  # fmt: skip
+        """Fit a track.
+
+        `points3d`: (n, P, 3) camera space, metres; `points2d`: (n, P, 2) pixels; `uncertainty`: (n, P) metres;
+        `times`: (n,) seconds, rising; NaN marks what was not seen (a whole frame too: it is bridged by the time
+        term). `betas`: keep this shape; `smooth`: 0 for frames that know nothing of each other. ValueError when n is 0.
+        """
+        n = len(times)
+        if n == 0:
+            raise ValueError("no frames to fit")
+        obs = self.observations(points3d, points2d, uncertainty, times)
+        with torch.inference_mode():
+            if betas is None:
+                some = torch.linspace(0, n - 1, min(n, SHAPE_FRAMES)).round().long().unique()
+                sample = self._alone(self.newton, obs.take(some), None)
+                coefs, _ = track.shared_shape(self.newton, [sample], SHAPE_EVIDENCE, rounds=3)
+            else:
+                coefs = torch.as_tensor(betas[: self.num_betas], dtype=torch.float32, device=self.device)[
+                    :, None
+                ]
+            held = self.newton.with_options(shape=False)
+            parts = [
+                self._alone(held, obs.take(slice(i, min(i + CHUNK, n))), coefs) for i in range(0, n, CHUNK)
+            ]
+            if smooth > 0 and n > 2:
+                tie = track.Tie(torch.as_tensor(times, dtype=torch.float64), smooth, tuple(range(BODY_JOINTS)),
+                                ROOT_DENSITY, CORRELATION_S, learn=False)  # fmt: skip
+                parts = track.tied(held, parts, tie)
+            return self._result(State.concat([p.found.state for p in parts]), obs, betas)
+
+    def _alone(self, newton: Newton, obs: Data, coefs: torch.Tensor | None) -> track.Part:
+        """Frames by themselves: mean pose, turned onto the 3D points, moved to where the rays meet it, then solved."""
+        state = start(self.model, obs.targets, obs.weights, None, self.mean, self.pull, coefs)
+        at = self.model.pose(replace(state, root=torch.zeros_like(state.root)))
+        state = replace(state, root=root_from_rays(at.points, obs))
+        wide = newton.with_options(steps=4, tolerance=1e-2, robust=WIDE * newton.options.robust)
+        found = newton.iterate(obs, wide.iterate(obs, state).state)
+        return track.Part(obs, found, torch.zeros_like(state.root))
+
+    def _result(self, state: State, obs: Data, given: np.ndarray | None) -> Fit:
+        pose = continuous(log(state.rotations).permute(2, 0, 1).float().cpu().numpy())
+        pose[:, ~self.body.present] = 0  # held there by the prior, to a thousandth of a degree
+        betas = np.zeros(self.body.n_betas, np.float32)
+        betas[: self.num_betas] = state.coefs[:, 0].float().cpu().numpy()
+        if given is not None:
+            betas[: self.num_betas] = given[: self.num_betas]
+        trans = (state.root - self.model.rest_joints(state.coefs)[0]).T.float().cpu().numpy()
+        joints, sigma = self.points(self.joint_points, state, obs)
+        return Fit(pose, betas, trans, joints, sigma, state)
+
+    def places(self, points: CanonicalPoints, state: State) -> np.ndarray:
+        """Any canonical points of the fitted body: (n, Q, 3) camera space, metres."""
+        where = SkinModel(self.body, replace(points, posedirs=None), self.num_betas, device=self.device)
+        with torch.inference_mode():
+            parts = [
+                where.pose(state.take(slice(i, i + CHUNK))).points.permute(2, 0, 1)
+                for i in range(0, state.root.shape[-1], CHUNK)
+            ]
+        return torch.cat(parts).float().cpu().numpy()
+
+    def points(self, points: CanonicalPoints, state: State, obs: Data) -> tuple[np.ndarray, np.ndarray]:
+        """The same and (n, Q) one sigma, metres.
+
+        The covariance is that of each frame's own data and prior (inverse normal matrix), without help from
+        neighbouring frames, whose errors are alike.
+        """
+        where = SkinModel(self.body, replace(points, posedirs=None), self.num_betas, device=self.device)
+        held = self.newton.with_options(shape=False)
+        positions, sigmas = [], []
+        n = state.root.shape[-1]
+        with torch.inference_mode():
+            for i in range(0, n, CHUNK):
+                self.newton.breathe()
+                rows = slice(i, min(i + CHUNK, n))
+                some = state.take(rows)
+                one = torch.ones_like(some.root[0])
+                part = track.Part(obs.take(rows), Solution(some, one, torch.zeros_like(one)), some.root)
+                positions.append(where.pose(some).points.permute(2, 0, 1))
+                sigmas.append(track.point_sigma(held, where, some, track.covariance(held, part)))
+        return torch.cat(positions).float().cpu().numpy(), torch.cat(sigmas).float().cpu().numpy()
+
+
+__all__ = ["BODY_JOINTS", "Fit", "Fitter"]

@@ -1,0 +1,171 @@
+"""The Gauss-Newton matrix of few points that are seen as places or as rays, without a row for every unknown.
+
+A point moves with the joints between it and the pelvis and with no others, so the points of a hand, of the legs and of
+the rest are multiplied each with the columns that they have: a tenth of the work of full rows. What one point says, in
+space and in the picture together, is a 3 x 3 matrix; its factor makes three rows of five.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from backend.body.skeleton import JOINT, N_JOINTS
+from backend.fit.solver.batchlast import mm
+from backend.fit.solver.observe import NEAR_M, Data
+from backend.fit.solver.skin import Posed, SkinModel
+
+_ROTATIONS = 3 * N_JOINTS
+_NEGLIGIBLE = 1e-3
+"""Skin that hangs on a joint by less than this is left out: it changes a step a little, never where the steps end."""
+_LEGS = [JOINT[f"{side}_{n}"] for side in ("left", "right") for n in ("hip", "knee", "ankle", "foot")]
+_LEFT, _RIGHT = range(25, 40), range(40, 55)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Points that hang on the same part of the tree. `points`: (n,) rows; `carriers`: (c,) joints that carry them;
+    `joints`: (k,) those and all above them; `weights`: (n, c); `below`: (k, c), 1 where a carrier hangs on a joint;
+    `held`: (n, k) share of a point that hangs on a joint."""
+
+    points: Tensor
+    carriers: Tensor
+    joints: Tensor
+    weights: Tensor
+    below: Tensor
+    held: Tensor
+
+
+def blocks_of(model: SkinModel) -> list[Block]:
+    """The points of `model` in at most four blocks: hands, legs, the rest."""
+    carried = model.weights > _NEGLIGIBLE
+    legs = torch.zeros(N_JOINTS, dtype=torch.bool, device=carried.device)
+    legs[[0, *_LEGS]] = True
+    kind = torch.where((carried & ~legs).any(1), 1, 0)
+    kind[carried[:, list(_LEFT)].any(1)] = 2
+    kind[carried[:, list(_RIGHT)].any(1)] = 3
+    out = []
+    for k in range(4):
+        points = torch.where(kind == k)[0]
+        if len(points):
+            carriers = torch.where(carried[points].any(0))[0]
+            joints = torch.where((model.below[:, carriers] > 0).any(1))[0]
+            weights, below = model.weights[points][:, carriers], model.below[joints][:, carriers]
+            out.append(Block(points, carriers, joints, weights, below, weights @ below.T))
+    return out
+
+
+def arms(block: Block, posed: Posed) -> Tensor:
+    """(3, B, n, k): for each point and joint, the sum over carriers below the joint of W (x - P), x the point as it
+    is carried by that one alone."""
+    c = block.carriers
+    turn, rest, lever = posed.turn[c], posed.rest[c], posed.lever[block.points]
+    shift = posed.joints[c] - (turn * rest[:, None]).sum(2)
+    carried = (turn[None] * lever[:, None, None]).sum(3) + shift  # (n, c, 3, B)
+    weighed = carried * block.weights[..., None, None]
+    n, _, _, B = weighed.shape
+    arm = torch.matmul(block.below, weighed.reshape(n, len(c), 3 * B)).reshape(n, -1, 3, B)
+    arm = arm - block.held[..., None, None] * posed.joints[block.joints]
+    return arm.permute(2, 3, 0, 1).contiguous()
+
+
+def columns(block: Block, unknowns: int, device: torch.device) -> Tensor:
+    """Unknowns that a block's points move with: three of each joint, then all behind the rotations."""
+    turns = 3 * block.joints[:, None] + torch.arange(3, device=device)
+    return torch.cat([turns.reshape(-1), torch.arange(_ROTATIONS, unknowns, device=device)])
+
+
+def others(model: SkinModel, posed: Posed, shifted: Tensor | None, scale: bool) -> Tensor:
+    """(B, N, 3, e) derivatives by what is no rotation: root, with `shifted` the coefficients, with `scale` the size."""
+    N, _, B = posed.points.shape
+    eye = torch.eye(3, dtype=posed.points.dtype, device=posed.points.device)
+    parts = [eye.expand(B, N, 3, 3)]
+    if shifted is not None:
+        nc = model.coefs
+        moved = mm(posed.blend[:, :3].transpose(1, 2), model.directions[..., None].expand(-1, -1, -1, B))
+        moved = moved + (model.weights @ shifted.reshape(N_JOINTS, -1)).reshape(N, 3, nc, B)
+        parts.append(moved.permute(3, 0, 1, 2))
+    if scale:
+        parts.append((posed.points - posed.joints[0]).permute(2, 0, 1)[..., None])
+    return torch.cat(parts, -1) if len(parts) > 1 else parts[0]
+
+
+def matrix(
+    model: SkinModel, blocks: list[Block], data: Data, posed: Posed, weight: Tensor, flat_weight: Tensor | None,
+    shifted: Tensor | None, scale: bool,
+) -> Tensor:  # fmt: skip
+    """(B, D, D) sum over the points of J^T Q J; arguments as of `observe.forces` and `moments.matrix`."""
+    extra = others(model, posed, shifted, scale)
+    B, e = len(extra), extra.shape[-1]
+    D = _ROTATIONS + e
+    a, b, c, d, f = _factors(data, posed, weight, flat_weight)  # (B, N, 1) each
+    H = extra.new_zeros(B, D, D)
+    total = extra.new_zeros(2, B, 3, D)
+    share = None
+    if not data.placed:
+        share = torch.stack([weight.T, (data.weights / data.weights.sum(0).clamp_min(1e-12)).T])  # (2, B, N)
+    for block in blocks:
+        p, arm = block.points, arms(block, posed)
+        x, y, z = arm
+        n, k = x.shape[1:]
+        A = x.new_empty(B, n, 3, 3 * k + e)
+        turn = A[..., : 3 * k].unflatten(-1, (k, 3))
+        pa, pb, pc, pd, pf = a[:, p], b[:, p], c[:, p], d[:, p], f[:, p]
+        # Columns of minus the skew matrix of the arm, times the factor's rows (a, 0, c), (0, b, d), (0, 0, f).
+        turn[:, :, 0, :, 0] = pc * y
+        turn[:, :, 0, :, 1] = pa * z - pc * x
+        turn[:, :, 0, :, 2] = -pa * y
+        turn[:, :, 1, :, 0] = pd * y - pb * z
+        turn[:, :, 1, :, 1] = -pd * x
+        turn[:, :, 1, :, 2] = pb * x
+        turn[:, :, 2, :, 0] = pf * y
+        turn[:, :, 2, :, 1] = -pf * x
+        turn[:, :, 2, :, 2] = 0
+        own = extra[:, p]
+        A[:, :, 0, 3 * k :] = pa * own[:, :, 0] + pc * own[:, :, 2]
+        A[:, :, 1, 3 * k :] = pb * own[:, :, 1] + pd * own[:, :, 2]
+        A[:, :, 2, 3 * k :] = pf * own[:, :, 2]
+        A = A.flatten(1, 2)
+        cols = columns(block, D, H.device)
+        H[:, cols[:, None], cols] += A.mT @ A
+        if share is not None:
+            mean = torch.einsum("sbn,abnk->sbak", share[:, :, p], arm)
+            total[..., cols[: 3 * k]] += _turned(mean)
+            total[..., _ROTATIONS:] += torch.einsum("sbn,bnae->sbae", share[:, :, p], own)
+    if share is None:
+        return H
+    # Places up to a common shift: each less the weighted mean of all.
+    summed, mean = total
+    axes = H.new_ones(3) if data.axes is None else data.axes
+    left = torch.cat([summed, mean], 1) * axes.repeat(2)[:, None]
+    right = torch.cat([mean, summed - weight.sum(0)[:, None, None] * mean], 1)
+    return torch.baddbmm(H, left.mT, right, alpha=-1)
+
+
+def _turned(arm: Tensor) -> Tensor:
+    """(..., 3, k) arms -> (..., 3, 3 k), minus their skew matrices side by side."""
+    x, y, z = arm.unbind(-2)
+    o = torch.zeros_like(x)
+    rows = [torch.stack(r, -1) for r in ((o, z, -y), (-z, o, x), (y, -x, o))]
+    return torch.stack(rows, -3).flatten(-2)
+
+
+def _factors(
+    data: Data, posed: Posed, weight: Tensor, flat_weight: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """(a, b, c, d, f), (B, N, 1) each: rows (a, 0, c), (0, b, d), (0, 0, f) whose squares are what a point says."""
+    ax, ay, az = (1.0, 1.0, 1.0) if data.axes is None else data.axes
+    if data.rays is None:
+        zero = torch.zeros_like(weight)
+        found = ((weight * ax).sqrt(), (weight * ay).sqrt(), zero, zero, (weight * az).sqrt())
+    else:
+        z = posed.points[:, 2].clamp_min(NEAR_M)
+        rx, ry = posed.points[:, 0] / z, posed.points[:, 1] / z
+        g = flat_weight / (z * z)
+        a, b = (weight * ax + g).clamp_min(1e-30), (weight * ay + g).clamp_min(1e-30)
+        # What is left of z's own say once x and y are settled; written so that nothing is lost in a difference.
+        left = weight * az + g * (rx * rx * (weight * ax / a) + ry * ry * (weight * ay / b))
+        found = (a.sqrt(), b.sqrt(), -g * rx / a.sqrt(), -g * ry / b.sqrt(), left.sqrt())
+    return tuple(t.T[..., None] for t in found)

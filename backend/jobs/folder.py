@@ -1,0 +1,246 @@
+"""Jobs on disk: one folder each, so that nothing finished is lost when a process or the machine goes down.
+
+    <home>/jobs/<id>/job.json           what was asked, of which clip, and how far it came
+                     chunk_00000.npz    finished localizations, the unit of resuming
+                     features_00000.npz what the localizer keeps of the same frames (see `backend.jobs.features`)
+                     final_001.npz      the final motion of track 1
+                     log.txt
+
+Every file is written under a temporary name and renamed, so it is there whole or not at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import re
+import secrets
+import sys
+import time
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from backend.errors import JobError
+from backend.records import Chunk, TrackMotion
+from blender_addon.shared.wire import is_job_id
+
+RUNNING, DONE, FAILED, CANCELLED, INTERRUPTED = "running", "done", "failed", "cancelled", "interrupted"
+_DISK_FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
+FEATURES = "features_"
+DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+"""What reading a file of a job raises when it is not what was written."""
+
+
+@dataclass
+class JobRecord:
+    """What job.json holds. `options`, `clip`: as the client gave them; `frames`: length of the clip once the
+    client said its end, `damage`: the sentence it said then; `error`: one sentence when it failed."""
+
+    id: str
+    options: dict[str, Any]
+    clip: dict[str, Any]
+    state: str = RUNNING
+    created: float = 0.0
+    frames: int | None = None
+    damage: str | None = None
+    error: str | None = None
+    summary: dict[str, Any] | None = None
+
+
+class JobFolder:
+    """One job on disk. All methods raise JobError("disk_full" or "cannot_write") when they cannot write."""
+
+    def __init__(self, path: Path, record: JobRecord) -> None:
+        self.path = path
+        self.record = record
+
+    @property
+    def log_path(self) -> Path:
+        return self.path / "log.txt"
+
+    def update(self, **changes: Any) -> None:
+        """Set fields of the record and write it."""
+        for name, value in changes.items():
+            setattr(self.record, name, value)
+        text = json.dumps(asdict(self.record), indent=1)
+        self._write("job.json", lambda out: out.write(text.encode("utf-8")))
+
+    def save_chunk(self, number: int, chunk: Chunk) -> None:
+        """Keep the `number`-th chunk of the clip."""
+        arrays = chunk.to_arrays()
+        self._write(f"chunk_{number:05d}.npz", lambda out: np.savez(out, **arrays))
+
+    def save_features(self, number: int, arrays: Mapping[str, np.ndarray]) -> None:
+        """Keep the features that belong to the `number`-th chunk. When the disk is full they are what is given up."""
+        self._write(f"{FEATURES}{number:05d}.npz", lambda out: np.savez(out, **arrays))
+
+    def features(self) -> dict[int, Path]:
+        """The files of features that there are, whole or not, by the numbers of their chunks."""
+        return {_number(path): path for path in sorted(self.path.glob(f"{FEATURES}*.npz"), key=_number)}
+
+    def numbers(self) -> list[int]:
+        """Numbers of all chunks of which anything is there, whole or not."""
+        chunks = (_number(path) for path in self.path.glob("chunk_*.npz"))
+        return sorted({*chunks, *self.features()})
+
+    def clear_features(self) -> bool:
+        """Remove all features; whether there were any."""
+        found = list(self.features().values())
+        for path in found:
+            with contextlib.suppress(OSError):
+                path.unlink()
+        return bool(found)
+
+    def load_chunk(self, number: int) -> Chunk | None:
+        """The `number`-th chunk; None when it is missing or damaged."""
+        try:
+            # Never pickled objects: the folder may have been copied from anywhere.
+            with np.load(self.path / f"chunk_{number:05d}.npz", allow_pickle=False) as arrays:
+                return Chunk.from_arrays(arrays)
+        except DAMAGED:
+            return None
+
+    def load_chunks(self) -> list[Chunk]:
+        """The finished chunks that follow each other from frame 0 without a gap.
+
+        A chunk that is missing or damaged ends the list: it and what follows is computed anew.
+        """
+        chunks: list[Chunk] = []
+        while True:
+            chunk = self.load_chunk(len(chunks))
+            expected = chunks[-1].last + 1 if chunks else 0
+            if chunk is None or chunk.first != expected or chunk.last < chunk.first:
+                return chunks
+            chunks.append(chunk)
+
+    def save_final(self, motion: TrackMotion) -> None:
+        """Keep the final motion of one track."""
+        arrays = {f.name: np.asarray(getattr(motion, f.name)) for f in fields(motion)}
+        self._write(f"final_{motion.track:03d}.npz", lambda out: np.savez(out, **arrays))
+
+    def load_finals(self) -> list[TrackMotion]:
+        """The final motions in the order of their tracks. Raises JobError("damaged_job")."""
+        motions = []
+        for path in sorted(self.path.glob("final_*.npz"), key=_number):
+            try:
+                with np.load(path, allow_pickle=False) as arrays:
+                    values = {f.name: arrays[f.name] for f in fields(TrackMotion)}
+            except DAMAGED:
+                raise JobError(
+                    "damaged_job",
+                    f"The result {path.name} of job {self.record.id} is damaged: import the clip once more.",
+                ) from None
+            motions.append(
+                TrackMotion(**{**values, "track": int(values["track"]), "final": bool(values["final"])})
+            )
+        return motions
+
+    def clear_finals(self) -> None:
+        """Remove the results of an earlier, unfinished end, and the leftovers of interrupted writing."""
+        for pattern in ("final_*.npz", ".*.tmp"):
+            for path in self.path.glob(pattern):
+                with contextlib.suppress(OSError):
+                    path.unlink()
+
+    def _write(self, name: str, fill: Callable[[IO[bytes]], Any]) -> None:
+        temporary = self.path / f".{name}.tmp"
+        try:
+            with temporary.open("wb") as out:
+                fill(out)
+                out.flush()
+                os.fsync(out.fileno())
+            temporary.replace(self.path / name)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            if error.errno in _DISK_FULL and not name.startswith(FEATURES) and self.clear_features():
+                self._write(name, fill)
+                return
+            raise _cannot_write(error, self.path, self.record.id) from error
+
+
+class JobStore:
+    """All jobs of a home folder."""
+
+    def __init__(self, home: Path) -> None:
+        self.path = home / "jobs"
+
+    def create(self, options: Mapping[str, Any], clip: Mapping[str, Any]) -> JobFolder:
+        """A new job with an id of its own. Raises JobError when it cannot be written."""
+        job_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}"
+        folder = JobFolder(
+            self.path / job_id, JobRecord(job_id, dict(options), dict(clip), created=time.time())
+        )
+        try:
+            folder.path.mkdir(parents=True)
+        except OSError as error:
+            raise _cannot_write(error, self.path, job_id) from error
+        folder.update()
+        return folder
+
+    def open(self, job_id: str) -> JobFolder:
+        """An existing job. Raises JobError("no_job" or "damaged_job")."""
+        path = self.path / job_id
+        if not is_job_id(job_id) or not path.is_dir():
+            raise JobError("no_job", f"There is no job {job_id} here: import the clip once more.")
+        try:
+            return JobFolder(path, _read_record(path))
+        except DAMAGED:
+            raise JobError(
+                "damaged_job", f"The description of job {job_id} is damaged: import the clip once more."
+            ) from None
+
+    def settle(self) -> None:
+        """When the only backend of this folder begins: what still counts as running was interrupted."""
+        for record in self.list(newest=sys.maxsize):
+            if record.state == RUNNING:
+                with contextlib.suppress(JobError):
+                    JobFolder(self.path / record.id, record).update(state=INTERRUPTED)
+
+    def list(self, newest: int = 50) -> list[JobRecord]:
+        """The newest jobs first; folders that hold no readable job are left out."""
+        records = []
+        with contextlib.suppress(OSError):
+            for path in self.path.iterdir():
+                with contextlib.suppress(*DAMAGED, TypeError):
+                    records.append(_read_record(path))
+        return sorted(records, key=lambda r: r.created, reverse=True)[:newest]
+
+
+def _read_record(path: Path) -> JobRecord:
+    """Raises ValueError and the like when the file is not what `JobFolder.update` writes."""
+    data = json.loads((path / "job.json").read_text("utf-8"))
+    if not isinstance(data, dict):
+        raise ValueError("not an object")
+    record = JobRecord(**{f.name: data[f.name] for f in fields(JobRecord)})
+    whole = record.frames is None or isinstance(record.frames, int)
+    if record.id != path.name or not isinstance(record.options, dict) or not whole:
+        raise ValueError("not a job")
+    if not isinstance(record.clip, dict) or not isinstance(record.created, int | float):
+        raise ValueError("not a job")
+    return record
+
+
+def _number(path: Path) -> int:
+    return int("".join(re.findall(r"\d", path.stem)) or 0)
+
+
+def _cannot_write(error: OSError, path: Path, job_id: str) -> JobError:
+    if error.errno in _DISK_FULL:
+        return JobError(
+            "disk_full",
+            f"The disk that holds {path} is full: free some space and resume job {job_id}, whose frames "
+            "finished so far are kept.",
+        )
+    return JobError(
+        "cannot_write",
+        f"Nothing can be written to {path} ({error.strerror or error}): check its permissions.",
+    )

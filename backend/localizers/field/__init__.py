@@ -1,0 +1,1 @@
+"""`--localizer field`: our own localizer, for any canonical point. The door: `localizer.FieldLocalizer`."""

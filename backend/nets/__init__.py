@@ -1,0 +1,1 @@
+"""Networks and what they share: the graph runner, BlazePose, EfficientNet, heat maps, losses."""

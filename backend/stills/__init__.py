@@ -1,0 +1,1 @@
+"""Single pictures, without time. The door: `localize.localize`."""

@@ -1,0 +1,1 @@
+"""Training the lifter, which guesses points in space from bodies alone, without pictures."""

@@ -1,0 +1,1 @@
+"""What training looks at: batches of pictures from renderings, teachers and datasets."""

@@ -1,0 +1,310 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One job as the add-on sees it: its state, what has come back, and the clip that feeds it.
+
+A `Job` is made by `Client.open` or `Client.resume` and moved on only by `Client.pump`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..shared import wire
+
+FINISHED = ("done", "failed", "cancelled")
+MAX_CREDIT = 4096
+_NO_MORE = object()
+
+
+@dataclass(frozen=True)
+class CameraInfo:
+    """The pinhole camera of the clip, without distortion; everything in pixels, (0, 0) the centre of the
+    top left pixel."""
+
+    width: int
+    height: int
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """The motion of one person over n frames; arrays as in `wire.RESULT`, read-only.
+
+    `pose`: (n, 55, 3) parent-relative rotation vectors, `trans`: (n, 3) and `joints`: (n, 55, 3) metres, all
+    in camera space (x right, y down, z forward); `final`: replaces all earlier results of that track; `up`: (3,)
+    unit vector in camera space that points up in the world, the same for all final results of a job.
+    """
+
+    track: int
+    final: bool
+    camera: CameraInfo
+    frames: np.ndarray
+    times: np.ndarray
+    boxes: np.ndarray
+    pose: np.ndarray
+    trans: np.ndarray
+    betas: np.ndarray
+    expression: np.ndarray
+    joints: np.ndarray
+    joint_uncertainty: np.ndarray
+    up: np.ndarray = field(default_factory=lambda: np.array([0, -1, 0], np.float32))
+
+
+@dataclass(frozen=True, eq=False)
+class BodyMessage:
+    """The body to build; arrays as in `wire.BODY`, read-only. `licence_note`: one sentence for the user."""
+
+    name: str
+    joint_names: list[str]
+    licence_note: str
+    v_template: np.ndarray
+    faces: np.ndarray
+    uv: np.ndarray
+    faces_uv: np.ndarray
+    weights_index: np.ndarray
+    weights_value: np.ndarray
+    joints_template: np.ndarray
+    joints_shapedirs: np.ndarray
+    joints_exprdirs: np.ndarray
+    shapedirs: np.ndarray
+    exprdirs: np.ndarray
+    parents: np.ndarray
+    landmark_names: list[str] = field(default_factory=list)
+    landmarks: np.ndarray = field(default_factory=lambda: np.zeros((33, 3), np.float32))
+    posedirs: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 3), np.float16))
+
+
+@dataclass(frozen=True)
+class JobProgress:
+    """`done` of `total` frames of a stage; `total` and `seconds_left` None while unknown."""
+
+    stage: str = "opening"
+    done: int = 0
+    total: int | None = None
+    seconds_left: float | None = None
+
+
+class Speaker(Protocol):
+    """What a job needs of its client."""
+
+    def _say(self, kind: str, job: str | None = None, arrays: Any = None, **fields: Any) -> None: ...
+
+
+class Job:
+    """`state`: "opening", "running", "done", "failed" or "cancelled". `id`: None until the backend gave one.
+
+    `error`: one sentence when failed; `error_code`: the backend's short word for it, if it came from there;
+    `paused`: it stands still until `pause(False)`; `warnings`: sentences for the user; `body`: what to build;
+    `summary`: what the backend says when done.
+    """
+
+    def __init__(self, speaker: Speaker, opener: Callable[[], Iterable], job_id: str | None = None) -> None:
+        self.id = job_id
+        self.state = "opening"
+        self.paused = False
+        self.progress = JobProgress()
+        self.error: str | None = None
+        self.error_code: str | None = None
+        self.warnings: list[str] = []
+        self.body: BodyMessage | None = None
+        self.summary: dict[str, Any] | None = None
+        self.frames_sent = 0
+        self._speaker = speaker
+        self._opener: Callable[[], Iterable] | None = opener
+        self._clip: Any = None
+        self._iterator: Iterator | None = None
+        self._results: list[Result] = []
+        self._asked = 0
+        self._credit = 0
+        self._next_frame = 0
+        self._cost_s = 0.0
+
+    @property
+    def finished(self) -> bool:
+        """True once the job is done, failed or cancelled: nothing will change any more."""
+        return self.state in FINISHED
+
+    def take_results(self) -> list[Result]:
+        """The results that came since the last call, oldest first."""
+        taken, self._results = self._results, []
+        return taken
+
+    def pause(self, on: bool = True) -> None:
+        """Stand still, here and at the backend, which keeps everything; or go on exactly there."""
+        if not self.finished and on != self.paused:
+            self.paused = on
+            self._tell_pause()
+
+    def cancel(self) -> None:
+        """Stop the job; what comes late is ignored. Frames finished so far stay with the backend."""
+        if not self.finished:
+            self._tell_cancel()
+            self._end("cancelled")
+
+    # For the client -----------------------------------------------------------------------------------
+
+    def _over(self) -> bool:
+        """True when no message for this job matters any more."""
+        return self.finished and not (self.state == "cancelled" and self.id is None)
+
+    def _wants_frames(self) -> bool:
+        feeds = self.state == "running" and not self.paused
+        return feeds and self._credit > 0 and self._opener is not None
+
+    def _fail(self, reason: str) -> None:
+        """`reason`: the beginning of a sentence on the connection, without a full stop."""
+        if self.finished:
+            return
+        if self.id is None:
+            hint = "before the job began; start the backend again and run the import once more"
+        else:
+            hint = (
+                "before the job was done; the frames finished so far are kept: start the backend again and "
+                f"resume job {self.id}"
+            )
+        self._end("failed", f"{reason} {hint}.")
+
+    def _end(self, state: str, error: str | None = None) -> None:
+        self.state, self.error, self.paused = state, error, False
+        self._credit = 0
+        clip, self._clip, self._opener = self._clip, None, None
+        close = getattr(self._iterator, "close", None)
+        self._iterator = None
+        for end in (close, getattr(clip, "close", None)):
+            if end is not None:
+                end()
+
+    def _tell_cancel(self) -> None:
+        if self.id is not None:
+            self._speaker._say("cancel", self.id)
+
+    def _tell_pause(self) -> None:
+        if self.id is not None:
+            self._speaker._say("pause", self.id, on=self.paused)
+
+    def _send_next(self) -> None:
+        """Take a piece of the clip: send its picture (or skip it when it was finished before), or say end."""
+        try:
+            if self._iterator is None:
+                self._clip = self._opener()
+                start = getattr(self._clip, "pieces", None) or getattr(self._clip, "frames", None)
+                self._iterator = iter(start(self._next_frame) if callable(start) else self._clip)
+            frame = next(self._iterator, _NO_MORE)
+        except Exception as error:
+            # Whatever a broken file makes the decoder raise: the job ends here and the user is told.
+            self._tell_cancel()
+            self._end("failed", _sentence(error))
+            return
+        if frame is None:
+            # The clip is at work on the next picture.
+            return
+        if frame is _NO_MORE:
+            self._speaker._say(
+                "end", self.id, frames=self._next_frame, damage=getattr(self._clip, "damage", None)
+            )
+            self._opener = None
+        elif frame.index >= self._next_frame:
+            image = {"image": frame.image}
+            self._speaker._say("frame", self.id, image, index=int(frame.index), time_s=float(frame.time_s))
+            self._next_frame = int(frame.index) + 1
+            self._credit -= 1
+            self.frames_sent += 1
+
+    def _take(self, message: wire.Message) -> bool:
+        """Digest a message; False when it is not for this job. Raises WireError when it makes no sense."""
+        # By the number of the asking message, since an earlier run of the same job may still have words on
+        # their way.
+        if self._over() or message.fields.get("reply") != self._asked:
+            return False
+        if self.id is not None and message.job not in (None, self.id):
+            return False
+        if self.state == "cancelled":
+            # Cancelled before the backend had named it: now it can be told.
+            self.id = message.job
+            self._tell_cancel()
+            return True
+        handler = getattr(self, f"_on_{message.type}", None)
+        if message.type not in wire.BACKEND_TYPES or handler is None:
+            raise wire.WireError(f"A job cannot use a '{message.type}' message.")
+        handler(message)
+        return True
+
+    def _on_opened(self, message: wire.Message) -> None:
+        next_frame = message.want("next_frame", int)
+        if self.state != "opening" or message.job is None or next_frame < 0:
+            raise wire.WireError("A job was opened twice or nowhere.")
+        self.id, self.state, self._next_frame = message.job, "running", next_frame
+        if self.paused:
+            # Asked for before the backend knew the job, or while an earlier run of it was ending.
+            self._tell_pause()
+
+    def _on_credit(self, message: wire.Message) -> None:
+        frames = message.want("frames", int)
+        if not 0 < frames <= MAX_CREDIT:
+            raise wire.WireError("Credit for an impossible number of frames.")
+        self._credit += frames
+
+    def _on_progress(self, message: wire.Message) -> None:
+        whole = (int, type(None))
+        self.progress = JobProgress(
+            message.want("stage", str),
+            message.want("done", int),
+            message.want("total", whole, None),
+            message.want("seconds_left", (float, type(None)), None),
+        )
+
+    def _on_body(self, message: wire.Message) -> None:
+        message.check_arrays(wire.BODY)
+        names = message.want("joint_names", list)
+        if len(names) != 55 or not all(isinstance(name, str) for name in names):
+            raise wire.WireError("A body must name its 55 joints.")
+        marks = message.want("landmark_names", list)
+        if len(marks) not in (0, 33) or not all(isinstance(name, str) for name in marks):
+            raise wire.WireError("A body must name its 33 landmarks or none.")
+        text = {name: message.want(name, str) for name in ("name", "licence_note")}
+        self.body = BodyMessage(joint_names=names, landmark_names=marks, **text, **message.arrays)
+
+    def _on_result(self, message: wire.Message) -> None:
+        message.check_arrays(wire.RESULT)
+        said = wire.Message("camera", fields=message.want("camera", dict))
+        size = (said.want(name, int) for name in ("width", "height"))
+        lens = (float(said.want(name, float)) for name in ("fx", "fy", "cx", "cy"))
+        track, final = message.want("track", int), message.want("final", bool)
+        self._results.append(Result(track, final, CameraInfo(*size, *lens), **message.arrays))
+
+    def _on_warning(self, message: wire.Message) -> None:
+        self.warnings.append(message.want("text", str))
+
+    def _on_error(self, message: wire.Message) -> None:
+        self.error_code, text = message.want("code", str), message.want("text", str)
+        if self.error_code == "cancelled":
+            self._end("cancelled")
+        else:
+            self._end("failed", text)
+
+    def _on_done(self, message: wire.Message) -> None:
+        self.summary = message.want("summary", dict)
+        self._end("done")
+
+
+def clip_info_of(clip: Any) -> dict[str, Any]:
+    """The `clip` field of an `open` message, from an opened clip. `source`: where it lies, to find it again."""
+    path = getattr(clip, "path", None)
+    source = None if path is None else str(Path(path).absolute())
+    names = ("name", "width", "height", "fps", "frame_count")
+    return {name: getattr(clip, name) for name in names} | {"source": source}
+
+
+def _sentence(error: Exception) -> str:
+    """What to tell the user of an error while reading the clip; a ClipError is a sentence already."""
+    if any(cls.__name__ == "ClipError" for cls in type(error).__mro__):
+        return str(error)
+    detail = " ".join(str(error).split()) or type(error).__name__
+    return f"The clip cannot be read any further ({detail}); export it again and run the import once more."
