@@ -1,4 +1,4 @@
-"""The records that travel down the road: camera, regions, subjects, crops, localizations, chunks, tracks, events.
+"""The records that travel down the road: people, localizations, chunks, events; for motions see `shared.motion`.
 
 Camera space everywhere in the backend: metres, x right, y down, z forward (OpenCV). Pixel (0, 0) is the
 centre of the top left pixel. Frame indices count from 0 and are those of the clip.
@@ -6,82 +6,103 @@ centre of the top left pixel. Frame indices count from 0 and are those of the cl
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
 
 import numpy as np
 
 from backend.camera.pinhole import Camera, Roi
+from blender_addon.shared.motion import TrackMotion
+
+__all__ = [
+    "Chunk",
+    "Event",
+    "Features",
+    "Localization",
+    "Notice",
+    "Progress",
+    "Subject",
+    "Summary",
+    "TrackChunk",
+    "TrackMotion",
+]
 
 
 @dataclass(frozen=True)
 class Subject:
-    """Someone to be localized in a picture.
-
-    `image`: (H, W, 3) uint8 RGB, the whole picture, which several subjects may share; `camera`: the picture's;
-    `box`: (4,) x, y, w, h pixels, tight around the whole person; `roi`: the turned square that the tracker or the
-    detector has laid around the person, where known; `landmarks`: (33, 2) pixels, where the landmarks of someone who
-    is followed are expected.
-    """
+    """Someone to be localized in a picture."""
 
     image: np.ndarray
+    """(H, W, 3) uint8 RGB, the whole picture, which several subjects may share."""
     camera: Camera
+    """That took the picture."""
     box: np.ndarray
+    """(4,) x, y, w, h pixels, tight around the whole person."""
     roi: Roi | None = None
+    """The turned square that the tracker or the detector has laid around the person, where known."""
     landmarks: np.ndarray | None = None
+    """(33, 2) pixels, where the landmarks of someone who is followed are expected."""
 
 
 @dataclass
 class Localization:
-    """What a localizer says of P points on each of B crops.
-
-    `points3d`: (B, P, 3) float32 camera space, metres, absolute; `points2d`: (B, P, 2) float32 pixels of the
-    original picture; `uncertainty`: (B, P) float32 metres, one sigma of the 3D distance;
-    `score`: (B,) 0..1, how sure it is that the crop holds a person; `anchors2d`: (B, 2, 2) pixels, middle of the
-    hips and a point at the body's outer circle, by which the next frame's crop is laid, if the localizer has them;
-    `features`: arrays (B, …) by which `recall` of the same localizer answers other points later, if asked to keep them.
-    """
+    """What a localizer says of P points on each of B crops."""
 
     points3d: np.ndarray
+    """(B, P, 3) float32 camera space, metres, absolute."""
     points2d: np.ndarray
+    """(B, P, 2) float32 pixels of the original picture."""
     uncertainty: np.ndarray
+    """(B, P) float32 metres, one sigma of the distance in space."""
     score: np.ndarray
+    """(B,) 0..1, how sure it is that the crop holds a person."""
     anchors2d: np.ndarray | None = None
+    """(B, 2, 2) pixels, middle of the hips and a point at the body's outer circle, by which the next frame's crop is
+    laid, if the localizer has them."""
     features: Mapping[str, np.ndarray] | None = None
+    """Arrays (B, …) by which `recall` of the same localizer answers other points later, if asked to keep them."""
 
 
 @dataclass
 class TrackChunk:
-    """One person's localizations over consecutive frames: the finished, resumable part of a job.
-
-    `track`: id from 1; `frames`: (n,) int32; `times`: (n,) float64 seconds; `boxes`: (n, 4) x, y, w, h pixels;
-    `points3d`, `points2d`, `uncertainty`: as in Localization with B = n, at the localizer's native points;
-    `score`: (n,).
-    """
+    """One person's localizations over n consecutive frames: the finished, resumable part of a job."""
 
     track: int
+    """Number of the person, from 1."""
     frames: np.ndarray
+    """(n,) int32."""
     times: np.ndarray
+    """(n,) float64 seconds."""
     boxes: np.ndarray
+    """(n, 4) x, y, w, h pixels."""
     points3d: np.ndarray
+    """As in `Localization` with B = n, at the localizer's native points."""
     points2d: np.ndarray
+    """As in `Localization`."""
     uncertainty: np.ndarray
+    """As in `Localization`."""
     score: np.ndarray
+    """(n,) 0..1."""
 
 
 @dataclass
 class Chunk:
-    """All that was seen in frames [first, last] of a clip of `width` x `height`; the unit of saving and resuming.
-
-    `memory`: what the tracker knew after the last frame, see `PeopleTracker.memory`.
-    """
+    """All that was seen in frames [first, last] of a clip; the unit of saving and resuming."""
 
     first: int
+    """Index of its first frame."""
     last: int
+    """Index of its last frame."""
     width: int
+    """Of the picture, pixels."""
     height: int
+    """Of the picture, pixels."""
     tracks: list[TrackChunk] = field(default_factory=list)
+    """Everybody who was followed."""
     memory: dict[str, np.ndarray] = field(default_factory=dict)
+    """What the tracker knew after the last frame, see `PeopleTracker.memory`."""
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Flat arrays for an npz file: `first`, `last`, `size` (width, height), `track_ids`, `<id>/<field>`,
@@ -109,72 +130,67 @@ class Chunk:
         return cls(int(arrays["first"]), int(arrays["last"]), width, height, tracks, memory)
 
 
-_TRACK_ARRAYS = ("frames", "times", "boxes", "points3d", "points2d", "uncertainty", "score")
+_TRACK_ARRAYS = tuple(f.name for f in fields(TrackChunk) if f.name != "track")
 
 
 @dataclass
 class Features:
-    """What the localizer keeps of the people of one chunk's frames [first, last], to answer other points later.
-
-    `frames`: track id -> (n,) int32; `arrays`: track id -> `Localization.features` of these frames, n rows each.
-    """
+    """What the localizer keeps of the people of one chunk's frames [first, last], to answer other points later."""
 
     first: int
+    """Index of the chunk's first frame."""
     last: int
+    """Index of its last frame."""
     frames: dict[int, np.ndarray] = field(default_factory=dict)
+    """Track -> (n,) int32."""
     arrays: dict[int, dict[str, np.ndarray]] = field(default_factory=dict)
-
-
-@dataclass
-class TrackMotion:
-    """The body of one person over n frames.
-
-    `pose`: (n, 55, 3) float32 parent-relative rotation vectors in SMPL-X order, index 0 in camera space;
-    `trans`: (n, 3) float32 camera space, metres, SMPL-X convention (added after posing about the rest pelvis);
-    `betas`: (nb,) one shape; `expression`: (n, ne); `joints`: (n, 55, 3) camera space, metres;
-    `joint_uncertainty`: (n, 55) metres; `boxes`: (n, 4) pixels; `frames`, `times` as in TrackChunk.
-    `final`: True when the whole track was seen: it then replaces all earlier motion of that track; `up`: (3,) unit
-    vector in camera space, against gravity as far as the clip tells, the same for everyone in it.
-    """
-
-    track: int
-    frames: np.ndarray
-    times: np.ndarray
-    boxes: np.ndarray
-    pose: np.ndarray
-    trans: np.ndarray
-    betas: np.ndarray
-    expression: np.ndarray
-    joints: np.ndarray
-    joint_uncertainty: np.ndarray
-    final: bool = False
-    up: np.ndarray = field(default_factory=lambda: np.array([0, -1, 0], np.float32))
+    """Track -> `Localization.features` of these frames, n rows each."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """`stage`: detect, localize, fit …; `done` of `total` frames (None while the total is unknown)."""
+    """How far a stage has come."""
 
     stage: str
+    """prepare, localize or body."""
     done: int
+    """Frames, or people while bodies are fitted."""
     total: int | None
+    """Of how many; None while that is unknown."""
 
 
 @dataclass(frozen=True)
 class Notice:
-    """One sentence for the user; the job goes on."""
+    """Something the user should know; the job goes on."""
 
     text: str
+    """One sentence."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """The last event of a finished job: `frames`, `people`, `seconds` per stage, `mean_uncertainty` metres."""
+    """The last event of a finished job."""
 
     frames: int
+    """Length of the clip."""
     people: int
+    """How many got a motion."""
     seconds: dict[str, float]
+    """Spent in each stage."""
     mean_uncertainty: float
+    """Metres, over people, frames and the 22 joints of the body."""
+
+    def as_json(self) -> dict[str, Any]:
+        """For a JSON file or message, which know no NaN: what is not a number becomes null."""
+        return _finite(asdict(self))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, (float, np.floating)):
+        return float(value) if math.isfinite(value) else None
+    return int(value) if isinstance(value, np.integer) else value
 
 
 Event = Features | Chunk | TrackMotion | Progress | Notice | Summary

@@ -16,6 +16,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TextIO
 
@@ -32,23 +33,10 @@ from .export.fbx import PRESETS, ExportError, export_fbx
 from .export.formats import export_bvh
 from .shared.frames import ClipError
 from .work.backend import Backend
-from .work.importing import VideoImport
+from .work.video_import import VideoImport
 
 PUMP_S = 0.2
 KINDS = ("fbx", "blend", "bvh")
-ARRAYS = (
-    "frames",
-    "times",
-    "boxes",
-    "pose",
-    "trans",
-    "betas",
-    "expression",
-    "joints",
-    "joint_uncertainty",
-    "up",
-)
-
 _output: TextIO | None = None
 """Where the JSON lines go; None is standard output."""
 
@@ -120,10 +108,10 @@ def _import(arguments: argparse.Namespace, backend: Backend) -> VideoImport:
     try:
         while not running.finished:
             running.pump(PUMP_S)
-            stage, done, total, seconds_left = running.progress
-            if (stage, done) != told:
-                told = (stage, done)
-                _say("progress", stage=stage, done=done, total=total, seconds_left=seconds_left)
+            far = running.progress
+            if (far.stage, far.done) != told:
+                told = (far.stage, far.done)
+                _say("progress", **asdict(far))
             for text in running.warnings[warned:]:
                 _say("warning", text=text)
             warned = len(running.warnings)
@@ -177,7 +165,7 @@ def _write_into(
             )
     if arguments.npz:
         for track, result in done.results.items():
-            arrays = {name: getattr(result, name) for name in ARRAYS}
+            arrays = result.arrays()
             np.savez_compressed(folder / f"{stem}_person{track}.npz", **arrays)
             yield folder / f"{stem}_person{track}.npz"
     _say("progress", stage="write", done=steps, total=steps, seconds_left=None)

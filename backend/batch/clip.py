@@ -1,32 +1,38 @@
-"""Run a clip through the pipeline in this process, with a job folder, as the server does for the add-on."""
+"""Run a clip through the road in this process, with a job folder, as the server does for the add-on."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from backend.camera.pinhole import Camera
 from backend.errors import JobError
-from backend.jobs.features import FeatureKeeper
-from backend.jobs.folder import CANCELLED, DONE, FAILED, JobFolder, JobStore
+from backend.jobs.folder import JobFolder, JobStore
+from backend.jobs.keeper import Keeper
 from backend.options import MocapOptions
 from backend.pipeline import mocap
-from backend.records import Chunk, Event, Features, Notice, Summary, TrackMotion
-from blender_addon.shared.frames import Clip, ClipError, open_clip
+from backend.records import Event, Notice, Summary, TrackMotion
+from blender_addon.shared.frames import Clip, ClipError, clip_facts, open_clip
 from blender_addon.shared.home import home_folder
 
 
 @dataclass
 class Outcome:
-    """A finished job: `motions` are final, `damage` is a sentence when the clip was cut short."""
+    """A finished job."""
 
     folder: JobFolder
+    """Where it is kept."""
     motions: list[TrackMotion]
+    """The final ones, in the order of their tracks."""
     summary: Summary
+    """What the road said at its end."""
     camera: Camera
+    """That the clip was taken for."""
     fps: float
+    """Of the clip, frames a second."""
     damage: str | None
+    """One sentence when the clip was cut short."""
 
 
 def open_video(path: Path) -> Clip:
@@ -42,38 +48,22 @@ def run_clip(
 ) -> Outcome:
     """Run the job to its end. Raises JobError; the job folder keeps every finished chunk either way."""
     with open_video(path) as clip:
-        facts = {"name": clip.name, "width": clip.width, "height": clip.height, "fps": clip.fps,
-                 "frame_count": clip.frame_count, "path": str(path.resolve())}  # fmt: skip
-        folder = JobStore(home or home_folder()).create(options.to_dict(), facts)
-        try:
-            motions, summary, keeper = [], None, FeatureKeeper(folder)
-            for event in _events(clip, options):
+        store = JobStore(home or home_folder())
+        keeper = Keeper(store.create(options.to_dict(), clip_facts(clip)))
+        with keeper.watch():
+            for event in _events(clip, options, keeper):
                 on_event(event)
-                if isinstance(event, Features):
-                    if lacking := keeper.save(event.first // options.chunk, event):
-                        on_event(Notice(lacking))
-                elif isinstance(event, Chunk):
-                    folder.save_chunk(event.first // options.chunk, event)
-                elif isinstance(event, TrackMotion) and event.final:
-                    folder.save_final(event)
-                    motions.append(event)
-                elif isinstance(event, Summary):
-                    summary = event
-            if clip.damage:
-                on_event(Notice(clip.damage))
-            folder.update(state=DONE, frames=summary.frames, damage=clip.damage, summary=asdict(summary))
-        except KeyboardInterrupt:
-            folder.update(state=CANCELLED)
-            raise
-        except JobError as error:
-            folder.update(state=FAILED, error=str(error))
-            raise
+                if lacking := keeper.keep(event):
+                    on_event(Notice(lacking))
+            keeper.done()
+        if clip.damage:
+            on_event(Notice(clip.damage))
         camera = options.camera(clip.width, clip.height)
-        return Outcome(folder, motions, summary, camera, clip.fps, clip.damage)
+        return Outcome(keeper.folder, keeper.motions, keeper.summary, camera, clip.fps, clip.damage)
 
 
-def _events(clip: Clip, options: MocapOptions) -> Iterator[Event]:
+def _events(clip: Clip, options: MocapOptions, keeper: Keeper) -> Iterator[Event]:
     try:
-        yield from mocap(clip, options, total=clip.frame_count)
+        yield from mocap(keeper.frames(clip), options, total=clip.frame_count)
     except ClipError as error:
         raise JobError("bad_clip", str(error)) from error

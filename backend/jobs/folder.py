@@ -6,7 +6,7 @@
                      final_001.npz      the final motion of track 1
                      log.txt
 
-Every file is written under a temporary name and renamed, so it is there whole or not at all.
+Every file is written aside and renamed (`shared/whole.py`), so it is there whole or not at all.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
-import os
 import re
 import secrets
 import sys
@@ -30,6 +29,7 @@ import numpy as np
 
 from backend.errors import JobError
 from backend.records import Chunk, TrackMotion
+from blender_addon.shared.whole import write_whole
 from blender_addon.shared.wire import is_job_id
 
 RUNNING, DONE, FAILED, CANCELLED, INTERRUPTED = "running", "done", "failed", "cancelled", "interrupted"
@@ -41,18 +41,26 @@ DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.err
 
 @dataclass
 class JobRecord:
-    """What job.json holds. `options`, `clip`: as the client gave them; `frames`: length of the clip once the
-    client said its end, `damage`: the sentence it said then; `error`: one sentence when it failed."""
+    """What job.json holds."""
 
     id: str
+    """Name of the job and of its folder."""
     options: dict[str, Any]
+    """What was asked for, see `MocapOptions.to_dict`."""
     clip: dict[str, Any]
+    """Of which clip, see `shared.frames.clip_facts`."""
     state: str = RUNNING
+    """RUNNING, DONE, FAILED, CANCELLED or INTERRUPTED."""
     created: float = 0.0
+    """Seconds since 1970."""
     frames: int | None = None
+    """Length of the clip, once its end was seen."""
     damage: str | None = None
+    """One sentence when the clip was cut short."""
     error: str | None = None
+    """One sentence when the job failed."""
     summary: dict[str, Any] | None = None
+    """Of a finished job, see `Summary.as_json`."""
 
 
 class JobFolder:
@@ -123,7 +131,7 @@ class JobFolder:
 
     def save_final(self, motion: TrackMotion) -> None:
         """Keep the final motion of one track."""
-        arrays = {f.name: np.asarray(getattr(motion, f.name)) for f in fields(motion)}
+        arrays = motion.to_file()
         self._write(f"final_{motion.track:03d}.npz", lambda out: np.savez(out, **arrays))
 
     def load_finals(self) -> list[TrackMotion]:
@@ -132,35 +140,25 @@ class JobFolder:
         for path in sorted(self.path.glob("final_*.npz"), key=_number):
             try:
                 with np.load(path, allow_pickle=False) as arrays:
-                    values = {f.name: arrays[f.name] for f in fields(TrackMotion)}
+                    motions.append(TrackMotion.from_file(arrays))
             except DAMAGED:
                 raise JobError(
                     "damaged_job",
                     f"The result {path.name} of job {self.record.id} is damaged: import the clip once more.",
                 ) from None
-            motions.append(
-                TrackMotion(**{**values, "track": int(values["track"]), "final": bool(values["final"])})
-            )
         return motions
 
     def clear_finals(self) -> None:
         """Remove the results of an earlier, unfinished end, and the leftovers of interrupted writing."""
-        for pattern in ("final_*.npz", ".*.tmp"):
+        for pattern in ("final_*.npz", ".*.part.*", ".*.tmp"):
             for path in self.path.glob(pattern):
                 with contextlib.suppress(OSError):
                     path.unlink()
 
     def _write(self, name: str, fill: Callable[[IO[bytes]], Any]) -> None:
-        temporary = self.path / f".{name}.tmp"
         try:
-            with temporary.open("wb") as out:
-                fill(out)
-                out.flush()
-                os.fsync(out.fileno())
-            temporary.replace(self.path / name)
+            write_whole(self.path / name, fill, durable=True)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
             if error.errno in _DISK_FULL and not name.startswith(FEATURES) and self.clear_features():
                 self._write(name, fill)
                 return

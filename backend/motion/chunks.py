@@ -1,14 +1,13 @@
-"""What the road has seen of people and not yet handed over as a chunk."""
+"""From frames to chunks, and from chunks to one gapless track for each person."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
 from backend.camera.pinhole import Camera
-from backend.people.follow import PeopleTracker
 from backend.records import Chunk, Features, Localization, TrackChunk
 from blender_addon.shared.frames import Frame
 
@@ -35,18 +34,20 @@ class Pending:
         if seen.features is not None:
             self._features[track].append({name: rows[i] for name, rows in seen.features.items()})
 
-    def take_features(self, tracker: PeopleTracker) -> Iterator[Features]:
-        """What the localizer keeps of the next chunk's people, if it keeps anything. Before that chunk: who finds
-        the chunk saved need not ask whether its features were."""
+    def take_features(self, ghosts: Collection[int]) -> Features | None:
+        """What the localizer keeps of the next chunk's people, but for `ghosts`, if it keeps anything. To be taken
+        before that chunk."""
         kept, self._features = self._features, defaultdict(list)
-        kept = {t: rows for t, rows in sorted(kept.items()) if t not in tracker.ghosts}
-        if kept:
-            frames = {t: np.array([row[0] for row in self._rows[t]], np.int32) for t in kept}
-            arrays = {t: {n: np.stack([r[n] for r in rows]) for n in rows[0]} for t, rows in kept.items()}
-            yield Features(self.first, self.last, frames, arrays)
+        kept = {t: rows for t, rows in sorted(kept.items()) if t not in ghosts}
+        if not kept:
+            return None
+        frames = {t: np.array([row[0] for row in self._rows[t]], np.int32) for t in kept}
+        arrays = {t: {n: np.stack([r[n] for r in rows]) for n in rows[0]} for t, rows in kept.items()}
+        return Features(self.first, self.last, frames, arrays)
 
-    def take(self, camera: Camera, tracker: PeopleTracker) -> Chunk:
-        """All that was added since the last call, but for ghosts, who turned out to be nobody."""
+    def take(self, camera: Camera, ghosts: Collection[int], memory: Mapping[str, np.ndarray]) -> Chunk:
+        """All that was added since the last call, but for `ghosts`, tracks that turned out to be nobody. `memory`: what
+        the tracker knows now."""
         kinds = (np.int32, np.float64, *[np.float32] * 5)
         tracks = [
             TrackChunk(
@@ -57,14 +58,15 @@ class Pending:
                 ),
             )
             for track, rows in sorted(self._rows.items())
-            if track not in tracker.ghosts
+            if track not in ghosts
         ]
-        chunk = Chunk(self.first, self.last, camera.width, camera.height, tracks, tracker.memory())
+        chunk = Chunk(self.first, self.last, camera.width, camera.height, tracks, dict(memory))
         self.first, self._rows = self.last + 1, defaultdict(list)
         return chunk
 
 
-SHORTEST_S = 0.25  # someone seen for less than this is not worth a body
+SHORTEST_S = 0.25
+"""Somebody seen for less than this is not worth a body."""
 
 
 def person_tracks(chunks: Sequence[Chunk], ghosts: Collection[int] = ()) -> list[TrackChunk]:

@@ -104,6 +104,11 @@ class PeopleTracker:
         """Ids of confirmed people who are seen, or were until a moment ago."""
         return {t.id for t in self._tracks if t.confirmed}
 
+    def take_notices(self) -> list[str]:
+        """Sentences for the user since the last call."""
+        told, self.notices = self.notices, []
+        return told
+
     def rois(self, index: int, image: np.ndarray) -> list[tuple[int, Roi]]:
         """Where to look in frame `index` (increasing), `image` (H, W, 3) uint8: -> (track id, region) each."""
         self.settle()

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from backend.camera.pinhole import Camera
-from backend.records import Summary, TrackMotion
+from backend.records import TrackMotion
 from blender_addon.shared import wire
 
 if TYPE_CHECKING:
@@ -68,16 +66,10 @@ def _posedirs(body: Body) -> np.ndarray:
 
 def result_said(motion: TrackMotion, camera: Camera) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Arrays and fields of a `result` message."""
-    arrays = _typed({name: getattr(motion, name) for name in wire.RESULT}, wire.RESULT)
     lens = {"width": int(camera.width), "height": int(camera.height)}
     for name, (row, column) in {"fx": (0, 0), "fy": (1, 1), "cx": (0, 2), "cy": (1, 2)}.items():
         lens[name] = float(camera.K[row, column])
-    return arrays, {"track": int(motion.track), "final": bool(motion.final), "camera": lens}
-
-
-def summary_said(summary: Summary) -> dict[str, Any]:
-    """A summary as JSON; what is not a number becomes null."""
-    return _finite(asdict(summary))
+    return motion.arrays(), {"track": int(motion.track), "final": bool(motion.final), "camera": lens}
 
 
 def sparse_weights(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -93,13 +85,3 @@ def sparse_weights(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _typed(arrays: dict[str, np.ndarray], spec: wire.Spec) -> dict[str, np.ndarray]:
     return {name: np.ascontiguousarray(array, spec[name][0]) for name, array in arrays.items()}
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(k): _finite(v) for k, v in value.items()}
-    if isinstance(value, (float, np.floating)):
-        return float(value) if math.isfinite(value) else None
-    if isinstance(value, np.integer):
-        return int(value)
-    return value

@@ -14,11 +14,11 @@ from typing import Any
 from backend.camera.pinhole import Camera
 from backend.errors import JobError
 from backend.jobs import folder as jobs
-from backend.jobs.features import FeatureKeeper
 from backend.jobs.folder import JobFolder
-from backend.records import Chunk, Features, Notice, Progress, Summary, TrackMotion
+from backend.jobs.keeper import Keeper
+from backend.records import Event, Notice, Progress, TrackMotion
 from backend.serve.frames import FrameQueue, Stopped
-from backend.serve.messages import body_said, result_said, summary_said
+from backend.serve.messages import body_said, result_said
 from backend.serve.news import Said
 from backend.serve.road import Road
 from blender_addon.shared.frames import Frame
@@ -84,57 +84,48 @@ class Worker(threading.Thread):
                 handler.close()
 
     def _work(self) -> None:
-        folder, record = self.folder, self.folder.record
-        options = self._road.options(record.options)
-        chunks: list[Chunk] = []
+        options = self._road.options(self.folder.record.options)
+        keeper = Keeper(self.folder, self._resume)
         if self._resume:
-            chunks = folder.load_chunks()
-            folder.clear_finals()
-            folder.update(state=jobs.RUNNING, error=None, summary=None)
-            next_frame = chunks[-1].last + 1 if chunks else 0
-            complete = record.frames is not None and next_frame >= record.frames
-            if complete:
-                self.queue.end(record.frames, record.damage)
-            self._say("opened", next_frame=next_frame, complete=complete)
-            self._log.info("Goes on from frame %d.", next_frame)
+            self._say_resumed(keeper)
         camera = self._say_body(options)
         events = self._road.mocap(
-            self._frames(),
+            self._frames(keeper),
             options,
-            total=record.frames or record.clip.get("frame_count"),
-            resume=chunks,
+            total=self.folder.record.frames or self.folder.record.clip.get("frame_count"),
+            resume=keeper.chunks,
             cancelled=lambda: self.stopping,
             breathe=self.queue.breathe,
         )
-        summary, saved, keeper = None, len(chunks), FeatureKeeper(folder)
         with contextlib.closing(events):
             for event in events:
-                match event:
-                    case Progress():
-                        self._say("progress", stage=event.stage, done=event.done, total=event.total)
-                    case Features():
-                        if lacking := keeper.save(saved, event):
-                            self._warn(lacking)
-                    case Chunk():
-                        folder.save_chunk(saved, event)
-                        saved += 1
-                    case TrackMotion():
-                        if event.final:
-                            folder.save_final(event)
-                        self._say_result(event, camera)
-                    case Notice():
-                        self._warn(event.text)
-                    case Summary():
-                        summary = summary_said(event)
-                if summary is None:
+                if lacking := keeper.keep(event):
+                    self._warn(lacking)
+                self._say_event(event, camera)
+                if keeper.summary is None:
                     self.queue.breathe()
-        if summary is None:
-            if self.stopping:
-                raise Stopped
-            raise RuntimeError("the pipeline ended without a summary")
-        folder.update(state=jobs.DONE, summary=summary)
+        if keeper.summary is None and self.stopping:
+            raise Stopped
+        summary = keeper.done()
         self._log.info("Done: %s", summary)
         self._say("done", summary=summary)
+
+    def _say_resumed(self, keeper: Keeper) -> None:
+        """Tell where the job goes on; nothing more is to come of a clip that was seen to its end."""
+        record = self.folder.record
+        if keeper.seen:
+            self.queue.end(record.frames, record.damage)
+        self._say("opened", next_frame=keeper.next_frame, complete=keeper.seen)
+        self._log.info("Goes on from frame %d.", keeper.next_frame)
+
+    def _say_event(self, event: Event, camera: Camera) -> None:
+        match event:
+            case Progress():
+                self._say("progress", stage=event.stage, done=event.done, total=event.total)
+            case TrackMotion():
+                self._say_result(event, camera)
+            case Notice():
+                self._warn(event.text)
 
     def _finals(self) -> list[TrackMotion] | None:
         """The results of a finished job; None when there is work left, also when they were damaged since."""
@@ -157,9 +148,9 @@ class Worker(threading.Thread):
             self._say_result(motion, camera)
         self._say("done", summary=record.summary or {})
 
-    def _frames(self) -> Iterator[Frame]:
+    def _frames(self, keeper: Keeper) -> Iterator[Frame]:
         yield from self.queue
-        self.folder.update(frames=self.queue.length, damage=self.queue.damage)
+        keeper.ended(self.queue.length, self.queue.damage)
         if self.queue.damage:
             self._warn(self.queue.damage)
 

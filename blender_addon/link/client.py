@@ -26,8 +26,9 @@ from typing import Any
 import zmq
 
 from ..shared import wire
+from ..shared.frames import clip_facts
 from ..shared.home import Endpoint
-from .job import BodyMessage, CameraInfo, Job, JobProgress, Result, clip_info_of
+from .job import BodyMessage, CameraInfo, Job, JobProgress, Result
 
 __all__ = ["BodyMessage", "CameraInfo", "Client", "Job", "JobProgress", "Result"]
 
@@ -80,7 +81,7 @@ class Client:
         (None: taken from the Clip). The clip is closed when the job ends.
         """
         job = Job(self, lambda: frames)
-        self._add(job, "open", options=dict(options), clip=dict(clip_info or clip_info_of(frames)))
+        self._add(job, "open", options=dict(options), clip=dict(clip_info or clip_facts(frames)))
         return job
 
     def resume(self, job_id: str, clip_opener: Callable[[], Iterable]) -> Job:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from ..shared import wire
+from ..shared.motion import TrackMotion
 
 FINISHED = ("done", "failed", "cancelled")
 MAX_CREDIT = 4096
@@ -33,28 +33,12 @@ class CameraInfo:
     cy: float
 
 
-@dataclass(frozen=True, eq=False)
-class Result:
-    """The motion of one person over n frames; arrays as in `wire.RESULT`, read-only.
+@dataclass(eq=False)
+class Result(TrackMotion):
+    """The motion of one person as it came from the backend; its arrays are read-only."""
 
-    `pose`: (n, 55, 3) parent-relative rotation vectors, `trans`: (n, 3) and `joints`: (n, 55, 3) metres, all
-    in camera space (x right, y down, z forward); `final`: replaces all earlier results of that track; `up`: (3,)
-    unit vector in camera space that points up in the world, the same for all final results of a job.
-    """
-
-    track: int
-    final: bool
-    camera: CameraInfo
-    frames: np.ndarray
-    times: np.ndarray
-    boxes: np.ndarray
-    pose: np.ndarray
-    trans: np.ndarray
-    betas: np.ndarray
-    expression: np.ndarray
-    joints: np.ndarray
-    joint_uncertainty: np.ndarray
-    up: np.ndarray = field(default_factory=lambda: np.array([0, -1, 0], np.float32))
+    camera: CameraInfo = field(kw_only=True)
+    """That the clip was taken for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -277,7 +261,8 @@ class Job:
         size = (said.want(name, int) for name in ("width", "height"))
         lens = (float(said.want(name, float)) for name in ("fx", "fy", "cx", "cy"))
         track, final = message.want("track", int), message.want("final", bool)
-        self._results.append(Result(track, final, CameraInfo(*size, *lens), **message.arrays))
+        camera = CameraInfo(*size, *lens)
+        self._results.append(Result(track, final=final, camera=camera, **message.arrays))
 
     def _on_warning(self, message: wire.Message) -> None:
         self.warnings.append(message.want("text", str))
@@ -292,14 +277,6 @@ class Job:
     def _on_done(self, message: wire.Message) -> None:
         self.summary = message.want("summary", dict)
         self._end("done")
-
-
-def clip_info_of(clip: Any) -> dict[str, Any]:
-    """The `clip` field of an `open` message, from an opened clip. `source`: where it lies, to find it again."""
-    path = getattr(clip, "path", None)
-    source = None if path is None else str(Path(path).absolute())
-    names = ("name", "width", "height", "fps", "frame_count")
-    return {name: getattr(clip, name) for name in names} | {"source": source}
 
 
 def _sentence(error: Exception) -> str:

@@ -119,7 +119,9 @@ def _read(folder: Path) -> StoredJob:
     if state == "running" and process.running_endpoint() is None:
         # Its backend died with it; one that lives has set right what an earlier one left.
         state = "interrupted"
-    count, source = _whole(clip.get("frame_count")), clip.get("source")
+    count = _whole(clip.get("frame_count"))
+    # The command line of release 0.1 called it `path`.
+    source = clip.get("source") or clip.get("path")
     total = _whole(frames) or count
     done = total or 0 if state == "done" else _frames_done(folder)
     return StoredJob(

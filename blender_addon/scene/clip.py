@@ -7,7 +7,7 @@ undo, a deletion or a file load is made again from the results it holds.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import bpy
@@ -17,6 +17,7 @@ from ..geometry.timing import scene_frames
 from ..link.job import BodyMessage, CameraInfo, Result
 from ..shared.axes import level_rotation, world_shift
 from ..shared.frames import Clip
+from ..shared.motion import joined
 from . import camera as cameras
 from .clip_keys import DONE_KEY, JOB_KEY, RATE_KEY, SOURCE_KEY, TRACK_KEY, WORLD_KEY
 from .keys import users_key_steps
@@ -76,22 +77,17 @@ class _Person:
 
     def whole(self) -> Result:
         """The parts joined in time; shape and camera of the newest."""
-        if len(self.parts) > 1:
-            joined = {
-                name: np.concatenate([getattr(part, name) for part in self.parts])
-                for name in (
-                    "frames",
-                    "times",
-                    "boxes",
-                    "pose",
-                    "trans",
-                    "expression",
-                    "joints",
-                    "joint_uncertainty",
-                )
-            }
-            self.parts = [replace(self.parts[-1], **joined)]
+        self.parts = [joined(self.parts)]
         return self.parts[0]
+
+
+def earlier_job(filepath: str) -> str | None:
+    """The job of the newest result of this video in the file, if there is one."""
+    if not filepath:
+        return None
+    path = str(Path(bpy.path.abspath(filepath)).absolute())
+    jobs = [c[JOB_KEY] for c in bpy.data.collections if JOB_KEY in c and c.get(SOURCE_KEY) == path]
+    return max(jobs, default=None)
 
 
 class ClipScene:

@@ -92,6 +92,16 @@ class Clip:
         self.close()
 
 
+def clip_facts(clip) -> dict:
+    """What a job notes of its clip: `name`, `width`, `height`, `fps`, `frame_count`, and `source`, where it lies (an
+    absolute path, None when it lies nowhere), so that a later session finds it again. `clip`: an open `Clip`, or
+    whatever has these attributes."""
+    path = getattr(clip, "path", None)
+    names = ("name", "width", "height", "fps", "frame_count")
+    source = None if path is None else str(Path(path).absolute())
+    return {name: getattr(clip, name) for name in names} | {"source": source}
+
+
 def open_clip(path: str | Path, fps: float | None = None) -> Clip:
     """Opens a movie, a folder of pictures, a pattern (`shot.####.png`, `shot.%04d.png`) or one picture.
 

@@ -13,8 +13,8 @@ Client says `hello open frame end points preview pause cancel resume ping bye`; 
 `capabilities opened body credit progress result points preview warning error done pong`. Standard library and numpy
 only, so that Blender and the backend share this file.
 
-The `clip` of `open` has `name width height fps frame_count`, and may have `source`: where the video lies, an absolute
-path, which the backend keeps with the job so that a later session finds it again.
+The `clip` of `open` is what `frames.clip_facts` says: `name width height fps frame_count`, and `source`, where the
+video lies: an absolute path (null if nowhere), which the backend keeps with the job so that a later session finds it.
 
 `pause` (job; field `on`: bool) lets a job stand still, or go on exactly where it stood. A paused job keeps everything
 but its turn: another job may work meanwhile, and the paused one goes first after that. `progress` names the stage
@@ -31,6 +31,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
+from . import motion
+from .motion import Spec
 
 VERSION = 1
 """Protocol version, the `v` of every header. Both sides must speak the same one."""
@@ -71,24 +74,11 @@ _JOB = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
 _MAX_SEQ = 1 << 53
 
 Buffer = bytes | bytearray | memoryview
-Spec = Mapping[str, tuple[str, tuple[int | str, ...]]]
-"""Array name -> (dtype, dimensions): a dimension is a number, or a letter that means one size throughout."""
 
 FRAME: Spec = {"image": ("uint8", ("h", "w", 3))}
 
-RESULT: Spec = {
-    "frames": ("int32", ("n",)),
-    "times": ("float64", ("n",)),
-    "boxes": ("float32", ("n", 4)),
-    "pose": ("float32", ("n", 55, 3)),
-    "trans": ("float32", ("n", 3)),
-    "betas": ("float32", ("b",)),
-    "expression": ("float32", ("n", "e")),
-    "joints": ("float32", ("n", 55, 3)),
-    "joint_uncertainty": ("float32", ("n", 55)),
-    "up": ("float32", (3,)),
-}
-"""Arrays of a `result`; see TrackMotion in the backend's records for units and axes."""
+RESULT: Spec = motion.SPEC
+"""Arrays of a `result`: one motion, see `motion.TrackMotion` for units and axes."""
 
 POINTS: Spec = {
     "frames": ("int32", ("n",)),
