@@ -1,0 +1,1 @@
+"""Bodyfield's backend: frames -> people -> points -> body -> motion. Start reading at `pipeline`."""

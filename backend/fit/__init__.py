@@ -1,0 +1,1 @@
+"""Points become a body. Doors: `bodyfitter.BodyFitter` (points of any origin), `camerafitter.Fitter` (a clip)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -17,7 +18,11 @@ import pytest
 from installer import ROOT, SetupError, blenders, extension
 from installer.environment import Environment
 
-SHARED = {"blender_addon/shared/wire.py", "blender_addon/shared/axes.py", "blender_addon/shared/frames.py"}
+SHARED = ROOT / "blender_addon" / "shared"
+WORKSHOP = re.compile(
+    r"(^|/)(bench|tools|tests|docs|body_build)/|(^|/)(bench|make)_[^/]*\.py$|__pycache__|\.pyc$"
+)
+"""Benches, makers of shipped files, tests: what no user needs."""
 
 
 def environment(folder: Path) -> Environment:
@@ -37,9 +42,15 @@ def test_backend_wheel_runs_on_its_own(tmp_path):
     """pip takes it, and its doctor finds every asset, with nothing of the repository on the path."""
     wheel = extension.backend_wheel(tmp_path)
     names = set(zipfile.ZipFile(wheel).namelist())
-    assert {n for n in names if n.startswith("blender_addon/")} == SHARED
+    shared = {f"blender_addon/shared/{p.name}" for p in SHARED.glob("*.py")}
+    assert {n for n in names if n.startswith("blender_addon/")} == shared and len(shared) > 5
     assert "backend/assets/body_open.npz" in names
-    assert not [n for n in names if "__pycache__" in n]
+    assert {n.split("/")[0] for n in names} == {
+        "backend",
+        "blender_addon",
+        f"{'-'.join(wheel.name.split('-')[:2])}.dist-info",
+    }
+    assert not [n for n in names if WORKSHOP.search(n)]
     target = tmp_path / "site"
     quiet = ["-q", "--disable-pip-version-check", "--no-deps", "--no-index"]
     subprocess.run([sys.executable, "-m", "pip", "install", *quiet, "--target", target, wheel], check=True)
@@ -61,6 +72,13 @@ def test_backend_wheel_runs_on_its_own(tmp_path):
 def test_the_same_sources_make_the_same_wheel(tmp_path):
     first, second = (extension.backend_wheel(tmp_path / name).read_bytes() for name in "ab")
     assert first == second
+
+
+@pytest.mark.parametrize(
+    "name", ["bench/fit.py", "backend/bench/fit.py", "tools/make_body.py", "backend/assets/make_body.py"]
+)
+def test_what_is_of_the_workshop_is_known(name):
+    assert WORKSHOP.search(name) and not WORKSHOP.search("backend/synth/shards.py")
 
 
 def test_manifest_gets_platform_and_wheels_before_its_tables():
@@ -92,8 +110,8 @@ def test_zip_is_whole_and_blender_accepts_it(tmp_path):
     assert wheels == {n for n in names if n.startswith("wheels/")}
     assert {w.split("/")[1].split("-")[0] for w in wheels} == {"pyzmq", "av"}
     assert len([n for n in names if n.startswith("backend_wheel/bodyfield-")]) == 1
-    assert {"__init__.py", "LICENSE", "client.py", "scene/__init__.py"} <= names
-    assert not [n for n in names if "__pycache__" in n or n.startswith("tests")]
+    assert {"__init__.py", "LICENSE", "link/client.py", "scene/__init__.py", "shared/wire.py"} <= names
+    assert not [n for n in names if WORKSHOP.search(n)]
     assert package.stat().st_size < 150e6
     here = environment(Path(sys.prefix))
     assert "Success" in blenders.validate_extension(here, package, None)
