@@ -104,13 +104,13 @@ def _import(arguments: argparse.Namespace, backend: Backend) -> VideoImport:
     running = VideoImport(
         backend, arguments.video, arguments.options, job_id=arguments.job, fps=arguments.fps
     )
-    told, warned = None, 0
+    said, warned = None, 0
     try:
         while not running.finished:
             running.pump(PUMP_S)
             far = running.progress
-            if (far.stage, far.done) != told:
-                told = (far.stage, far.done)
+            if (far.stage, far.done) != said:
+                said = (far.stage, far.done)
                 _say("progress", **asdict(far))
             for text in running.warnings[warned:]:
                 _say("warning", text=text)

@@ -22,10 +22,16 @@ __all__ = ["PRESETS", "ExportError", "export_fbx"]
 
 @dataclass(frozen=True)
 class _Preset:
+    """What differs from program to program."""
+
     y_up: bool
+    """See `staging.Look`."""
     centimetres: bool
+    """See `staging.Look`."""
     root_node: bool
+    """Whether a root is the armature's own node."""
     scale: str
+    """Where Blender's exporter puts the scale of units."""
 
 
 _PRESETS = {

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One person's motion as GLB, BVH, USD and AMASS-style npz."""
 
-import contextlib
-import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +12,7 @@ from ..scene.baking import Take, sample_take, without_root
 from ..scene.body_surface import BODY_NAME, PLACES
 from ..scene.clip_keys import BETAS_KEY, ROOT_BONE
 from ..shared.axes import SMPL_TO_BLENDER, amass_poses, matrix_to_rotvec
+from ..shared.whole import write_whole
 from .staging import ExportError, Look, write_staged
 
 
@@ -78,16 +77,9 @@ def export_npz(armature: bpy.types.Object, path: Path) -> Path:
     rate = source.render.fps / source.render.fps_base
     joints, betas = list(json.loads(armature[PLACES])["joints"]), np.array(armature[BETAS_KEY])
     arrays = amass_arrays(take, joints, betas, rate, str(armature.get(BODY_NAME, "open")))
-    written = io.BytesIO()
-    np.savez_compressed(written, **arrays)
-    temporary = path.with_name(f".{path.name}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(written.getvalue())
-        temporary.replace(path)
+        write_whole(path, lambda out: np.savez_compressed(out, **arrays))
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         raise ExportError(
             f"{path} could not be written ({error.strerror}); choose a folder that can be written to."
         ) from error

@@ -17,6 +17,7 @@ from ..scene.bodykeys import POSE, SHAPE, keys_of
 from ..scene.clip_keys import ROOT_BONE
 from ..scene.keys import Channel, write_keys
 from ..shared.axes import SMPL_TO_BLENDER, quaternion_to_matrix
+from ..shared.whole import aside
 
 SHAPES = ("bake", "keep")
 ROOT_LENGTH = 0.3
@@ -28,17 +29,19 @@ class ExportError(RuntimeError):
 
 @dataclass(frozen=True)
 class Look:
-    """How the copy stands in its file. `y_up`: bones turned to y up and the object turned back, so that an exporter's
-    own change of axes cancels out and no node is turned at rest; `centimetres`: lengths in cm, and the scene's unit
-    too; `root`: "keep" the motion where it is, put it on a "root", or none: "in_place"; `root_node`: the root is the
-    armature's own node, called `root`, and no bone; `shape`: "bake" shape sliders and pose correctives in (expressions
-    stay keys), or "keep" all of them as keys."""
+    """How the copy stands in its file."""
 
     y_up: bool = True
+    """Whether bones are turned to y up and the object is turned back, so that an exporter's own change of axes cancels
+    out and no node is turned at rest."""
     centimetres: bool = False
+    """Whether lengths are in centimetres, the scene's unit too; metres otherwise."""
     root: str = "keep"
+    """The way over the floor: "keep" it where it is, put it on a "root", or drop it: "in_place"."""
     root_node: bool = False
+    """Whether the root is the armature's own node, called `root`, and no bone."""
     shape: str = "bake"
+    """"bake" the shape sliders in and drop the pose correctives (expressions stay keys), or "keep" all as keys."""
 
 
 def write_staged(
@@ -47,21 +50,19 @@ def write_staged(
     """Stage the person and let `export(file, scene)` write `file`, whose name becomes `path` only when it is complete.
     Raises ExportError."""
     with staged(armature, look) as context:
-        temporary = path.with_name(f".{path.stem}.part{path.suffix}")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
             # The exporters print; the caller's standard output may be read by a program.
-            with bpy.context.temp_override(**context), contextlib.redirect_stdout(io.StringIO()):
-                export(str(temporary), context["scene"])
-            temporary.replace(path)
+            with (
+                aside(path) as part,
+                bpy.context.temp_override(**context),
+                contextlib.redirect_stdout(io.StringIO()),
+            ):
+                export(str(part), context["scene"])
         except (RuntimeError, OSError) as error:
             reason = getattr(error, "strerror", None) or " ".join(str(error).split()).removeprefix("Error: ")
             raise ExportError(
                 f"{path} could not be written ({reason.rstrip('.')}); choose a folder that can be written to."
             ) from error
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
     return path
 
 

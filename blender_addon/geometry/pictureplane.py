@@ -25,12 +25,16 @@ _GRID = 20
 
 @dataclass(frozen=True)
 class Rect:
-    """Pixels of a region: lower left corner and size."""
+    """A rectangle in a region, pixels."""
 
     x: float
+    """Left edge."""
     y: float
+    """Lower edge."""
     w: float
+    """Width."""
     h: float
+    """Height."""
 
     def holds(self, x: float, y: float) -> bool:
         """Whether a place lies in it."""
@@ -39,11 +43,14 @@ class Rect:
 
 @dataclass(frozen=True)
 class Plane:
-    """A picture of `size` (width, height) pixels, shown in `rect`, `zoom` pixels of the region for each of its own."""
+    """Where a picture is shown."""
 
     rect: Rect
+    """The part of the region that it fills."""
     zoom: float
+    """Pixels of the region for each pixel of the picture."""
     size: tuple[int, int]
+    """Width and height of the picture, pixels."""
 
     def to_region(self, pixels: np.ndarray) -> np.ndarray:
         """(..., 2) pixels of the picture -> (..., 2) of the region."""
@@ -59,20 +66,27 @@ class Plane:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where everything lies: the picture, the bar of its frames, the button, and the left ends of two lines of text."""
+    """Where everything lies in a region."""
 
     area: Rect
+    """What it is laid out in."""
     plane: Plane
+    """The picture."""
     bar: Rect
+    """The bar of the clip's frames."""
     button: Rect
+    """The button that starts the import."""
     title: tuple[float, float]
+    """Left end of the first line of text."""
     line: tuple[float, float]
+    """Left end of the second line of text."""
 
 
 def free_area(region: Rect, others: Iterable[Rect]) -> Rect:
-    """What is left of `region` beside the bars that lie over it; all in coordinates of the window, as is the answer.
+    """What is left of `region` beside the bars `others` that lie over it. All are in coordinates of the window.
 
-    A bar as wide as high it is not takes the whole strip between it and the region's nearer edge.
+    Each bar takes the whole strip between it and the nearer edge: the upper or lower edge of the region for a wide bar,
+    the left or right one for a high bar.
     """
     left, low, right, top = region.x, region.y, region.x + region.w, region.y + region.h
     for one in others:

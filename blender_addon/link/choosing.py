@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Choosing people in a frame of a clip: which frame is shown, who is in it, who is chosen. Nothing is drawn here.
 
-Moved on by `pump`, which reads the clip and talks to the backend a little at a time, and told what the user does by the
-methods below. No bpy.
+`pump` moves it on: it reads the clip and talks to the backend a little at a time. The other methods say what the user
+has done. No bpy.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from .client import Client
 from .previewjob import PreviewJob, SeenPerson
 
 PAUSE_S = 0.25
-"""Frames that are passed for a shorter time are shown and not looked at."""
+"""Nobody is looked for in a frame that is shown for a shorter time."""
 NEAR = 60
-"""Frames ahead that are reached by reading on, and not by beginning anew."""
+"""A frame at most so many ahead is reached by reading on; for any other one reading begins again."""
 KEPT_BYTES = 96 << 20
 SAME = 0.3
 """Least intersection over union of the boxes of somebody who stays chosen from frame to frame."""
@@ -59,7 +59,7 @@ SAYS = {
 
 
 class Starter(Protocol):
-    """What a chooser needs of `ops.backend.Backend`."""
+    """What a chooser needs of `work.backend.Backend`."""
 
     def pump(self, budget_s: float) -> Client | None: ...
 
@@ -75,12 +75,7 @@ def action_of(key: str) -> tuple[str, int] | None:
 
 
 class PeopleChooser:
-    """`frame`: index of the wanted frame; `picture`: the newest that was read, `shown` its index; `people`: None until
-    they are known; `chosen`: rows of `people`; `hover`: the row under the pointer; `error`: one sentence when it is of
-    no use any more; `count`: frames of the clip as far as known.
-
-    `options`: of the import; `before`: an earlier choice, as `choice` gives it.
-    """
+    """The choice of people in one frame of a clip, while it is being made."""
 
     def __init__(
         self,
@@ -90,15 +85,24 @@ class PeopleChooser:
         before: Mapping | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`clip`: closed by `close`; `options`: of the import; `before`: an earlier choice, as `choice` gives it."""
         self.clip, self.options = clip, dict(options)
         self.frame = int(before["frame"]) if before else 0
+        """Index of the frame that the user wants."""
         self.count = clip.frame_count
+        """Frames of the clip; None while nobody knows."""
         self.shown: int | None = None
+        """Index of the frame that is shown; None before the first."""
         self.picture: np.ndarray | None = None
+        """(H, W, 3) uint8 RGB, the frame that is shown."""
         self.people: list[SeenPerson] | None = None
+        """Everybody in the wanted frame, from left to right; None until they are known."""
         self.chosen: set[int] = set()
+        """Rows of `people` that are chosen."""
         self.hover: int | None = None
+        """The row of `people` under the pointer."""
         self.error: str | None = None
+        """One sentence once it cannot go on."""
         self._backend, self._clock = backend, clock
         self._wanted = [np.array(box, float) for box in before["boxes"]] if before else []
         self._frames: Iterator[Frame | None] | None = None
@@ -147,7 +151,7 @@ class PeopleChooser:
             self._show(frame, self._kept[frame])
 
     def act(self, action: str, way: int) -> None:
-        """One of the actions of KEYS but for start and leave."""
+        """Do one of the actions of `KEYS`, all but "start" and "leave"."""
         if action == "step":
             self.go_to(self.frame + way)
         elif action == "second":
@@ -182,7 +186,7 @@ class PeopleChooser:
         return {"frame": self.frame, "boxes": boxes} if boxes else None
 
     def says(self, words: Callable[..., str] = str.format) -> str:
-        """How far it is, in one line. `words(text, **values)`: puts the values into one of `SAYS`, translated maybe."""
+        """How far it is, in one line. `words(text, **values)` puts values into one of `SAYS`; it may translate it."""
         if self.shown != self.frame:
             return words(SAYS["going"], frame=self.frame)
         if self.people is None:

@@ -44,7 +44,7 @@ REFUSED = ("bad_token", "no_hello", "version")
 
 class Client:
     """One connection to a backend. `capabilities`: what it said of itself, None until then; `error`: one
-    sentence once the connection is of no use any more. `alive`: asked at each pump, False means it died."""
+    sentence once the connection has ended. `alive`: asked at each pump, False means it died."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Client:
         self.error: str | None = None
         self.jobs: list[Job] = []
         self.ignored = 0
-        """Messages that were malformed, late, doubled or of no job of ours."""
+        """Messages that were malformed, late, doubled or for no job of this client."""
         self._alive, self._silence_s, self._clock = alive, silence_s, clock
         self._seq = 0
         self._last_heard = 0

@@ -22,15 +22,21 @@ _NO_MORE = object()
 
 @dataclass(frozen=True)
 class CameraInfo:
-    """The pinhole camera of the clip, without distortion; everything in pixels, (0, 0) the centre of the
-    top left pixel."""
+    """The pinhole camera of the clip, without distortion. Everything is in pixels; (0, 0) is the centre of the top left
+    pixel."""
 
     width: int
+    """Of the picture."""
     height: int
+    """Of the picture."""
     fx: float
+    """Focal length along x."""
     fy: float
+    """Focal length along y."""
     cx: float
+    """Principal point, x."""
     cy: float
+    """Principal point, y."""
 
 
 @dataclass(eq=False)
@@ -43,36 +49,60 @@ class Result(TrackMotion):
 
 @dataclass(frozen=True, eq=False)
 class BodyMessage:
-    """The body to build; arrays as in `wire.BODY`, read-only. `licence_note`: one sentence for the user."""
+    """The body to build, at rest: metres, SMPL-X axes (x the subject's left, y up, z forward). The arrays are those of
+    `wire.BODY` and read-only."""
 
     name: str
+    """Whose vertex numbers these are: "open", "smplx", "smplh" or "smpl"."""
     joint_names: list[str]
+    """The 55 joints, in SMPL-X's order."""
     licence_note: str
+    """One sentence for the user."""
     v_template: np.ndarray
+    """(V, 3) float32 vertices of the mean body."""
     faces: np.ndarray
+    """(F, 3) int32 vertices of each triangle."""
     uv: np.ndarray
+    """(T, 2) float32 places on the texture."""
     faces_uv: np.ndarray
+    """(F, 3) int32 rows of `uv` at the corners of each triangle; (0, 3) without a texture."""
     weights_index: np.ndarray
+    """(V, K) int16 joints that carry a vertex."""
     weights_value: np.ndarray
+    """(V, K) float32 how much each of them carries, 0 for the rest."""
     joints_template: np.ndarray
+    """(55, 3) float32 joints of the mean body."""
     joints_shapedirs: np.ndarray
+    """(55, 3, b) float32 metres by which a unit of each beta moves the joints."""
     joints_exprdirs: np.ndarray
+    """(55, 3, e) float32 metres by which a unit of each expression moves the joints."""
     shapedirs: np.ndarray
+    """(V, 3, b) float32 metres by which a unit of each beta moves the vertices."""
     exprdirs: np.ndarray
+    """(V, 3, e) float32 metres by which a unit of each expression moves the vertices."""
     parents: np.ndarray
+    """(55,) int32 the joint above each joint, -1 for the pelvis."""
     landmark_names: list[str] = field(default_factory=list)
+    """BlazePose's 33 landmarks in its order, or none."""
     landmarks: np.ndarray = field(default_factory=lambda: np.zeros((33, 3), np.float32))
+    """(33, 3) float32 where they lie on the mean body; NaN when they cannot be found on it."""
     posedirs: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 3), np.float16))
+    """(q, V, 3) float16 pose correctives: metres by which a unit of each element of R - I of joints 1 to 54 moves the
+    vertices; q is 486, or 0 for a body without any."""
 
 
 @dataclass(frozen=True)
 class JobProgress:
-    """`done` of `total` frames of a stage; `total` and `seconds_left` None while unknown."""
+    """How far a job, or any other work, is."""
 
     stage: str = "opening"
+    """What is being done: a short word of the backend, or plain words from elsewhere."""
     done: int = 0
+    """Frames that this stage has finished, or other things that are counted."""
     total: int | None = None
+    """How many there will be in the end; None while nobody knows."""
     seconds_left: float | None = None
+    """Until the end of this stage; None while nobody knows."""
 
 
 class Speaker(Protocol):
@@ -210,7 +240,7 @@ class Job:
         if self.id is not None and message.job not in (None, self.id):
             return False
         if self.state == "cancelled":
-            # Cancelled before the backend had named it: now it can be told.
+            # Cancelled before the backend had named it: only now can the backend be asked to stop.
             self.id = message.job
             self._tell_cancel()
             return True

@@ -23,7 +23,7 @@ from ..shared.wire import is_job_id
 from . import process
 
 NEWEST = 30
-"""So many jobs are read at most: the names of their folders begin with the date."""
+"""Most jobs that are read, newest first: the names of their folders begin with the date."""
 _UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError)
 
 
@@ -33,21 +33,30 @@ class StoreError(Exception):
 
 @dataclass(frozen=True)
 class StoredJob:
-    """`state`: "running", "done", "failed", "cancelled" or "interrupted"; `created`: seconds since 1970; `done` of
-    `total` frames are finished (None while nobody knows how many there are); `source`: where the video was, None when
-    the job does not say; `width`, `height`: pixels; `fps`, `frame_count`: of the video, as far as it tells."""
+    """A job as its folder tells of it."""
 
     id: str
+    """The name of its folder."""
     state: str
+    """"running", "done", "failed", "cancelled", or "interrupted" when its backend died with it."""
     name: str
+    """The name of the video."""
     created: float
+    """Seconds since 1970."""
     done: int
+    """Frames that are finished."""
     total: int | None
+    """Frames that there are; None while nobody knows."""
     source: Path | None
+    """Where the video was; None when the job does not say."""
     width: int
+    """Pixels of the upright picture."""
     height: int
+    """Pixels of the upright picture."""
     fps: float | None
+    """Average rate of the video, as far as it tells."""
     frame_count: int | None
+    """Frames of the video, as far as it tells."""
 
     @property
     def finished(self) -> bool:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which localizers can be chosen: the shipped landmarks, and the weights that the user has added to the backend.
+"""Which localizers can be chosen: the shipped ones, and the weights that the user has added to the backend.
 
 `python -m backend weights add FILE` keeps every set of weights in a folder of its own below `weights`, with an
 `info.json` in it. Only their names are read here. Standard library only.

@@ -21,13 +21,18 @@ from .job import Job
 
 @dataclass(frozen=True, eq=False)
 class TrackedPoints:
-    """P points of one person over n frames; arrays as in `wire.POINTS`, metres in camera space."""
+    """P points of one person over n frames. The arrays are those of `wire.POINTS`."""
 
     track: int
+    """Number of the person in the job."""
     frames: np.ndarray
+    """(n,) int32 indices of the clip's frames, from 0."""
     times: np.ndarray
+    """(n,) float64 seconds from the clip's first frame."""
     positions: np.ndarray
+    """(n, P, 3) float32 metres, camera space."""
     uncertainty: np.ndarray
+    """(n, P) float32 metres, one sigma."""
 
 
 class PointsJob(Job):

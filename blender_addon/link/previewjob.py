@@ -21,12 +21,14 @@ from .job import Job
 
 @dataclass(frozen=True, eq=False)
 class SeenPerson:
-    """Somebody in a picture. `box`: (4,) x, y, w, h pixels; `score`: 0..1; `outline`: (k, 2) pixels, k >= 3, the
-    corners of a closed polygon."""
+    """Somebody in a picture."""
 
     box: np.ndarray
+    """(4,) x, y, width, height, pixels."""
     score: float
+    """How sure the detector is, 0 to 1."""
     outline: np.ndarray
+    """(k, 2) pixels, k >= 3: the corners of a closed polygon."""
 
 
 class PreviewJob(Job):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Sets up the backend's private environment: a child process, watched without waiting. Standard library only, no bpy.
 
-The child is `installer.child` (see there), run by Blender's own Python. It writes its lines into a file, which is read
-as it grows. Ended at any time, it goes on where it was when it is started again.
+The child is `installer.child`, run by Blender's own Python. It writes its lines into a file, which is read
+as it grows. It may be ended at any time; started again, it continues where it stopped.
 """
 
 import contextlib
@@ -27,11 +27,14 @@ class SetupMissing(Exception):  # noqa: N818 - read as a sentence
 
 @dataclass(frozen=True)
 class Sources:
-    """Where packages come from; empty: pip's own default. `wheels`: a folder of wheels, then nothing is fetched."""
+    """Where packages come from; empty texts mean pip's own default."""
 
     index: str = ""
+    """Address of the package index."""
     torch_index: str = ""
+    """Address of the package index for PyTorch alone; empty: as for the others."""
     wheels: str = ""
+    """A folder of wheels; with one nothing is fetched from a network."""
 
     def arguments(self) -> list[str]:
         """As options of `installer.child`."""
@@ -41,17 +44,24 @@ class Sources:
 
 @dataclass
 class SetupProcess:
-    """A set-up under way. `state`: "running", "done", "failed" or "cancelled"; `text`, `detail`: what it does right
-    now; `notes`: sentences that stay; `error`: one sentence when failed."""
+    """A set-up under way."""
 
     folder: Path
+    """Where the environment goes."""
     child: subprocess.Popen
+    """The process that sets it up."""
     state: str = "running"
+    """"running", then "done", "failed" or "cancelled"."""
     text: str = "Starting"
+    """What it does right now, in a few words."""
     detail: str = ""
+    """How far it is with that; may be empty."""
     error: str | None = None
+    """One sentence when it has failed."""
     notes: list[str] = field(default_factory=list)
+    """Sentences for the user, oldest first."""
     _read: int = 0
+    """Bytes of its file of lines that have been read."""
 
     @property
     def log(self) -> Path:
@@ -163,7 +173,7 @@ def remove(folder: Path) -> None:
 
 
 def records() -> list[Path]:
-    """What jobs have left in Bodyfield's folder and is there: the jobs themselves and the log."""
+    """What is left of jobs in Bodyfield's folder: the jobs themselves and the log, as far as they exist."""
     return [path for path in (home_folder() / "jobs", log_path()) if path.exists()]
 
 

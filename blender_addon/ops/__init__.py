@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Operators, and what they share: the backend in use and the imports on their way."""
+"""Operators, and what they share."""

@@ -15,7 +15,7 @@ THROUGH = {"MIDDLEMOUSE", "WHEELUPMOUSE", "WHEELDOWNMOUSE", "WHEELINMOUSE", "WHE
 
 
 def place_at(hit: Hit, name: str, depth: float, snap: bool) -> Place:
-    """The place that a click means; `snap`: the nearest corner of the triangle in its stead."""
+    """The place that a click means; `snap`: the nearest corner of the triangle instead."""
     share = hit.barycentric
     if snap:
         best = max(range(3), key=lambda k: share[k])

@@ -6,23 +6,18 @@ from bpy.props import EnumProperty
 
 from ..languages.words import iface
 from ..link.job import BodyMessage
-from ..scene.bodykeys import (
-    LEVELS,
-    SHAPE,
-    keys_of,
-    persons_mesh,
-    remove_keys,
-)
+from ..scene.bodykeys import LEVELS, SHAPE, persons_mesh, remove_keys
 from ..scene.clip_keys import JOB_KEY
+from ..scene.person import chosen_person
 from ..work import running
-from ..work.bodykeys import KeysWork
-from .export_fbx import chosen_person
+from ..work.body_keys import BodyKeys
+from ..work.video_import import VideoImport
 from .operators import guarded, put_on_its_way
 
 
 def known_body(job: str) -> BodyMessage | None:
     """The body of a job that was imported in this session."""
-    clips = (getattr(one, "clip", None) for one in running.imports)
+    clips = (one.clip for one in running.imports if isinstance(one, VideoImport))
     return next((clip.body for clip in clips if clip is not None and clip.job == job), None)
 
 
@@ -36,7 +31,7 @@ class _OnPerson:
     def start(self, context: bpy.types.Context, what: str) -> set[str]:
         person = chosen_person(context)
         return put_on_its_way(
-            self, lambda: KeysWork(running.backend, person, what, known_body(person[JOB_KEY]))
+            self, lambda: BodyKeys(running.backend, person, what, known_body(person[JOB_KEY]))
         )
 
 
@@ -86,8 +81,3 @@ class BODYFIELD_OT_correctives(_OnPerson, bpy.types.Operator):
         """Put the keys on their way, or remove them."""
         assert self.level in LEVELS
         return self.start(context, self.level)
-
-
-def has_shape_keys(mesh: bpy.types.Object) -> bool:
-    """Whether the sliders are there."""
-    return bool(keys_of(mesh, SHAPE))

@@ -80,7 +80,7 @@ class BODYFIELD_OT_choose_people(bpy.types.Operator):
         try:
             return self._hear(context, event)
         except Exception:
-            # Blender drops an operator that fails without a word to it, and the overlay would stay for ever.
+            # Blender drops an operator that fails and does not call it again: the overlay would stay.
             self._clean(context)
             raise
 
@@ -175,7 +175,7 @@ class BODYFIELD_OT_choose_people(bpy.types.Operator):
         try:
             bpy.ops.bodyfield.import_video("EXEC_DEFAULT", filepath=self._filepath, chosen=chosen, **values)
         except RuntimeError as error:
-            # The operator's own report is told to Python and not to the user.
+            # An operator that is called from Python reports to Python and not to the user.
             self.report({"ERROR"}, str(error).strip().removeprefix("Error: "))
         return done
 

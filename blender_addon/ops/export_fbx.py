@@ -10,7 +10,7 @@ from bpy_extras.io_utils import ExportHelper
 from ..export.fbx import export_fbx
 from ..export.formats import export_bvh, export_glb, export_npz, export_usd
 from ..languages.words import iface, said
-from ..scene.clip_keys import TRACK_KEY
+from ..scene.person import chosen_person
 from .operators import guarded
 
 FBX_PRESETS = (
@@ -46,16 +46,6 @@ FORMATS = (
     (".usdc", "USD", "Skinned body and motion for film pipelines"),
     (".npz", "AMASS (.npz)", "SMPL-X pose parameters for research code"),
 )
-
-
-def chosen_person(context: bpy.types.Context) -> bpy.types.Object | None:
-    """The armature of the active object (or its parent), else the only one that we made."""
-    active = context.active_object
-    for ob in (active, active.parent if active else None):
-        if ob is not None and ob.type == "ARMATURE":
-            return ob
-    ours = [ob for ob in context.scene.objects if ob.type == "ARMATURE" and TRACK_KEY in ob]
-    return ours[0] if len(ours) == 1 else None
 
 
 class _ExportsPerson(ExportHelper):

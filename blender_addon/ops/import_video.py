@@ -11,10 +11,10 @@ from bpy_extras.io_utils import ImportHelper
 
 from ..languages.words import OWN
 from ..link import localizers
-from ..scene.clip_keys import JOB_KEY, SOURCE_KEY
+from ..scene.clip import earlier_job
 from ..shared.frames import MOVIE_SUFFIXES, PICTURE_SUFFIXES
 from ..work import running
-from ..work.importing import VideoImport
+from ..work.video_import import VideoImport
 from .operators import guarded, put_on_its_way, under_way
 
 LENSES = (
@@ -84,15 +84,6 @@ class MocapChoices:
             ("REPLACE", "Replace", "Put the new motion on the people that are there; keys of your own stay"),
         ),
     )
-
-
-def earlier_job(filepath: str) -> str | None:
-    """The job of the newest result of this video in the file, if there is one."""
-    if not filepath:
-        return None
-    path = str(Path(bpy.path.abspath(filepath)).absolute())
-    jobs = [c[JOB_KEY] for c in bpy.data.collections if JOB_KEY in c and c.get(SOURCE_KEY) == path]
-    return max(jobs, default=None)
 
 
 def choices_to_options(choices: object, preferences: object | None) -> dict[str, object]:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Pause and Continue; jobs of earlier sessions: go on with one, import its results, remove it."""
 
-import time
 from pathlib import Path
 
 import bpy
@@ -10,37 +9,11 @@ from bpy.props import StringProperty
 from ..languages.words import iface
 from ..link import jobstore
 from ..link.jobstore import StoredJob
-from ..scene.clip_keys import DONE_KEY, JOB_KEY
 from ..shared.frames import Clip, ClipError, open_clip
 from ..work import running
-from ..work.importing import VideoImport
+from ..work.earlier_jobs import look_again
+from ..work.video_import import VideoImport
 from .operators import guarded, put_on_its_way, under_way
-
-FRESH_S = 2.0
-"""A panel is drawn many times a second; its list is read anew no more often than this."""
-_seen: list[StoredJob] = []
-_seen_at = -FRESH_S
-
-
-def earlier_jobs() -> list[StoredJob]:
-    """What can be resumed, and results that are not in this file, newest first."""
-    global _seen, _seen_at
-    if time.monotonic() - _seen_at >= FRESH_S:
-        _seen, _seen_at = jobstore.stored_jobs(), time.monotonic()
-    whole = {c.get(JOB_KEY) for c in bpy.data.collections if c.get(DONE_KEY)}
-    now = running.current()
-    at_work = now.job_id if now is not None else None
-    return [
-        job
-        for job in _seen
-        if job.id != at_work and (job.resumable or (job.finished and job.id not in whole))
-    ]
-
-
-def look_again() -> None:
-    """Let the next `earlier_jobs` read them anew."""
-    global _seen_at
-    _seen_at = -FRESH_S
 
 
 def _clip_of(job: StoredJob, path: Path | None) -> Clip:
@@ -85,7 +58,7 @@ class BODYFIELD_OT_pause(bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         """Only while something runs that can stand still."""
         now = running.current()
-        return now is not None and now.paused is not None
+        return now is not None and now.can_pause
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Pause, or continue when paused."""
@@ -119,7 +92,8 @@ class BODYFIELD_OT_resume_job(bpy.types.Operator):
             context.window_manager.fileselect_add(self)
             return {"RUNNING_MODAL"}
         except jobstore.StoreError:
-            pass  # `execute` says so
+            # `execute` says so.
+            pass
         return self.execute(context)
 
     @guarded

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What operators share: errors as reports of one sentence, putting work on its way, what must be there first."""
+"""What operators share: errors as reports of one sentence, starting work, what must be there first."""
 
 import functools
 from collections.abc import Callable
@@ -14,6 +14,7 @@ from ..points.canonical import PointError
 from ..scene.points import person_of
 from ..shared.frames import ClipError
 from ..work import running
+from ..work.work import Work
 
 PUMP_S = 0.2
 
@@ -37,12 +38,12 @@ def guarded(execute: Callable) -> Callable:
     return wrapped
 
 
-def under_way(now: running.Work) -> Refused:
+def under_way(now: Work) -> Refused:
     """What to raise when something must wait for the work under way."""
     return Refused(said("{name} is under way: wait for its end or cancel it first.", name=now.name))
 
 
-def put_on_its_way(operator: bpy.types.Operator, make: Callable[[], running.Work]) -> set[str]:
+def put_on_its_way(operator: bpy.types.Operator, make: Callable[[], Work]) -> set[str]:
     """Start the work that `make()` gives, unless something runs; without a window there are no timers, so it runs to
     its end and says what came of it. -> the operator's result. Raises Refused, and what `make` raises."""
     now = running.current()

@@ -2,7 +2,6 @@
 """Set Up Backend, Doctor, and what goes with them: the log, removal."""
 
 import subprocess
-from pathlib import Path
 
 import bpy
 from bpy.props import BoolProperty, StringProperty
@@ -12,46 +11,17 @@ from ..link import process, setup
 from ..link.process import BackendFailed, BackendMissing
 from ..shared.home import home_folder, log_path
 from ..work import running
-from ..work.setup import SetupWork
+from ..work.backend_setup import BackendSetup, backend_folder, sources_of
 from .operators import Refused, guarded, put_on_its_way
 
 OFFLINE = (
     "Blender may not go online: allow it in Preferences, System, Network, or give a folder of wheels in the add-on's "
     "preferences."
 )
-FOLDER = "backend"
-
-
-def backend_folder() -> Path:
-    """Where the environment goes: the extension's own folder, which Blender deletes when the add-on is uninstalled;
-    below Bodyfield's folder when the add-on is no extension."""
-    package = __package__.rpartition(".")[0]
-    try:
-        return Path(bpy.utils.extension_path_user(package, path=FOLDER)) / "environment"
-    except ValueError:
-        return home_folder() / FOLDER / "environment"
-
-
-def sources_of(context: bpy.types.Context) -> setup.Sources:
-    """What the preferences say on where packages come from."""
-    preferences = running.preferences_of(context)
-    if preferences is None:
-        return setup.Sources()
-    wheels = bpy.path.abspath(preferences.wheels) if preferences.wheels else ""
-    return setup.Sources(preferences.index, preferences.torch_index, wheels)
-
-
-def installed() -> bool:
-    """Whether a backend can be found."""
-    try:
-        process.find_backend(running.backend.python)
-    except BackendMissing:
-        return False
-    return True
 
 
 class BODYFIELD_OT_setup_backend(bpy.types.Operator):
-    """Make the private environment that the backend runs in (about 2 GB); goes on where it was interrupted"""
+    """Make the private environment that the backend runs in (about 2 GB); continues where it was interrupted"""
 
     bl_idname = "bodyfield.setup_backend"
     bl_label = "Set Up Backend"
@@ -62,7 +32,7 @@ class BODYFIELD_OT_setup_backend(bpy.types.Operator):
         sources = sources_of(context)
         if not sources.wheels and not getattr(bpy.app, "online_access", True):
             raise Refused(said(OFFLINE))
-        return put_on_its_way(self, lambda: SetupWork(backend_folder(), sources))
+        return put_on_its_way(self, lambda: BackendSetup(backend_folder(), sources))
 
 
 class BODYFIELD_OT_doctor(bpy.types.Operator):
@@ -124,7 +94,7 @@ class BODYFIELD_OT_open_log(bpy.types.Operator):
 
 
 class BODYFIELD_OT_remove_backend(bpy.types.Operator):
-    """Delete the environment that Set Up Backend has made, and on wish jobs and logs"""
+    """Delete the environment that Set Up Backend has made; jobs and logs too if you like"""
 
     bl_idname = "bodyfield.remove_backend"
     bl_label = "Remove Backend"

@@ -15,7 +15,7 @@ from ..scene.clip_keys import JOB_KEY
 from ..scene.points import person_of, place_of
 from ..scene.tracked import TRACKED_KEY, bones_for, clip_collection, sample, tracked
 from ..work import running
-from ..work.tracking import PointTracking
+from ..work.point_tracking import PointTracking
 from .operators import guarded, put_on_its_way
 
 

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..shared.whole import write_text
+
 MOST_POINTS = 10_000
 """More empties than this bring Blender to a halt."""
 MOST_BYTES = 16 << 20
@@ -32,17 +34,23 @@ class PointError(ValueError):
 
 @dataclass(frozen=True)
 class Place:
-    """One named canonical point. `kind`: "surface" (`face`, `barycentric`, and `depth` metres below the skin), "joint"
-    or "landmark" (`where`: its name), "position" (`position`: rest pose of the mean body, SMPL-X axes, metres), or
-    "own" (a position in the localizer's own space, which cannot be shown)."""
+    """One named canonical point."""
 
     name: str
+    """What the user calls it."""
     kind: str = "surface"
+    """How the other fields say where it is: "surface", "joint", "landmark", "position", or "own" for a position in the
+    localizer's own space, which cannot be shown."""
     face: int = 0
+    """Of a surface point: the triangle of the body's mesh."""
     barycentric: tuple[float, float, float] = (1.0, 0.0, 0.0)
+    """Of a surface point: shares of the triangle's corners, which sum to 1."""
     depth: float = 0.0
+    """Of a surface point: metres below the skin, negative above it."""
     where: str = ""
+    """Of a joint or landmark: its name."""
     position: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Of a position: metres, SMPL-X axes, in the rest pose of the mean body, or in the localizer's own space."""
 
     def entry(self) -> dict[str, object]:
         """As it stands in a file, and in a `points` message."""
@@ -57,12 +65,16 @@ class Place:
 
 @dataclass(frozen=True)
 class PointFile:
-    """What a file says. `body`: the body that numbers belong to, None when the file does not say so."""
+    """What a file of points says."""
 
     name: str
+    """Of the set of points."""
     body: str | None
+    """The body that the numbers of vertices and triangles belong to; None when the file does not say."""
     places: list[Place]
+    """The points, in the file's order, no name twice."""
     edges: list
+    """Pairs of points that are joined by a line where points are drawn, as they stand in the file."""
 
 
 def write_points(path: Path, name: str, body: str, places: Sequence[Place], edges: Sequence = ()) -> None:
@@ -72,12 +84,9 @@ def write_points(path: Path, name: str, body: str, places: Sequence[Place], edge
         f'{{"name": {json.dumps(name, ensure_ascii=False)}, "body": {json.dumps(body)},\n "points": [\n  {lines}\n ],\n'
         f' "edges": {json.dumps([list(edge) for edge in edges])}}}\n'
     )
-    temporary = path.with_name(f".{path.name}.part")
     try:
-        temporary.write_text(whole, encoding="utf-8")
-        temporary.replace(path)
+        write_text(path, whole)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise PointError(
             f"{path} cannot be written ({error.strerror}); choose a folder that can be written to."
         ) from error

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..shared.whole import write_whole
 from .canonical import PointError
 
 TRC_FIELDS = "DataRate CameraRate NumFrames NumMarkers Units OrigDataRate OrigDataStartFrame OrigNumFrames"
@@ -140,18 +141,12 @@ def _record(name: str, number: int, content: bytes) -> bytes:
 
 def _write(path: Path, data: bytes) -> None:
     """Whole or not at all. Raises PointError."""
-    temporary = path.with_name(f".{path.name}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
-        temporary.replace(path)
+        write_whole(path, lambda out: out.write(data))
     except OSError as error:
         raise PointError(
             f"{path} cannot be written ({error.strerror}); choose a folder that can be written to."
         ) from error
-    finally:
-        if temporary.parent.is_dir():
-            temporary.unlink(missing_ok=True)
 
 
 WRITERS: dict[str, Callable[..., None]] = {

@@ -5,7 +5,7 @@ COCO's keypoints and SMPL-X's joints are places that the backend knows by name. 
 pose (a T-pose, palms down; SMPL-X axes: x the subject's left, y up, z forward): a ray from a place among the joints
 leaves the body at the marker. The rules hold for every body with SMPL-X's joints.
 
-Vicon's Plug-in Gait full-body marker set: where a marker sits is told by Vicon's "Plug-in Gait Reference Guide". The
+Vicon's Plug-in Gait full-body marker set: where a marker sits comes from Vicon's "Plug-in Gait Reference Guide". The
 front of the pelvis comes from the hip joints by Bell's regression (Bell, Pedersen & Brand, 1990): the joint lies
 14 % of the pelvis' width inside the spine of the same side and 30 % below it.
 """
@@ -25,11 +25,14 @@ COCO = _COCO.split()
 
 @dataclass(frozen=True)
 class Rule:
-    """A marker lies where a ray from `start` (3,) along `direction` (3,) leaves the body."""
+    """Where a marker lies: a ray from within the rest body leaves it there. SMPL-X axes, metres."""
 
     name: str
+    """Of the marker."""
     start: np.ndarray
+    """(3,) where the ray begins."""
     direction: np.ndarray
+    """(3,) where it goes; of any length."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,9 @@ class _Joints:
     """Joints of a rest body by name, mirrored for the right side: rules are written for the left alone."""
 
     places: dict[str, np.ndarray]
+    """Name -> (3,) metres, SMPL-X axes."""
     side: str
+    """"left" or "right": which side is seen as the left one."""
 
     def __call__(self, name: str) -> np.ndarray:
         place = self.places[name.replace("left_", f"{self.side}_")]

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What lands in the .blend: armature, mesh, keys, camera, and the FBX that leaves it."""
+"""What lands in the .blend: armature, mesh, keys, camera, points."""

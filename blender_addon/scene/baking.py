@@ -22,14 +22,18 @@ ROOT_MOTIONS = ("keep", "root", "in_place")
 
 @dataclass(frozen=True, eq=False)
 class Take:
-    """`frames`: (n,) of the scene; `names`: B bones, parents first; `parents`: (B,), -1 without; `rest`: (B, 4, 4) and
-    `matrices`: (n, B, 4, 4) of the bones in the armature's space, metres, Blender's axes."""
+    """The motion of B bones over n frames, in the armature's space: metres, Blender's axes."""
 
     frames: np.ndarray
+    """(n,) whole frames of the scene."""
     names: list[str]
+    """The bones, parents first."""
     parents: np.ndarray
+    """(B,) the bone above each bone, -1 where there is none."""
     rest: np.ndarray
+    """(B, 4, 4) matrices of the bones at rest."""
     matrices: np.ndarray
+    """(n, B, 4, 4) matrices of the bones in each frame."""
 
 
 @contextlib.contextmanager

@@ -28,21 +28,28 @@ _MOST_WALLS = 32
 
 @dataclass(frozen=True)
 class Hit:
-    """Where a ray met a posed body: the mesh object, the triangle, and the place in it."""
+    """Where a ray met a posed body."""
 
     mesh: bpy.types.Object
+    """The body."""
     face: int
+    """The triangle of its mesh."""
     barycentric: tuple[float, float, float]
+    """The place in the triangle: shares of its three corners, 0 to 1, which sum to 1."""
     location: Vector
+    """The same place in the world, metres."""
 
 
 @dataclass(frozen=True)
 class Hook:
-    """What an empty hangs on: a bone, or three vertices and an offset (3,) in their frame."""
+    """What an empty hangs on: a bone, or three vertices."""
 
     bone: str | None = None
+    """Name of the bone; None when it is vertices."""
     vertices: tuple[int, int, int] | None = None
+    """The corners of a triangle; None when it is a bone."""
     offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Metres from the middle of that triangle, in the frame that Blender gives a child of three vertices."""
 
 
 def remember_body(mesh: bpy.types.Object, armature: bpy.types.Object, body: BodyMessage) -> None:
@@ -152,7 +159,7 @@ class BodySurface:
         return face, _barycentric(self.mean[self.faces[face]], np.array(location))
 
     def find(self, rule: Rule) -> Place:
-        """The place that a rule of `marker_sets` means. Raises PointError when its ray meets nothing."""
+        """The place that a rule of `points.presets` means. Raises PointError when its ray meets nothing."""
         origin, way = (Vector(smpl_to_blender(v)) for v in (rule.start, rule.direction))
         for _ in range(_MOST_WALLS):
             location, normal, face, _ = self._tree.ray_cast(origin, way)

@@ -38,6 +38,11 @@ def keys_of(mesh: bpy.types.Object, prefix: str) -> list[bpy.types.ShapeKey]:
     ]
 
 
+def has_shape_keys(mesh: bpy.types.Object) -> bool:
+    """Whether the shape sliders are there."""
+    return bool(keys_of(mesh, SHAPE))
+
+
 def remove_keys(mesh: bpy.types.Object, prefix: str) -> None:
     """Remove our keys of one kind, with their drivers."""
     for block in keys_of(mesh, prefix):

@@ -33,18 +33,24 @@ _SAME_PLACE = 1e-6
 
 @dataclass(frozen=True)
 class Footage:
-    """What the scene needs to know of a clip. `file`: the movie or the first picture, None when it is not
-    there; `fps`: average rate; `pictures`: how many a sequence has, None for a movie; `length`: frames of a movie, None
-    if not known; `turned`: whether a player shows it on its side."""
+    """What the scene needs to know of a clip."""
 
     name: str
+    """What the user calls it: the file's name without its ending."""
     file: Path | None
+    """The movie or the first picture; None when it is not there."""
     width: int
+    """Pixels of the upright picture."""
     height: int
+    """Pixels of the upright picture."""
     fps: float
+    """Average rate."""
     pictures: int | None = None
+    """How many a sequence has; None for a movie."""
     length: int | None = None
+    """Frames of the clip; None when nobody knows."""
     turned: bool = True
+    """Whether the file may lie on its side."""
 
     @classmethod
     def of(cls, clip: Clip) -> "Footage":
@@ -60,15 +66,20 @@ class Footage:
 
 @dataclass(eq=False)
 class _Person:
-    """What is known of one track: all its results, and what of them is in the scene already: `keyed` frames, in a
-    `world` of this shift and level, on an armature with this `mark`."""
+    """What is known of one track, and what of that is in the scene already."""
 
     track: int
+    """Number of the person in the job."""
     parts: list[Result]
+    """All results, one after the other in time."""
     final: bool = False
+    """Whether they are the final ones."""
     keyed: int = 0
+    """Frames that are keyed in the scene."""
     world: tuple[np.ndarray, np.ndarray] | None = None
+    """Shift (3,) and level (3, 3) of the world in which they are keyed; None before that."""
     mark: str | None = None
+    """The mark (`steps.MARK_KEY`) that the armature was left with; None before that."""
 
     @property
     def count(self) -> int:

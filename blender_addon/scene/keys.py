@@ -26,13 +26,16 @@ _POINT_FIELDS = ("co", "handle_left", "handle_right")
 
 @dataclass(frozen=True, eq=False)
 class Channel:
-    """One animated property: `path` from the owner, `values`: (n, k) its k components over n frames, `group`:
-    name in the dope sheet, `quaternion`: the k = 4 components are w, x, y, z of a rotation."""
+    """One animated property with its values over n frames."""
 
     path: str
+    """Its data path from the owner of the action."""
     values: np.ndarray
+    """(n, k) its k components."""
     group: str = ""
+    """The group's name in the dope sheet."""
     quaternion: bool = False
+    """Whether the k = 4 components are w, x, y, z of a rotation."""
 
 
 def bone_path(bone: str, prop: str) -> str:

@@ -34,13 +34,16 @@ _CORNERS = 28
 
 @dataclass(frozen=True, eq=False)
 class _Shape:
-    """`outline`: (k, 2) pixels of the picture; `triangles`: rows of it that fill it; `middle`: its innermost place,
-    `reach` pixels from its border."""
+    """What is drawn of somebody; pixels of the picture."""
 
     outline: np.ndarray
+    """(k, 2) corners of a closed polygon."""
     triangles: list
+    """Triples of rows of `outline` whose triangles fill it."""
     middle: np.ndarray
+    """(2,) its innermost place."""
     reach: float
+    """How far that is from the outline."""
 
 
 def main_region(area: bpy.types.Area) -> bpy.types.Region:
@@ -205,7 +208,8 @@ def _paint(corners, colour: tuple[float, ...]) -> None:
     batch = batch_for_shader(shader, "TRIS", {"pos": [(x, y, 0.0) for x, y in corners]})
     shader.bind()
     shader.uniform_float("color", colour)
-    gpu.state.blend_set("ALPHA")  # text leaves it switched off
+    # Text leaves it switched off.
+    gpu.state.blend_set("ALPHA")
     batch.draw(shader)
 
 

@@ -30,17 +30,24 @@ VERTICES = 4000
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What a person is to become. `job`, `name`: of the clip; `fps`: its rate; `shift`, `level`: see
-    `axes.world_shift` and `axes.level_rotation`; `root_bone`: whether a new armature gets one."""
+    """What a person is to become."""
 
     job: str
+    """The backend's id of the clip's job."""
     name: str
+    """The clip's name."""
     fps: float
+    """The clip's rate."""
     root_bone: bool
+    """Whether a new armature gets a root bone."""
     body: BodyMessage
+    """The body to build."""
     result: Result
+    """The motion to key."""
     shift: np.ndarray
+    """(3,) metres, see `axes.world_shift`."""
     level: np.ndarray
+    """(3, 3), see `axes.level_rotation`."""
 
 
 def find_collection(job: str) -> bpy.types.Collection | None:
@@ -202,6 +209,16 @@ def _both(mark: Mark, skin: Mark) -> Steps[None]:
     mark.put()
     yield from skin.pause()
     mark.block()
+
+
+def chosen_person(context: bpy.types.Context) -> bpy.types.Object | None:
+    """The armature of the active object (or its parent), else the only one that we made."""
+    active = context.active_object
+    for ob in (active, active.parent if active else None):
+        if ob is not None and ob.type == "ARMATURE":
+            return ob
+    ours = [ob for ob in context.scene.objects if ob.type == "ARMATURE" and TRACK_KEY in ob]
+    return ours[0] if len(ours) == 1 else None
 
 
 def remove_object(ob: bpy.types.Object) -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The scene's list of points, and the empties that show it riding on a person.
 
-The list (`scene.bodyfield_points`, see `ui.point_items`) is the truth; empties are made to fit it and can be deleted
+The list (`scene.bodyfield_points`, see `scene.point_items`) is the truth; empties are made to fit it and can be deleted
 at any time. An empty knows its point by `POINT_KEY`.
 """
 

@@ -14,23 +14,28 @@ class BodyError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class RestBody:
-    """A T-pose in SMPL-X axes (y up), metres.
-
-    `vertices`: (V, 3) and `joints`: (55, 3) with the shape baked in; `exprdirs`: (V, 3, ne) metres per unit;
-    `parents`: (55,), -1 at the root and before its children elsewhere; `weights_index`, `weights_value`: (V, K);
-    `faces`, `faces_uv`: (F, 3); `uv`: (T, 2).
-    """
+    """One person's body in a T-pose with the shape baked in: metres, SMPL-X axes (y up)."""
 
     joint_names: list[str]
+    """The 55 joints, in SMPL-X's order."""
     parents: np.ndarray
+    """(55,) the joint above each joint, which stands before it; -1 for the pelvis."""
     joints: np.ndarray
+    """(55, 3)."""
     vertices: np.ndarray
+    """(V, 3)."""
     faces: np.ndarray
+    """(F, 3) vertices of each triangle."""
     uv: np.ndarray
+    """(T, 2) places on the texture."""
     faces_uv: np.ndarray
+    """(F, 3) rows of `uv` at the corners of each triangle; (0, 3) without a texture."""
     weights_index: np.ndarray
+    """(V, K) joints that carry a vertex."""
     weights_value: np.ndarray
+    """(V, K) how much each of them carries, 0 for the rest."""
     exprdirs: np.ndarray
+    """(V, 3, e) metres by which a unit of each expression moves the vertices."""
 
 
 def rest_body(body: BodyMessage, betas: np.ndarray) -> RestBody:

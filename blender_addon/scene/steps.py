@@ -3,7 +3,7 @@
 
 A generator yields wherever it may be left alone for a while. No reference to a data-block survives a yield: an undo or
 a loaded file replaces them all. What is written to carries a mark, new at each yield, so that a block which an undo
-brought back in an older state is told from the one that was left.
+brought back in an older state is not taken for the one that was left.
 """
 
 from collections.abc import Callable, Generator
@@ -13,7 +13,7 @@ from uuid import uuid4
 import bpy
 
 MARK_KEY = "bodyfield_mark"
-"""On objects: which state of ours this is."""
+"""On objects: which of the states that we left it in this is."""
 
 T = TypeVar("T")
 Steps = Generator[None, None, T]

@@ -28,14 +28,18 @@ SIZE, BONE_LENGTH = 0.015, 0.05
 
 @dataclass(frozen=True, eq=False)
 class Sampled:
-    """P tracked points at n whole frames. `frames`: (n,) of the scene; `positions`: (n, P, 3) world, metres, z up;
-    `uncertainty`: (n, P) metres; `rate`: frames per second."""
+    """P tracked points at n whole frames."""
 
     names: list[str]
+    """What the user calls the points."""
     frames: np.ndarray
+    """(n,) whole frames of the scene."""
     positions: np.ndarray
+    """(n, P, 3) metres in the world, z up."""
     uncertainty: np.ndarray
+    """(n, P) metres, one sigma."""
     rate: float
+    """Frames per second."""
 
 
 def clip_collection(job: str) -> bpy.types.Collection | None:

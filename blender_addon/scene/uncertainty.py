@@ -18,7 +18,7 @@ from .rest import RestBody
 ATTRIBUTE, JOINTS, MEAN = "Uncertainty", "joint_uncertainty", "uncertainty_m"
 BODY_JOINTS = 22
 SURE, HALF, UNSURE = (0.02, 0.13, 0.41), (0.98, 0.71, 0.13), (0.45, 0.01, 0.02)
-"""Blue, yellow, dark red (linear RGB): told apart also by those who do not see red and green."""
+"""Blue, yellow, dark red (linear RGB): also those who do not see red and green can tell them apart."""
 WORST_M = 0.10
 _weights: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 

@@ -7,8 +7,9 @@ import bpy
 
 from ..languages.words import iface
 from ..link.jobstore import StoredJob
-from ..ops.jobs import BODYFIELD_OT_remove_job, BODYFIELD_OT_resume_job, earlier_jobs
+from ..ops.jobs import BODYFIELD_OT_remove_job, BODYFIELD_OT_resume_job
 from ..work import running
+from ..work.earlier_jobs import earlier_jobs
 
 MOST = 10
 ICONS = {"done": "CHECKMARK", "failed": "ERROR", "cancelled": "CANCEL", "interrupted": "PAUSE"}

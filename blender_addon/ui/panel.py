@@ -11,11 +11,12 @@ from ..languages.words import iface
 from ..ops.choose_people import BODYFIELD_OT_choose_people, BODYFIELD_OT_follow_everybody
 from ..ops.import_video import BODYFIELD_OT_cancel, BODYFIELD_OT_import_video, MocapChoices, draw_choices
 from ..ops.jobs import BODYFIELD_OT_pause
-from ..ops.setup import BODYFIELD_OT_doctor, BODYFIELD_OT_open_log, BODYFIELD_OT_setup_backend, installed
+from ..ops.setup import BODYFIELD_OT_doctor, BODYFIELD_OT_open_log, BODYFIELD_OT_setup_backend
 from ..scene import uncertainty
 from ..scene.chosen import choice_of, words_of
 from ..work import running
-from ..work.importing import STAGES
+from ..work.backend_setup import installed
+from ..work.work import STAGES, Work
 
 WRAP = 42
 """Characters a line of text in the sidebar."""
@@ -63,7 +64,7 @@ class BODYFIELD_PT_main(bpy.types.Panel):
         _draw_backend(layout, now is None)
 
 
-def _shown() -> list[running.Work]:
+def _shown() -> list[Work]:
     """What has ended, without what went on under the same job later."""
     ended = [one for one in running.imports if one.finished]
     newest = {one.job_id: one for one in running.imports if one.job_id and one.source}
@@ -103,32 +104,32 @@ def _draw_start(layout: bpy.types.UILayout, scene: bpy.types.Scene) -> None:
         setattr(start, name, getattr(settings, name))
 
 
-def _draw_progress(layout: bpy.types.UILayout, now: running.Work) -> None:
-    stage, done, total, seconds_left = now.progress
+def _draw_progress(layout: bpy.types.UILayout, now: Work) -> None:
+    far = now.progress
     layout.label(text=now.name, icon="FILE_MOVIE")
-    text = iface(STAGES[stage]) if stage in STAGES else stage
-    if total:
-        text += f"  {done} / {total}"
-    layout.progress(text=text, factor=min(1.0, done / total) if total else 0.0)
-    if seconds_left is not None:
-        layout.label(text=iface("{time} left", time=time_left(seconds_left)))
+    text = iface(STAGES[far.stage]) if far.stage in STAGES else far.stage
+    if far.total:
+        text += f"  {far.done} / {far.total}"
+    layout.progress(text=text, factor=min(1.0, far.done / far.total) if far.total else 0.0)
+    if far.seconds_left is not None:
+        layout.label(text=iface("{time} left", time=time_left(far.seconds_left)))
     if now.waiting:
         _draw_text(layout, now.waiting, "INFO")
     row = layout.row(align=True)
-    if now.paused is not None:
+    if now.can_pause:
         text, icon = ("Continue", "PLAY") if now.paused else ("Pause", "PAUSE")
         row.operator(BODYFIELD_OT_pause.bl_idname, text=text, icon=icon)
     row.operator(BODYFIELD_OT_cancel.bl_idname, icon="CANCEL")
 
 
-def _draw_result(layout: bpy.types.UILayout, ended: running.Work) -> None:
+def _draw_result(layout: bpy.types.UILayout, ended: Work) -> None:
     box = layout.box()
     icon = {"done": "CHECKMARK", "failed": "ERROR", "cancelled": "CANCEL"}[ended.state]
     state = ended.outcome if ended.state == "done" else iface(ended.state)
     box.label(text=iface("{name}: {state}", name=ended.name, state=state), icon=icon)
     for text in filter(None, (ended.error, *ended.warnings)):
         _draw_text(box, text, "NONE")
-    _draw_remedy(box, getattr(ended, "remedy", None))
+    _draw_remedy(box, ended.remedy)
     if ended.state != "done" and ended.job_id and ended.source:
         box.operator_context = "EXEC_DEFAULT"
         again = box.operator(BODYFIELD_OT_import_video.bl_idname, text="Resume", icon="FILE_REFRESH")

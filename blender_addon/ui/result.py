@@ -4,11 +4,11 @@
 import bpy
 
 from ..languages.words import iface
-from ..ops.bodykeys import BODYFIELD_OT_correctives, BODYFIELD_OT_shape_keys, has_shape_keys
-from ..ops.export_fbx import chosen_person
-from ..scene.bodykeys import LEVELS, level_of, persons_mesh
+from ..ops.bodykeys import BODYFIELD_OT_correctives, BODYFIELD_OT_shape_keys
+from ..scene.bodykeys import LEVELS, has_shape_keys, level_of, persons_mesh
+from ..scene.person import chosen_person
 from ..scene.uncertainty import MEAN
-from ..work.bodykeys import WORDS
+from ..work.body_keys import WORDS
 
 
 class BODYFIELD_OT_show_uncertainty(bpy.types.Operator):

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Jobs that run while Blender stays free; `pump()` moves them on. No operators here."""
+"""What runs while Blender stays free: `work.Work` and its kinds, moved on by `running`. No operators here."""

@@ -7,7 +7,7 @@ from ..link.process import BackendFailed, BackendProcess, connect_or_start
 
 
 class Backend:
-    """Process and connection. `python`: interpreter from the preferences, None to look for the installed one.
+    """Process and connection.
 
     Call `pump` from a timer or a loop: it starts the process, waits for it without blocking, connects, and moves
     all jobs on. A connection that was lost is forgotten, so that the next job starts afresh.
@@ -15,6 +15,7 @@ class Backend:
 
     def __init__(self, python: str | None = None) -> None:
         self.python = python
+        """The interpreter that the preferences name; None to look for the installed one."""
         self._process: BackendProcess | None = None
         self._client: Client | None = None
 

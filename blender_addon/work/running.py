@@ -1,64 +1,36 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The work of this Blender session (imports and what follows them) and the timer that moves it on.
 
-Kept in Python, not in the file: an undo or a newly loaded file leaves a running import alone. The timer is
-persistent for the same reason. Timers never fire in background mode, so there `tick` is called directly.
+The timer is persistent, so that work goes on when a file is loaded. Timers never fire in background mode: `tick` is
+called directly there.
 """
 
 import contextlib
 import traceback
-from typing import Protocol
 
 import bpy
 
 from ..languages.words import said
 from .backend import Backend
+from .work import Work
 
 BUSY_S = 0.03
+"""Seconds between two ticks while something runs."""
 IDLE_S = 0.5
+"""Seconds between two ticks while nothing runs, or what runs is paused."""
 BUDGET_S = 0.015
-"""Of every 45 ms the import takes at most about 15, so that the viewport stays fluid."""
+"""Of every 45 ms the work takes at most about 15, so that the viewport stays fluid."""
 KEPT = 5
-
-
-class Work(Protocol):
-    """Something on its way: an import, a pass for points, shape keys. `state`: "running", then "done", "failed" or
-    "cancelled"; `error`: one sentence when failed; `waiting`: one sentence while it waits for the user; `paused`:
-    whether it stands still, None for what cannot; `source`, `job_id`: what it can be resumed by, if at all;
-    `outcome`: what came of it, in a few words."""
-
-    state: str
-    error: str | None
-    warnings: list[str]
-    waiting: str | None
-    paused: bool | None
-    source: object | None
-    job_id: str | None
-    undo_message: str
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def outcome(self) -> str: ...
-    @property
-    def changed_scene(self) -> bool: ...
-    @property
-    def finished(self) -> bool: ...
-    @property
-    def progress(self) -> tuple[str, int, int | None, float | None]: ...
-    def pump(self, budget_s: float) -> bool: ...
-    def pause(self, on: bool) -> None: ...
-    def cancel(self) -> None: ...
-    def fail(self, error: str) -> None: ...
+"""Pieces of work that are remembered for the panel."""
 
 
 backend = Backend()
 imports: list[Work] = []
-"""The newest last; finished ones stay for the panel."""
+"""Imports and all other work, the newest last; finished ones stay for the panel."""
 
 
 def current() -> Work | None:
-    """The import that is under way, if any."""
+    """The work that is under way, if any."""
     return next((one for one in imports if not one.finished), None)
 
 
@@ -76,7 +48,7 @@ def preferences_of(context: bpy.types.Context) -> object | None:
 
 
 def start(new: Work) -> None:
-    """Put an import on its way."""
+    """Begin a piece of work."""
     imports.append(new)
     del imports[:-KEPT]
     if not bpy.app.background and not bpy.app.timers.is_registered(_on_timer):
@@ -84,7 +56,7 @@ def start(new: Work) -> None:
 
 
 def tick(budget_s: float = BUDGET_S) -> bool:
-    """Move the running import on; True while there is one."""
+    """Move the work that is under way on; True while there is some."""
     running = current()
     if running is None:
         backend.keep_alive()
@@ -92,7 +64,7 @@ def tick(budget_s: float = BUDGET_S) -> bool:
     try:
         changed = running.pump(budget_s)
     except Exception as error:
-        # Whatever goes wrong, the timer must live on and the user be told.
+        # Whatever goes wrong, the timer must live on and the user must hear of it.
         traceback.print_exc()
         detail = " ".join(str(error).split()) or type(error).__name__
         running.fail(f"The import stopped on an error ({detail}); the console has the details.")
@@ -115,7 +87,7 @@ def stop() -> None:
 
 
 def redraw() -> None:
-    """Draw the 3D views' sidebars anew."""
+    """Let Blender draw the sidebars of the 3D views again."""
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:
             if area.type == "VIEW_3D":
@@ -132,7 +104,7 @@ def _on_timer() -> float:
 
 
 def _tell(ended: Work) -> None:
-    """After the end of an import: an undo step of its own, and a report."""
+    """After the end of a piece of work: an undo step of its own, and a report."""
     if bpy.app.background:
         return
     window = next(iter(bpy.context.window_manager.windows), None)

@@ -15,8 +15,8 @@ from blender_addon.points.canonical import Place
 from blender_addon.scene.points import add_place, place_of, show_points
 from blender_addon.scene.tracked import tracked
 from blender_addon.work import running
-from blender_addon.work.importing import VideoImport
-from blender_addon.work.tracking import PointTracking
+from blender_addon.work.point_tracking import PointTracking
+from blender_addon.work.video_import import VideoImport
 
 from .backends import DEMO, backend_python
 

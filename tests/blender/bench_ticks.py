@@ -13,9 +13,9 @@ import blender_addon
 from blender_addon.points.canonical import Place
 from blender_addon.scene.tracked import tracked
 from blender_addon.work import running
-from blender_addon.work.bodykeys import KeysWork
-from blender_addon.work.importing import VideoImport
-from blender_addon.work.tracking import PointTracking
+from blender_addon.work.body_keys import BodyKeys
+from blender_addon.work.point_tracking import PointTracking
+from blender_addon.work.video_import import VideoImport
 
 from .backends import DEMO, backend_python
 from .people import open_body
@@ -89,7 +89,7 @@ def correctives() -> dict:
     """(d) made and removed, on the person that `points` left; (e) playback with each level."""
     out = {"play off": playback()}
     for level in ("body", "all", "off"):
-        out[f"make {level}"] = ticks_of(KeysWork(running.backend, person(), level, open_body()))
+        out[f"make {level}"] = ticks_of(BodyKeys(running.backend, person(), level, open_body()))
         mesh = next(ob for ob in person().children if ob.type == "MESH")
         keys = mesh.data.shape_keys
         out[f"make {level}"]["keys"] = len(keys.key_blocks) - 1 if keys else 0

@@ -15,7 +15,7 @@ import bpy
 
 import blender_addon
 from blender_addon.work import running
-from blender_addon.work.importing import VideoImport
+from blender_addon.work.video_import import VideoImport
 
 OPTIONS = {"localizer": "landmarks-lite", "max_people": 1, "chunk": 8}
 
@@ -30,7 +30,7 @@ def main(clip: str, blend: str | None = None) -> None:
     assert not new.finished, new.error
     if blend is not None:
         assert bpy.ops.bodyfield.pause() == {"FINISHED"}
-        while new.progress[0] != "paused":
+        while new.progress.stage != "paused":
             assert running.tick(0.05), new.error
         bpy.ops.wm.save_as_mainfile(filepath=blend)
     print("ready", new.job_id, flush=True)

@@ -15,7 +15,7 @@ from blender_addon.export.fbx import ExportError, export_fbx  # noqa: E402
 from blender_addon.export.formats import export_bvh, export_glb, export_npz, export_usd  # noqa: E402
 from blender_addon.scene.clip import ClipScene, Footage  # noqa: E402
 from blender_addon.work import running  # noqa: E402
-from blender_addon.work.bodykeys import KeysWork  # noqa: E402
+from blender_addon.work.body_keys import BodyKeys  # noqa: E402
 
 from .people import motion, open_body, posed, rodrigues  # noqa: E402
 from .readers import to_blender_world, unit_of  # noqa: E402
@@ -150,7 +150,7 @@ def test_shape_sliders_are_baked_or_kept(tmp_path, shape, keys):
     try:
         armature, _ = person()
         mesh = armature.children[0]
-        work = KeysWork(running.backend, armature, "shape", open_body())
+        work = BodyKeys(running.backend, armature, "shape", open_body())
         while not work.finished:
             work.pump(0.05)
     finally:

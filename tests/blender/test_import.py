@@ -18,7 +18,7 @@ from blender_addon.ops.import_video import choices_to_options  # noqa: E402
 from blender_addon.shared import wire  # noqa: E402
 from blender_addon.ui.panel import time_left  # noqa: E402
 from blender_addon.work import running  # noqa: E402
-from blender_addon.work.importing import VideoImport  # noqa: E402
+from blender_addon.work.video_import import VideoImport  # noqa: E402
 
 from .backends import OPTIONS, empty_clip, environment, short_clip  # noqa: E402
 from .seen import bone_heads, from_camera, go_to  # noqa: E402
@@ -129,7 +129,7 @@ def test_weights_of_the_user_can_be_chosen(addon):
 def test_motion_is_there_before_the_job_is_done(addon, walk):
     new = start(walk)
     run_until(lambda: people() or new.finished, new)
-    assert not new.finished and 0 < new.progress[1] <= 40
+    assert not new.finished and 0 < new.progress.done <= 40
     run_until(lambda: new.finished, new)
     assert new.state == "done" and len(people()) == 1 and len(bpy.data.actions) == 1
 
@@ -172,7 +172,7 @@ def test_undo_and_redo_as_often_as_one_likes_while_results_come(addon, walk):
     new = start(walk)
     steps = 0
     while not new.finished:
-        run_until(lambda seen=new.progress[1]: new.progress[1] > seen + 4 or new.finished)
+        run_until(lambda seen=new.progress.done: new.progress.done > seen + 4 or new.finished)
         steps += 1
         bpy.data.objects["Cube"].location.x = steps
         bpy.ops.ed.undo_push(message="moved")
@@ -193,7 +193,7 @@ def test_saving_in_the_middle_holds_nothing_up(addon, walk):
     new = start(walk)
     run_until(lambda: people() or new.finished, new)
     bpy.ops.wm.save_as_mainfile(filepath=str(addon / "middle.blend"))
-    run_until(lambda: new.progress[1] > 30 or new.finished, new)
+    run_until(lambda: new.progress.done > 30 or new.finished, new)
     bpy.ops.wm.save_mainfile()
     run_until(lambda: new.finished, new)
     assert new.state == "done" and len(people()) == 1 and bpy.data.collections[0]["bodyfield_done"]
@@ -234,7 +234,7 @@ def test_a_scene_that_is_deleted_in_the_middle(addon, walk):
 
 def test_cancel_stops_here_and_at_the_backend(addon, walk):
     new = start(walk)
-    run_until(lambda: new.progress[1] > 4 or new.finished, new)
+    run_until(lambda: new.progress.done > 4 or new.finished, new)
     assert bpy.ops.bodyfield.cancel() == {"FINISHED"}
     assert new.state == "cancelled" and running.current() is None
     assert not bpy.ops.bodyfield.cancel.poll()

@@ -13,10 +13,10 @@ bpy = pytest.importorskip("bpy", reason="needs Blender")
 
 import blender_addon  # noqa: E402
 from blender_addon.link import jobstore, process  # noqa: E402
-from blender_addon.ops import jobs  # noqa: E402
 from blender_addon.ui.jobs import described  # noqa: E402
+from blender_addon.work import earlier_jobs as jobs  # noqa: E402
 from blender_addon.work import running  # noqa: E402
-from blender_addon.work.importing import VideoImport  # noqa: E402
+from blender_addon.work.video_import import VideoImport  # noqa: E402
 
 from .backends import OPTIONS, environment, short_clip  # noqa: E402
 from .child import blender_command  # noqa: E402
@@ -197,7 +197,7 @@ def test_a_saved_half_finished_import_is_filled_not_doubled(addon, walk, straigh
 
 def test_a_video_that_has_moved_is_asked_for_and_checked(addon, walk, straight):
     new = start(walk)
-    run_until(lambda: new.progress[1] > 10)
+    run_until(lambda: new.progress.done > 10)
     new.cancel()
     settle()
     moved = addon / "moved" / "other name.mp4"
@@ -236,7 +236,7 @@ def test_results_of_another_file_are_imported_with_their_footage(addon, walk, st
 
 def test_a_job_is_removed_but_none_at_work(addon, walk):
     new = start(walk)
-    run_until(lambda: new.progress[1] > 10)
+    run_until(lambda: new.progress.done > 10)
     with pytest.raises(RuntimeError, match="under way"):
         bpy.ops.bodyfield.remove_job(job=new.job_id)
     # One that another Blender is at, as far as this one can tell.
@@ -260,16 +260,16 @@ def test_pause_and_continue_in_blender(addon, walk, straight):
     new = start(walk)
     # Before the backend is even started.
     assert bpy.ops.bodyfield.pause() == {"FINISHED"} and new.paused
-    run_until(lambda: new.progress[0] == "paused")
+    run_until(lambda: new.progress.stage == "paused")
     assert running._on_timer() == running.IDLE_S, "a paused import must not keep Blender busy"
     assert bpy.ops.bodyfield.pause() == {"FINISHED"} and not new.paused
     run_until(lambda: people())
     bpy.ops.bodyfield.pause()
-    run_until(lambda: new.progress[0] == "paused")
-    done = new.progress[1]
+    run_until(lambda: new.progress.stage == "paused")
+    done = new.progress.done
     for _ in range(20):
         running.tick(0.05)
-    assert new.progress[:2] == ("paused", done) and done < FRAMES and not new.finished
+    assert (new.progress.stage, new.progress.done) == ("paused", done) and done < FRAMES and not new.finished
     # Undo, save and load while it stands still.
     for message in ("paused", "still paused"):
         bpy.ops.ed.undo_push(message=message)
@@ -286,7 +286,7 @@ def test_cancel_while_paused(addon, walk):
     new = start(walk)
     run_until(lambda: people())
     bpy.ops.bodyfield.pause()
-    run_until(lambda: new.progress[0] == "paused")
+    run_until(lambda: new.progress.stage == "paused")
     assert bpy.ops.bodyfield.cancel() == {"FINISHED"}
     assert new.state == "cancelled" and not new.paused
     settle()

@@ -9,7 +9,7 @@ bpy = pytest.importorskip("bpy", reason="needs Blender")
 import blender_addon  # noqa: E402
 from blender_addon.ui import panel  # noqa: E402
 from blender_addon.work import running  # noqa: E402
-from blender_addon.work.importing import VideoImport  # noqa: E402
+from blender_addon.work.video_import import VideoImport  # noqa: E402
 
 from .backends import environment  # noqa: E402
 from .people import ROOT  # noqa: E402

@@ -10,13 +10,12 @@ bpy = pytest.importorskip("bpy", reason="needs Blender")
 
 import blender_addon  # noqa: E402
 from blender_addon.geometry.rootmotion import heading  # noqa: E402
-from blender_addon.ops.import_video import earlier_job  # noqa: E402
 from blender_addon.scene.bodykeys import keys_of, level_of  # noqa: E402
-from blender_addon.scene.clip import ClipScene, Footage  # noqa: E402
+from blender_addon.scene.clip import ClipScene, Footage, earlier_job  # noqa: E402
 from blender_addon.scene.keys import bone_path, users_key_count  # noqa: E402
 from blender_addon.scene.uncertainty import colours  # noqa: E402
 from blender_addon.work import running  # noqa: E402
-from blender_addon.work.bodykeys import KeysWork  # noqa: E402
+from blender_addon.work.body_keys import BodyKeys  # noqa: E402
 
 from .people import motion, open_body, posed, rodrigues  # noqa: E402
 from .seen import bone_heads, curves_of, from_camera, go_to, names_of_everything, skinned_vertices  # noqa: E402
@@ -136,8 +135,8 @@ def test_a_root_bone_stays_when_the_final_result_comes():
     assert np.abs(bone_heads(clip.armature(1)) - from_camera(joints[14])).max() < TENTH_MM
 
 
-def run(clip: ClipScene, what: str) -> KeysWork:
-    work = KeysWork(running.backend, clip.armature(1), what, open_body())
+def run(clip: ClipScene, what: str) -> BodyKeys:
+    work = BodyKeys(running.backend, clip.armature(1), what, open_body())
     while work.pump(0.02):
         if work.finished:
             break

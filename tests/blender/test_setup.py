@@ -9,8 +9,8 @@ bpy = pytest.importorskip("bpy", reason="needs Blender")
 
 import blender_addon  # noqa: E402
 from blender_addon.link import process, setup  # noqa: E402
-from blender_addon.ops.setup import backend_folder, installed  # noqa: E402
 from blender_addon.work import running  # noqa: E402
+from blender_addon.work.backend_setup import backend_folder, installed  # noqa: E402
 
 from .backends import environment  # noqa: E402
 

@@ -12,9 +12,9 @@ from blender_addon.points.canonical import Place  # noqa: E402
 from blender_addon.scene import keys, tracked  # noqa: E402
 from blender_addon.scene.bodykeys import POSE, add_correctives, keys_of, persons_mesh  # noqa: E402
 from blender_addon.scene.clip import ClipScene, Footage  # noqa: E402
-from blender_addon.work.bodykeys import KeysWork  # noqa: E402
-from blender_addon.work.importing import VideoImport  # noqa: E402
-from blender_addon.work.tracking import PointTracking  # noqa: E402
+from blender_addon.work.body_keys import BodyKeys  # noqa: E402
+from blender_addon.work.point_tracking import PointTracking  # noqa: E402
+from blender_addon.work.video_import import VideoImport  # noqa: E402
 
 from .people import motion, open_body  # noqa: E402
 from .replay import Replay  # noqa: E402
@@ -120,7 +120,7 @@ def test_correctives_survive_an_undo_between_steps():
     clip.refresh(force=True)
     bpy.ops.ed.undo_push(message="person")
     body = replace(open_body(), posedirs=open_body().posedirs[:45])
-    work = KeysWork(None, clip.armature(1), "body", body)
+    work = BodyKeys(None, clip.armature(1), "body", body)
     undone = []
     while not work.finished:
         work.pump(1e-4)

@@ -13,7 +13,7 @@ from blender_addon.points.canonical import Place  # noqa: E402
 from blender_addon.scene.points import add_place, show_points  # noqa: E402
 from blender_addon.scene.tracked import tracked  # noqa: E402
 from blender_addon.work import running  # noqa: E402
-from blender_addon.work.importing import VideoImport  # noqa: E402
+from blender_addon.work.video_import import VideoImport  # noqa: E402
 
 from .backends import OPTIONS, environment, short_clip  # noqa: E402
 from .seen import bone_heads, curves_of, go_to  # noqa: E402

@@ -9,7 +9,7 @@ import bpy
 import blender_addon
 
 ADDON = Path(blender_addon.__file__).parent
-ROOMS = ("ops", "ui", "scene")
+ROOMS = ("ops", "ui", "scene", "work")
 CALLS = {"iface": 0, "said": 0, "report": 1, "poll_message_set": 0, "status_text_set": 0, "_draw_text": 1}
 """Functions that show a text, and which argument it is."""
 KEYWORDS = ("text", "heading")
@@ -99,13 +99,13 @@ def all_texts() -> set[str]:
 def of_tables() -> Iterator[str]:
     """Choices that are offered from tables."""
     from blender_addon.link import choosing, localizers
-    from blender_addon.ops import add_points, bodykeys, setup
-    from blender_addon.work import importing
+    from blender_addon.ops import add_points, setup
+    from blender_addon.work import body_keys, work
 
     for _, label, tip, _ in localizers.SHIPPED:
         yield from (label, tip)
-    yield from importing.STAGES.values()
-    yield from bodykeys.WORDS.values()
+    yield from work.STAGES.values()
+    yield from body_keys.WORDS.values()
     yield from choosing.SAYS.values()
     yield from (choosing.HELP, add_points.HELP, setup.OFFLINE, "Weights that you have added to the backend")
     # Ends of a job, as the panels call them.

@@ -82,7 +82,7 @@ def look_through_camera() -> None:
 
 def watch() -> None:
     """Time each tick of the add-on's timer, and what Blender does until the next one: evaluating and drawing."""
-    from bl_ext.user_default.bodyfield.ops import running
+    from bl_ext.user_default.bodyfield.work import running
 
     plain = running.tick
 
@@ -124,11 +124,11 @@ def tick() -> float | None:
         if state["ticks"] == 6:
             watch()
         return TICK_S
-    from bl_ext.user_default.bodyfield.ops import running
+    from bl_ext.user_default.bodyfield.work import running
 
     now = running.current()
     if now is not None:
-        progress = list(now.progress)[:3]
+        progress = [now.progress.stage, now.progress.done, now.progress.total]
         if progress != state["told"]:
             tell("running", progress=progress)
         state["told"] = progress

@@ -94,14 +94,14 @@ def story(window: Window, clip: Path) -> None:
     window.picture("1_panel")
 
     window.press("bodyfield.import_video")
-    window.until(f"{RUNNING}.current() is not None and {RUNNING}.current().progress[1] >= 5")
+    window.until(f"{RUNNING}.current() is not None and {RUNNING}.current().progress.done >= 5")
     window.picture("2_running")
     window.press("bodyfield.pause")
-    window.until(f"{RUNNING}.current().progress[0] == 'paused'", 30)
+    window.until(f"{RUNNING}.current().progress.stage == 'paused'", 30)
     window.picture("2_paused")
     window.press("bodyfield.pause")
-    far = window.run(f"answer = {RUNNING}.current().progress[1]")
-    window.until(f"{RUNNING}.current().progress[1] > {far}", 60)
+    far = window.run(f"answer = {RUNNING}.current().progress.done")
+    window.until(f"{RUNNING}.current().progress.done > {far}", 60)
     window.press("bodyfield.cancel")
     window.until(f"{RUNNING}.current() is None", 20)
     assert last_state(window) == "cancelled", "Cancel was pressed, but the import went on"

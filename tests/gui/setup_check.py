@@ -22,36 +22,36 @@ for name in ("BLENDER_USER_RESOURCES", "BODYFIELD_HOME"):
 bpy.context.preferences.system.use_online_access = True
 bpy.ops.extensions.package_install_files(filepath=package, repo="user_default", enable_on_install=True)
 (addon,) = (a for a in bpy.context.preferences.addons if a.module.endswith(".bodyfield"))
-running, ops, process = (
+running, ours, process = (
     importlib.import_module(f"{addon.module}.{name}")
-    for name in ("work.running", "ops.setup", "link.process")
+    for name in ("work.running", "work.backend_setup", "link.process")
 )
 if wheels:
     (addon.preferences.wheels,) = wheels
 user = Path(bpy.utils.extension_path_user(addon.module))
-folder = ops.backend_folder()
-assert folder.is_relative_to(user) and not folder.exists() and not ops.installed()
+folder = ours.backend_folder()
+assert folder.is_relative_to(user) and not folder.exists() and not ours.installed()
 
 begin = time.monotonic()
-first = ops.SetupWork(folder, ops.sources_of(bpy.context))
+first = ours.BackendSetup(folder, ours.sources_of(bpy.context))
 running.start(first)
 said: list[str] = []
 while running.tick(0.05):
-    if said[-1:] != [first.progress[0]]:
-        said.append(first.progress[0])
+    if said[-1:] != [first.progress.stage]:
+        said.append(first.progress.stage)
     # In the middle of PyTorch: the environment is there, and packages are being written into it.
-    if first.progress[0].startswith("Installing PyTorch  unpacking"):
+    if first.progress.stage.startswith("Installing PyTorch  unpacking"):
         bpy.ops.bodyfield.cancel()
     time.sleep(0.05)
 assert first.state == "cancelled", (first.state, first.error, said[-5:])
-assert folder.is_dir() and not ops.installed() and not process.locator_path().exists()
+assert folder.is_dir() and not ours.installed() and not process.locator_path().exists()
 cancelled_s = time.monotonic() - begin
 state = json.loads((folder / "bodyfield.json").read_text("utf-8"))
 
 begin = time.monotonic()
 assert bpy.ops.bodyfield.setup_backend() == {"FINISHED"}
 resumed_s = time.monotonic() - begin
-assert ops.installed() and process.find_backend().python.is_relative_to(folder)
+assert ours.installed() and process.find_backend().python.is_relative_to(folder)
 log = (folder / "setup.log").read_text("utf-8")
 # What was finished was not done again: one virtual environment, pip brought up to date once.
 assert log.count("install pip==") <= 1 and set(state) <= set(

@@ -304,7 +304,7 @@ def test_a_full_disk_ends_the_job_and_keeps_earlier_chunks(toy):
     import resource
 
     def limit():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
 
     toy.start(preexec_fn=limit)
     client = toy.client()

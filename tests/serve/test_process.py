@@ -3,8 +3,10 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import platformdirs
@@ -93,6 +95,22 @@ def test_the_child_gets_an_environment_of_its_own(monkeypatch):
     alone = process.BackendCommand(Path("python")).environment()
     assert alone["KEPT"] == "yes" and not {"PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV"} & set(alone)
     assert process.BackendCommand(Path("python"), ROOT).environment()["PYTHONPATH"] == str(ROOT)
+
+
+def test_a_file_that_appears_while_it_is_looked_for_stays(home):
+    """While its child starts the add-on looks for the file many thousand times a second."""
+    rounds, path, ready = 300, home / "endpoint.json", home / "ready.json"
+    with socket.create_server(("127.0.0.1", 0), backlog=2 * rounds) as listening:
+        address = f"tcp://127.0.0.1:{listening.getsockname()[1]}"
+        for _ in range(rounds):
+            write_endpoint(home, endpoint=address)
+            path.rename(ready)
+            backend = threading.Thread(target=ready.rename, args=(path,))
+            backend.start()
+            while process.running_endpoint() is None and backend.is_alive():
+                pass
+            backend.join()
+            assert path.exists() and process.running_endpoint() is not None
 
 
 def test_pid_alive():

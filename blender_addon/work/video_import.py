@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One video on its way into the scene: clip, backend, job, results. The operator and headless both run this.
-
-Nothing here waits: `pump` does a little of whatever is next. The state lives here in Python, not in the .blend,
-so neither an undo nor loading a file ends an import.
-"""
+"""One video on its way into the scene: clip, backend, job, results. The operator and headless both run this."""
 
 import contextlib
 import time
@@ -14,45 +10,25 @@ import numpy as np
 
 from ..languages.words import iface
 from ..link.client import Client
-from ..link.job import Job, Result
-from ..link.process import BackendFailed, BackendMissing
+from ..link.job import JobProgress, Result
 from ..scene.clip import ClipScene, Footage
 from ..scene.rest import BodyError
 from ..scene.steps import Steps, run
 from ..shared.frames import Clip, ClipError, open_clip
 from .backend import Backend
+from .work import Work
 
-STAGES = {
-    "opening": "Starting the backend",
-    "queued": "Waiting for another job",
-    "pausing": "Pausing after this step",
-    "paused": "Paused",
-    "starting": "Getting ready",
-    "prepare": "Getting the localizer ready",
-    "localize": "Following people",
-    "body": "Fitting bodies",
-    "scene": "Building the scene",
-    "points": "Tracking points",
-    "keys": "Making shape keys",
-}
-FINISHED = ("done", "failed", "cancelled")
-REMEDIES = {"bad_body": "preferences", "bad_weights": "preferences", "internal": "log", "cannot_write": "log"}
-"""What helps against an error of the backend: the add-on's preferences, or a look into the log."""
 UNREADABLE = (
     "The job is done but this add-on cannot read its results: install the same release of the add-on and of the "
     "backend, then import the job again."
 )
 
 
-class VideoImport:
-    """`state`: "running", "done", "failed" or "cancelled"; `error`: one sentence when failed; `paused`: stands still.
+class VideoImport(Work):
+    """Brings the people of a video into the scene while the backend finds them."""
 
-    `source`: movie, folder or picture, None to import a finished job by its id alone; `options`: the backend's;
-    `job_id`: a job to resume or to import again; `fps`: rate of an image sequence; `scene`: name of the scene to
-    build in; `set_scene`: also set that scene's size, rate, range and camera; `root_bone`, `replaces`: see `ClipScene`.
-    `remedy`: which button helps when it failed, one of `REMEDIES` or "setup", None when none does.
-    Raises ClipError for a bad clip.
-    """
+    undo_message = "Video as Mocap"
+    can_pause = True
 
     def __init__(
         self,
@@ -67,33 +43,34 @@ class VideoImport:
         root_bone: bool = False,
         replaces: str | None = None,
     ) -> None:
+        """`source`: movie, folder or picture, None to import a finished job by its id alone; `options`: the backend's;
+        `job_id`: a job to resume or to import again; `fps`: rate of an image sequence; `scene`: name of the scene to
+        build in; `set_scene`: also set that scene's size, rate, range and camera; `root_bone`, `replaces`: see
+        `ClipScene`. Raises ClipError for a bad clip."""
         if source is None and job_id is None:
             raise ClipError("Choose a video first.")
+        super().__init__(backend)
         self.source, self.options, self.job_id = source, dict(options), job_id
-        self.state, self.error, self.paused = "running", None, False
-        self.warnings: list[str] = []
         self.results: dict[int, Result] = {}
+        """The final result of each track that has one."""
         self.clip: ClipScene | None = None
-        self.waiting: str | None = None
-        self.remedy: str | None = None
-        self._backend, self._fps = backend, fps
+        """What is in the scene, None before the first result."""
+        self._fps = fps
         self._scene, self._set_scene = scene, set_scene
         self._root_bone, self._replaces = root_bone, replaces
         self._kept = 0
-        # What is being written to the scene, in steps; `_last`: it is the end of the job, not a chunk on the way.
-        self._steps: Steps | None = None
+        # `_last`: the steps are those of the job's end, not of a chunk on the way; `_news`: results came since the last
+        # steps were made; `_fed`: the last tick took in news and had no time left.
         self._last = self._news = self._fed = False
-        self._job: Job | None = None
-        # Opened here once, so that a bad file is told at once and not after the backend has started.
+        # Opened here, so that a bad file is reported at once and not after the backend has started.
         self._pictures = self._open() if source is not None else None
         self.footage = Footage.of(self._pictures) if self._pictures is not None else None
+        """What is known of the clip; None until the first result when there is no `source`."""
 
     @property
     def name(self) -> str:
         """What the user calls this import."""
         return self.footage.name if self.footage else f"job {self.job_id}"
-
-    undo_message = "Video as Mocap"
 
     @property
     def outcome(self) -> str:
@@ -106,82 +83,56 @@ class VideoImport:
 
     @property
     def changed_scene(self) -> bool:
-        """True when something of it lies in the scene."""
+        """Whether something of it lies in the scene."""
         return self.clip is not None and not self.clip.replaces
 
     @property
-    def finished(self) -> bool:
-        """True once nothing will change any more."""
-        return self.state in FINISHED
-
-    @property
-    def progress(self) -> tuple[str, int, int | None, float | None]:
-        """(stage, frames done, of how many if known, seconds left if known)."""
-        if self._job is None:
-            return "opening", 0, None, None
-        p = self._job.progress
-        return ("scene", 0, None, None) if self._job.finished else (p.stage, p.done, p.total, p.seconds_left)
+    def progress(self) -> JobProgress:
+        """How many frames are done."""
+        return JobProgress("scene") if self._job is not None and self._job.finished else super().progress
 
     @property
     def summary(self) -> dict:
         """What the backend said when the job was done."""
         return dict(self._job.summary or {}) if self._job else {}
 
-    def pump(self, budget_s: float = 0.01) -> bool:
-        """Do about `budget_s` seconds of work; True when something changed that is worth drawing."""
-        if self.finished:
-            return False
+    def _advance(self, budget_s: float) -> bool:
         deadline, changed, fed = time.perf_counter() + budget_s, False, False
-        try:
-            if self._last:
-                self._backend.keep_alive()
-            elif self._steps is None or not self._fed:
-                # While there is something to write, no time is spent on waiting for news.
-                client = self._backend.pump(0.0 if self._steps is not None else budget_s)
-                if client is None:
-                    return False
-                if self._job is None:
-                    self._begin(client)
-                changed, fed = self._take_in(), True
-            # A picture may have taken all the time; then the next tick is for writing only.
-            self._fed = fed and time.perf_counter() >= deadline
-            if self._steps is not None and not self._fed:
-                changed = self._write(deadline) or changed
-            return changed or self.finished
-        except (BackendMissing, BackendFailed, BodyError, ClipError) as error:
-            self._end("failed", str(error))
-            self.remedy = _remedy(error)
-            return True
-
-    def pause(self, on: bool = True) -> None:
-        """Stand still, here and at the backend, or go on."""
-        if not self.finished:
-            self.paused = on
-            if self._job is not None:
-                self._job.pause(on)
+        if self._last:
+            self._backend.keep_alive()
+        elif self._steps is None or not self._fed:
+            # While there is something to write, no time is spent on waiting for news.
+            client = self._backend.pump(0.0 if self._steps is not None else budget_s)
+            if client is None:
+                return False
+            changed, fed = self._talk(client), True
+        # A picture may have taken all the time; then the next tick is for writing only.
+        self._fed = fed and time.perf_counter() >= deadline
+        if self._steps is not None and not self._fed:
+            changed = self._write(deadline) or changed
+        return changed
 
     def cancel(self) -> None:
         """Stop; what is in the scene so far stays there, and the backend keeps its finished frames."""
         if not self.finished:
-            if self._job is not None:
-                self._job.cancel()
+            self._let_go()
             if self._steps is not None and not self._blocked():
                 # Or some bones would have other keys than the rest.
                 with contextlib.suppress(BodyError):
                     run(self._steps)
-            if not self.finished:
-                self._end("cancelled")
-
-    def fail(self, error: str) -> None:
-        """End with one sentence."""
-        if self._job is not None:
-            self._job.cancel()
-        self._end("failed", error)
+        # The last steps have ended the import themselves.
+        super().cancel()
 
     def _open(self) -> Clip:
         if self.source is None:
             raise ClipError(f"Job {self.job_id} is not finished: choose its video to go on with it.")
         return open_clip(self.source, self._fps)
+
+    def _talk(self, client: Client) -> bool:
+        """Begin the job, then take in what comes."""
+        if self._job is None:
+            self._begin(client)
+        return self._take_in()
 
     def _begin(self, client: Client) -> None:
         if self.job_id is not None:
@@ -191,7 +142,7 @@ class VideoImport:
         self._job.pause(self.paused)
 
     def _take_in(self) -> bool:
-        """Bring what the job has into the scene."""
+        """Bring what the job has into the scene; True when results came."""
         job = self._job
         self.job_id = job.id or self.job_id
         self._warn(job.warnings)
@@ -210,29 +161,13 @@ class VideoImport:
         return bool(results)
 
     def _write(self, deadline: float) -> bool:
-        """Go on writing to the scene until about `deadline`, unless the user is editing what must change; True when
-        that came to an end."""
+        """Go on only while the user is not editing what must change."""
         blocked = self._blocked()
         self.waiting = blocked if self._last else None
-        while not blocked:
-            try:
-                next(self._steps)
-            except StopIteration:
-                self._steps = None
-                return True
-            if time.perf_counter() >= deadline:
-                break
-        return False
+        return False if blocked else super()._write(deadline)
 
     def _blocked(self) -> str | None:
         return self.clip.blocked() if self.clip is not None else None
-
-    def _drop_steps(self) -> None:
-        """Leave off writing; what is half done is made again by the next steps, or was not shown yet."""
-        steps, self._steps = self._steps, None
-        # The last steps end the import themselves.
-        if steps is not None and not steps.gi_running:
-            steps.close()
 
     def _scene_for(self, result: Result) -> ClipScene:
         if self.clip is None:
@@ -271,24 +206,13 @@ class VideoImport:
                 self._warn([f"Blender cannot show {self.name} behind the body; the motion is complete."])
         if self._pictures is not None and self._pictures.damage:
             self._warn([self._pictures.damage])
-        self._end(self._job.state, self._job.error)
-        self.remedy = REMEDIES.get(self._job.error_code or "")
-
-    def _warn(self, texts: list[str]) -> None:
-        self.warnings += [text for text in texts if text not in self.warnings]
+        self._end_as_job()
 
     def _end(self, state: str, error: str | None = None) -> None:
-        self.state, self.error, self.waiting, self.paused = state, error, None, False
-        self._drop_steps()
+        super()._end(state, error)
         if self._pictures is not None:
             with contextlib.suppress(OSError):
                 self._pictures.close()
-
-
-def _remedy(error: Exception) -> str | None:
-    return (
-        "setup" if isinstance(error, BackendMissing) else "log" if isinstance(error, BackendFailed) else None
-    )
 
 
 def _rate_of(result: Result) -> float:
