@@ -6,7 +6,7 @@ into a virtual environment of its own, `.venv` beside this file, in the versions
 
 import sys
 
-if sys.version_info < (3, 11):  # noqa: UP036 - said in words to whoever starts this with an old Python
+if sys.version_info < (3, 11):  # noqa: UP036 - a sentence for whoever starts this with an old Python
     sys.exit(
         "Bodyfield needs Python 3.11 or newer; best is 3.11, for which Blender's own Python module exists."
     )
@@ -62,14 +62,18 @@ def demo(args: argparse.Namespace) -> int:
 
 
 def test(args: argparse.Namespace) -> int:
-    """ruff and the whole test suite; pytest's own line is the last one."""
+    """ruff, then the test suite, whole or its quick part; pytest's own line is the last one."""
     env = set_up(args, (*PRODUCT, "test", "fbx"))
-    checks = [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["pytest", *args.pytest]]
+    chosen = ["-m", "not slow"] if args.quick else []
+    checks = [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["pytest", *chosen, *args.pytest]]
     with tempfile.TemporaryDirectory(prefix="bodyfield-test-", ignore_cleanup_errors=True) as home:
         environ = {
+            # Threads that wait by spinning take the cores from what they wait for.
+            "OMP_WAIT_POLICY": "PASSIVE",
             **os.environ,
+            # The user's own jobs and backend have no say in tests.
             "BODYFIELD_HOME": home,
-        }  # the user's own jobs and backend have no say in tests
+        }
         runs = [
             subprocess.run([str(env.python), "-m", *c], cwd=ROOT, env=environ, check=False) for c in checks
         ]
@@ -116,7 +120,7 @@ def remove(args: argparse.Namespace) -> int:
         print(f"{one}: {'the add-on is removed' if remove_from(one) else 'the add-on was not installed'}.")
     delete([path for path, _ in there])
     print(
-        "Everything of this list is gone." if args.jobs else "Done; jobs, logs and weights of your own stay."
+        "Everything on this list is gone." if args.jobs else "Done; jobs, logs and weights of your own stay."
     )
     return 0
 
@@ -181,6 +185,7 @@ def parser() -> argparse.ArgumentParser:
         "--out", default="demo_out", metavar="DIR", help="where the results go (default: demo_out)"
     )
     sub = command(test, "check the style and run the whole test suite; other arguments go to pytest")
+    sub.add_argument("--quick", action="store_true", help="only the part that takes under 3 minutes")
     sub = command(extension, "build the zip that Blender installs")
     sub.add_argument(
         "--platform", action="append", choices=[*PIP_PLATFORMS, "all"], help="default: this machine's"
@@ -193,7 +198,7 @@ def parser() -> argparse.ArgumentParser:
     command(doctor, "say what is installed, which device will be used and what is missing")
     command(setup, "only make the private environment")
     sub = command(
-        remove, "remove the add-on from every Blender, and the environment; says what first and asks"
+        remove, "remove the add-on from every Blender, and the environment; lists what goes and asks first"
     )
     sub.add_argument("--jobs", action="store_true", help="delete jobs and logs too")
     sub.add_argument("--yes", action="store_true", help="do not ask")
@@ -215,7 +220,7 @@ def main(arguments: list[str]) -> int:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nStopped; the same command goes on from here.", file=sys.stderr)
+        print("\nStopped; run the same command again to continue from here.", file=sys.stderr)
         return 130
 
 

@@ -32,7 +32,7 @@ STAGES = {
 def run_demo(env: Environment, video: Path, out: Path, blender: str | None) -> dict:
     """Video -> `out`/{demo.fbx, demo.blend, overlay.mp4, summary.json}; returns the summary."""
     start = time.monotonic()
-    environ = {**os.environ, "BODYFIELD_PYTHON": str(env.python), "PYTHONUTF8": "1"}
+    environ = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "BODYFIELD_PYTHON": str(env.python), "PYTHONUTF8": "1"}
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder, Line() as line:
         work = Path(folder)
@@ -55,7 +55,7 @@ def run_demo(env: Environment, video: Path, out: Path, blender: str | None) -> d
 
 
 def _move(work: Path, out: Path) -> None:
-    """Put the new files in place of the old ones, also of those of people whom this clip does not show."""
+    """Put the new files in place of the old ones; old files of people whom this clip does not show go too."""
     out.mkdir(exist_ok=True)
     for old in out.glob("demo_*.fbx"):
         old.unlink()
@@ -126,7 +126,7 @@ def run_child(command: Sequence[str], environ: dict[str, str], what: str, hear=N
         if child.returncode:
             noise.seek(0)
             lines = [line.strip() for line in noise.read().decode("utf-8", "replace").splitlines()]
-            last = next((line for line in reversed(lines) if line), "it left no word.")
+            last = next((line for line in reversed(lines) if line), "it printed nothing.")
             raise SetupError(error or f"{what} stopped (exit code {child.returncode}): {last}")
 
 

@@ -1,4 +1,4 @@
-"""For the whole suite: a process that has loaded Blender's module ends without its clean-up."""
+"""For the whole suite: threads give way, and a process that has loaded Blender's module ends without its clean-up."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ import os
 import sys
 
 import pytest
+
+from blender_addon.shared.threads import give_way
+
+# Before any test loads torch.
+give_way()
 
 _ended_with: list[int] = []
 

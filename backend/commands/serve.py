@@ -27,12 +27,18 @@ def serve(
     start(home, port, parent_pid, lambda: load_road(device))
 
 
+NICE = 5
+"""How far a backend that serves a program on this machine steps back: Blender's window goes first."""
+
+
 def start(home: Path | None, port: int, parent_pid: int | None, road) -> None:
     """Run a server on the road that `road()` gives; prints one sentence and exits with 1 if it cannot."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     try:
         # The port is bound before torch is imported, so that a taken one is told at once.
         server = Server((home or home_folder()).expanduser().absolute(), port, parent_pid)
+        if parent_pid is not None and hasattr(os, "nice"):
+            os.nice(NICE)
         all_ended = server.serve(road())
     except (AlreadyRunning, PortTaken, JobError) as error:
         sys.exit(str(error))

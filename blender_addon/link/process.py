@@ -20,6 +20,7 @@ from pathlib import Path
 
 from ..shared.alive import pid_alive
 from ..shared.home import Endpoint, endpoint_path, home_folder, locator_path, log_path, read_endpoint
+from ..shared.threads import give_way
 
 PYTHON_VARIABLE = "BODYFIELD_PYTHON"
 SETUP_HINT = "run 'python install.py setup' in the Bodyfield folder"
@@ -38,11 +39,12 @@ class BackendFailed(Exception):  # noqa: N818
 
 @dataclass(frozen=True)
 class BackendCommand:
-    """`python`: interpreter of the backend's environment; `root`: folder that holds the package `backend`,
-    None when it is installed in that environment."""
+    """How to run the backend."""
 
     python: Path
+    """Interpreter of the backend's environment."""
     root: Path | None = None
+    """Folder that holds the package `backend`; None when it is installed in that environment."""
 
     def arguments(self, *more: str) -> list[str]:
         """The command line of `python -m backend ...`."""
@@ -54,11 +56,15 @@ class BackendCommand:
         kept["PYTHONUTF8"] = "1"
         if self.root is not None:
             kept["PYTHONPATH"] = str(self.root)
+        give_way(kept)
         return kept
 
 
 def running_endpoint() -> Endpoint | None:
     """Where the user's backend listens, or None. The file of a backend that died is removed."""
+    # Asked first: a file that comes up after this is that of a living backend and must not be removed.
+    if not endpoint_path().exists():
+        return None
     found = read_endpoint()
     if found is not None and _listens(*found.address):
         return found
@@ -184,6 +190,8 @@ def start(command: BackendCommand, device: str = "auto") -> BackendProcess:
     options: dict = {"start_new_session": True}
     if sys.platform == "win32":
         flags = subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP
+        # Elsewhere the backend steps back itself (`commands.serve`).
+        flags |= subprocess.BELOW_NORMAL_PRIORITY_CLASS
         options = {"creationflags": flags}
     try:
         folder.mkdir(parents=True, exist_ok=True)
