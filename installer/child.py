@@ -4,8 +4,8 @@
                               [--package WHEEL]
 
 Each line is one JSON object: {"type": "progress", "text", "detail"}, {"type": "note", "text"}, at the end
-{"type": "done", "python"} or {"type": "error", "text"}. It goes on where it was interrupted when it is run again. Lies
-in the extension too (folder `setup_files`), with the pins of `pyproject.toml` beside it.
+{"type": "done", "python"} or {"type": "error", "text"}. Run again after an interruption, it
+continues where it stopped. It is in the extension too (folder `setup_files`), beside a copy of `pyproject.toml`.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ import venv
 from pathlib import Path
 
 from installer import ROOT, SetupError
+from installer.files import aside
 from installer.pins import nvidia_gpu, pins, torch_refusal
 from installer.terminal import Line
 
@@ -72,9 +73,8 @@ class Environment:
     def note(self, step: str, wanted: list[str]) -> None:
         """Write down that `step` is finished; the file is replaced in one move."""
         self.state[step] = _digest(wanted)
-        part = self.folder / (STATE_FILE + ".part")
-        part.write_text(json.dumps(self.state, indent=1), encoding="utf-8")
-        part.replace(self.folder / STATE_FILE)
+        with aside(self.folder / STATE_FILE) as part:
+            part.write_text(json.dumps(self.state, indent=1), encoding="utf-8")
 
     def create(self) -> None:
         """Make the virtual environment, in place of one whose making was interrupted."""
@@ -82,7 +82,7 @@ class Environment:
             return
         if "venv" in self.state and self.python.exists():
             raise SetupError(
-                f"{self.folder} was made by another Python than {sys.version.split()[0]}: delete "
+                f"{self.folder} was not made by this Python ({sys.version.split()[0]}): delete "
                 "that folder, or give another one with --venv."
             )
         if self.folder.exists() and any(self.folder.iterdir()) and not (self.folder / "pyvenv.cfg").exists():
@@ -133,7 +133,7 @@ class Environment:
             reason = errors[-1] if errors else "pip stopped"
             raise SetupError(
                 f"{what} failed ({reason}): check the network and the options, then run the same command again, "
-                f"it goes on from here; all that pip said is in {self.log}."
+                f"it continues from here; all that pip said is in {self.log}."
             )
 
     def sources(self, torch: bool = False) -> list[str]:
@@ -182,7 +182,7 @@ def _install_group(env: Environment, group: str, lines: list[str], base: list[st
             reason = DISPENSABLE.get(group)
             if reason is None or reason not in str(error):
                 raise
-            line.note(f"{WORDS[group]} was not possible, so this goes on without it (see {env.log}).")
+            line.note(f"{WORDS[group]} was not possible; the set-up continues without it (see {env.log}).")
         else:
             line.show(f"Loading {IMPORTS[group]} once")
             _check_imports(env, group)
@@ -237,7 +237,7 @@ def _check_disk(env: Environment) -> None:
 
 
 def _check_imports(env: Environment, group: str) -> None:
-    """Load what was installed once, so that a missing system library is found here and said in words."""
+    """Load what was installed once, so that a missing system library is found here and named in a sentence."""
     command = [str(env.python), "-c", f"import {IMPORTS[group]}"]
     run = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
     if run.returncode == 0:
@@ -280,12 +280,10 @@ def ask_addon(what: str) -> str:
 def locate(path: Path, python: Path, root: Path | None) -> None:
     """Write the add-on's locator file: the backend's Python, and the folder that holds `backend` if it is not installed
     in that. Raises SetupError."""
-    part = path.with_name(path.name + ".part")
+    said = {"python": str(python), "root": str(root) if root else None}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        said = {"python": str(python), "root": str(root) if root else None}
-        part.write_text(json.dumps(said, indent=1), encoding="utf-8")
-        part.replace(path)
+        with aside(path) as part:
+            part.write_text(json.dumps(said, indent=1), encoding="utf-8")
     except OSError as err:
         raise SetupError(
             f"{path} cannot be written ({err.strerror}): set BODYFIELD_HOME to a folder of yours."

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from installer import ROOT, SetupError
 from installer.environment import Environment
+from installer.files import aside
 from installer.pins import pin_of, project
 from installer.terminal import Line
 
@@ -87,17 +88,14 @@ def _sha(data: bytes) -> str:
 
 
 def write_zip(path: Path, content: dict[str, bytes]) -> None:
-    """Write the zip under another name and move it into place, so that no half of one is ever found."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+    """Write the zip, whole or not at all."""
+    with aside(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
         for arc, data in content.items():
             entry = zipfile.ZipInfo(arc, DATE)
             entry.external_attr = 0o644 << 16
             packed = arc.endswith((".whl", ".npz", ".safetensors"))
             entry.compress_type = zipfile.ZIP_STORED if packed else zipfile.ZIP_DEFLATED
             archive.writestr(entry, data)
-    part.replace(path)
 
 
 def manifest_with(text: str, platform: str, wheels: list[str]) -> str:

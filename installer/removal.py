@@ -1,4 +1,4 @@
-"""Take away what install.py made: the add-on in every Blender, the environment, the way to it, on wish jobs."""
+"""Take away what install.py made: the add-on in every Blender, the environment, the way to it, and jobs if asked."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def environment_to_remove(env: Environment) -> Path | None:
         )
     if Path(sys.prefix).resolve() == env.folder.resolve():
         raise SetupError(
-            f"This Python lies in {env.folder}, which is to be removed: run the command with another Python."
+            f"This Python lies in {env.folder}, which is to be removed: run the command with a different Python."
         )
     return env.folder
 

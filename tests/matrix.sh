@@ -17,7 +17,7 @@ repo=$(cd "$(dirname "$0")/.." && pwd)
 work=$(mkdir -p "${WORK:?give a folder with WORK}" && cd "$WORK" && pwd)
 gui=${GUI:-$work/gui} lock=${LOCK:-$work/lock}
 out=$work/out
-tests=(${PYTEST:-tests/blender tests/addon tests/wire tests/server})
+tests=(${PYTEST:-tests/blender tests/addon tests/shared tests/serve})
 rows=("$@")
 [ $# -gt 0 ] || rows=(4.2 4.5 5.0 5.2 trixie)
 readers='c3d==0.6.0 pufbx==0.1.0'
