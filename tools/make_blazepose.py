@@ -24,6 +24,8 @@ from pathlib import Path
 
 import numpy as np
 
+from blender_addon.shared.whole import write_whole
+
 MEDIAPIPE = "mediapipe==0.10.21"
 NPM_POSE = "@mediapipe/pose@0.5.1675469404"
 SOURCES = {
@@ -84,27 +86,24 @@ def fetch_sources(folder: Path) -> dict[str, Path]:
         subprocess.run([*pip, *platform, MEDIAPIPE, "-d", str(tmp)], check=True)
         subprocess.run([npm, "pack", "--silent", NPM_POSE], cwd=tmp, check=True, stdout=subprocess.DEVNULL)
         with zipfile.ZipFile(next(tmp.glob("mediapipe-*.whl"))) as wheel:
-            _write_atomic(
-                found["detector"], wheel.read("mediapipe/modules/pose_detection/pose_detection.tflite")
-            )
+            _write(found["detector"], wheel.read("mediapipe/modules/pose_detection/pose_detection.tflite"))
         with tarfile.open(next(tmp.glob("mediapipe-pose-*.tgz"))) as package:
             for variant in ("lite", "full", "heavy"):
                 member = package.extractfile(f"package/{SOURCES[variant]}")
-                _write_atomic(found[variant], member.read())
+                _write(found[variant], member.read())
     return found
 
 
-def _write_atomic(path: Path, data: bytes) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(data)
-    part.replace(path)
+def _write(path: Path, data: bytes) -> None:
+    write_whole(path, lambda out: out.write(data))
 
 
 class Source:
     """A TFLite flatbuffer: its tensors and operators, constants already dense and in their stored type."""
 
     def __init__(self, data: bytes) -> None:
-        import tflite  # development only
+        # For development only.
+        import tflite
 
         self.tfl = tflite
         self.model = tflite.Model.GetRootAsModel(data, 0)
@@ -209,7 +208,8 @@ def convert(data: bytes, variant: str) -> tuple[dict[str, np.ndarray], dict]:
     const, pads, nodes, weights = dict(src.constants), {}, [], {}
     for op, inputs, out, options in src.operators():
         node = {"op": op.lower(), "in": [f"t{i}" for i in inputs], "out": f"t{out}"}
-        if op in ("DEQUANTIZE", "DENSIFY"):  # float16 -> float32 is done at loading; sparse is dense already
+        # float16 -> float32 is done at loading; what was sparse is dense already.
+        if op in ("DEQUANTIZE", "DENSIFY"):
             const[out] = const[inputs[0]]
             continue
         if op == "PAD" and const[inputs[1]][3].sum() == 0:
@@ -301,7 +301,7 @@ def write(variant: str, source: Path, folder: Path) -> Path:
         "licence": "Apache-2.0, The MediaPipe Authors",
     }
     out = folder / f"blazepose_{variant}.safetensors"
-    _write_atomic(out, save(weights, metadata))
+    _write(out, save(weights, metadata))
     return out
 
 

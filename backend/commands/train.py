@@ -13,10 +13,9 @@ from pathlib import Path
 import numpy as np
 import torch
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
-from backend.errors import JobError
+from backend.commands import console
 from backend.evaluate.certainty import calibrate, certainty_figures
 from backend.evaluate.field import (
     KnownSet,
@@ -37,6 +36,7 @@ from backend.train.loop import train as run_training
 from backend.train.mix import held_out
 
 
+@console.ends_plainly
 def train(
     config: Path = typer.Option(
         ..., help="The recipe, a TOML file; the shipped one is backend/train/configs/field.toml."
@@ -50,23 +50,16 @@ def train(
     known: Path | None = typer.Option(None, help="Folder of held-out rendered pictures to judge by."),
 ) -> None:
     """Train the localizer field that Bodyfield ships."""
-    console = Console(stderr=True)
-    try:
-        recipe = read_recipe(config)
-        known_set = KnownSet(*held_out(recipe, known)) if known else None
-        if export:
-            path = export_weights(recipe, out)
-        else:
-            path = _run(
-                recipe, out, resume, make_judges(known_set, RealSet.load(real) if real else None), console
-            )
-        if path is not None and known_set is not None and _leads():
-            print(json.dumps(calibrate_file(path, known_set)))
-    except JobError as error:
-        console.print(f"[red]{error}", soft_wrap=True, highlight=False)
-        raise typer.Exit(1) from None
+    recipe = read_recipe(config)
+    known_set = KnownSet(*held_out(recipe, known)) if known else None
+    if export:
+        path = export_weights(recipe, out)
+    else:
+        path = _run(recipe, out, resume, make_judges(known_set, RealSet.load(real) if real else None))
+    if path is not None and known_set is not None and _leads():
+        print(json.dumps(calibrate_file(path, known_set)))
     if path is None:
-        console.print(f"Stopped; go on with --resume. Checkpoints are in {out}.", highlight=False)
+        console.say(f"Stopped; go on with --resume. Checkpoints are in {out}.")
     else:
         print(path)
 
@@ -113,21 +106,18 @@ def predictor(model: FieldModel) -> Predict:
     return predict
 
 
-def _run(recipe: Recipe, out: Path, resume: bool, judges: dict[str, Judge], console: Console) -> Path | None:
-    columns = (
-        TextColumn("{task.completed:.0f}/{task.total:.0f}"), BarColumn(), TextColumn("{task.fields[text]}"),
-        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
-    )  # fmt: skip
-    quiet = not console.is_terminal or not _leads()
-    with Progress(*columns, console=console, disable=quiet) as bar:
-        task = bar.add_task("train", total=recipe.optim.steps, text="")
+def _run(recipe: Recipe, out: Path, resume: bool, judges: dict[str, Judge]) -> Path | None:
+    figures = TextColumn("{task.fields[text]}"), TimeElapsedColumn(), TextColumn("left")
+    with console.bar(*figures, shown=_leads()) as bar:
+        task = bar.add_task(f"0/{recipe.optim.steps}", total=recipe.optim.steps, text="")
         return run_training(recipe, out, resume=resume, judges=judges, tell=_teller(bar, task))
 
 
 def _teller(bar: Progress, task) -> Callable[[Told], None]:
     def tell(p: Told) -> None:
         shown = "  ".join(f"{k.split('/')[-1]} {v:.3g}" for k, v in p.figures.items() if k.endswith(_SHOWN))
-        bar.update(task, completed=p.done, text=f"{p.rate:.1f} pictures/s  {shown}")
+        text = f"{p.rate:.1f} pictures/s  {shown}"
+        bar.update(task, description=f"{p.done}/{p.total}", completed=p.done, text=text)
 
     return tell
 

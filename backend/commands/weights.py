@@ -7,9 +7,11 @@ from pathlib import Path
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import DownloadColumn
 from rich.table import Column, Table
+from rich.text import Text
 
+from backend.commands import console
 from backend.errors import JobError
 from backend.localizers.nlf import weights as store
 from backend.localizers.nlf.weights import Installed
@@ -24,6 +26,7 @@ class Action(StrEnum):
     remove = "remove"
 
 
+@console.ends_plainly
 def weights(
     action: Action = typer.Argument(..., help="add FILE…, list, or remove NAME…"),
     items: list[str] = typer.Argument(
@@ -39,57 +42,44 @@ def weights(
 ) -> None:
     """Install official NLF weights, list what is installed, or remove it. Nothing in a file is ever run."""
     items = items or []
-    console = Console(stderr=True)
-    try:
-        if name is not None and action is not Action.add:
-            raise JobError(
-                "bad_options", f"--name belongs to 'weights add': leave it out of '{action.value}'."
-            )
-        if action is Action.add:
-            info = _add([Path(i) for i in items], name, console)
-            print(f"{info.name}: NLF-{info.size.upper()} from {info.source}, {info.bytes / 1e6:.0f} MB.")
-            print(info.licence)
-            print(f"Use it with --localizer {info.name}.")
-            if (file := offered_body(info.folder)) is not None:
-                print(f"The SMPL-X body in it: --body {file}")
-        elif action is Action.list:
-            if items:
-                raise JobError("bad_options", "'weights list' takes no names: it lists all.")
-            _list(console)
-        else:
-            if not items:
-                raise JobError(
-                    "bad_options", "Say which weights to remove: 'weights list' shows their names."
-                )
-            for item in items:
-                store.remove(item)
-                print(f"{item} is removed.")
-    except JobError as error:
-        console.print(f"[red]{_plain(error)}", soft_wrap=True, highlight=False)
-        raise typer.Exit(1) from None
+    if name is not None and action is not Action.add:
+        raise JobError("bad_options", f"--name belongs to 'weights add': leave it out of '{action.value}'.")
+    if action is Action.add:
+        info = _add([Path(i) for i in items], name)
+        print(f"{info.name}: NLF-{info.size.upper()} from {info.source}, {info.bytes / 1e6:.0f} MB.")
+        print(info.licence)
+        print(f"Use it with --localizer {info.name}.")
+        if (file := offered_body(info.folder)) is not None:
+            print(f"The SMPL-X body in it: --body {file}")
+    elif action is Action.list:
+        if items:
+            raise JobError("bad_options", "'weights list' takes no names: it lists all.")
+        _list()
+    else:
+        if not items:
+            raise JobError("bad_options", "Say which weights to remove: 'weights list' shows their names.")
+        for item in items:
+            store.remove(item)
+            print(f"{item} is removed.")
 
 
-def _add(files: list[Path], name: str | None, console: Console) -> Installed:
+def _add(files: list[Path], name: str | None) -> Installed:
     if not files:
         text = "Say which file to add, such as nlf_l_multi_0.3.2.torchscript of the official NLF release."
         raise JobError("bad_options", text)
-    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with console.bar(DownloadColumn(), transient=True) as bar:
         task = bar.add_task("Reading", total=None)
 
         def show(done: int, total: int) -> None:
             bar.update(task, description="Converting", completed=done, total=total)
 
-        def note(text: str) -> None:
-            bar.console.print(_plain(text), soft_wrap=True, highlight=False)
-
-        info = store.add(files, name=name, note=note, progress=show)
+        info = store.add(files, name=name, note=console.say, progress=show)
         if "smplx" in info.bodies and offered_body(info.folder) is None:
-            offer_body(store.open_weights(info.name), note)
+            offer_body(store.open_weights(info.name), console.say)
         return info
 
 
-def _list(console: Console) -> None:
+def _list() -> None:
     whole, broken = store.survey()
     if not whole and not broken:
         print(
@@ -103,7 +93,7 @@ def _list(console: Console) -> None:
             info.name,
             f"NLF-{info.size.upper()}",
             f"{info.bytes / 1e6:.0f} MB",
-            _plain(info.source),
+            Text(info.source),
             info.added,
             str(len(info.skeletons)),
             ", ".join(info.bodies) or "none",
@@ -113,9 +103,4 @@ def _list(console: Console) -> None:
         for licence in sorted({info.licence for info in whole}):
             print(licence)
     for sentence in broken:
-        console.print(f"[red]{_plain(sentence)}", soft_wrap=True, highlight=False)
-
-
-def _plain(text: object) -> str:
-    """Text whose brackets rich does not take for markup."""
-    return str(text).replace("[", "\\[")
+        console.complain(sentence)

@@ -17,16 +17,25 @@ from backend.files.whole import write_aside
 from backend.stills.results import Found
 from blender_addon.shared.frames import Frame
 
-MOST = 12  # pictures on a sheet
-MOST_NAMES = 30  # points of a set whose names are written beside them
+MOST = 12
+"""Pictures on a sheet."""
+MOST_NAMES = 30
+"""Names are written beside the points of a set that has so many or fewer."""
 STILL_SUFFIXES, MOVIE_SUFFIX = (".png", ".jpg", ".jpeg"), ".mp4"
-_ALONE = 960, 640  # pixels of the longer side of a single picture: at most, and at least
-_SMALL = 560, 440  # pixels of a picture among others, at most
-_ASPECT = 1.5  # width by height that a contact sheet comes near to
-_HEAD = 30  # pixels of the line above a card
+_ALONE = 960, 640
+"""Pixels of the longer side of a single picture: at most, and at least."""
+_SMALL = 560, 440
+"""Pixels of a picture among others, at most: width, height."""
+_ASPECT = 1.5
+"""Width by height that a contact sheet comes near to."""
+_HEAD = 30
+"""Pixels of the line above a card."""
 _GAP = 10
+"""Pixels between cards."""
 _BOX = (110, 170, 255)
-_DIM = 0.85  # of the footage's brightness, so that the dots stand out
+"""Colour of the boxes around people."""
+_DIM = 0.85
+"""How much of the footage's brightness is left, so that the dots stand out."""
 
 
 def chosen(found: Sequence[Found], most: int = MOST) -> list[Found]:
@@ -180,7 +189,7 @@ def _short(words: str, most: int) -> str:
 
 
 def save_picture(path: Path, image: np.ndarray) -> None:
-    """`image` (H, W, 3) uint8 RGB as .png or .jpg. Raises JobError("write")."""
+    """`image` (H, W, 3) uint8 RGB as .png or .jpg. Raises JobError("cannot_write")."""
     quality = [cv2.IMWRITE_JPEG_QUALITY, 92]
     _, data = cv2.imencode(path.suffix.lower(), image[..., ::-1], quality)
     write_aside(path, lambda out: out.write(data.tobytes()))

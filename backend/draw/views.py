@@ -17,42 +17,62 @@ from backend.draw.colours import GUESS, SURE, colours
 
 GROUND, GRID, INK, PAPER = (24, 24, 24), (46, 46, 46), (190, 190, 190), (245, 245, 245)
 FONT = cv2.FONT_HERSHEY_SIMPLEX
-LEGEND = 34  # pixels of its height
-_GAP = 8  # pixels between the views
-_TOP, _FOOT = 24, 14  # pixels of a view that are kept free for its title and below
-_NARROW = 96  # pixels of a view at least
+LEGEND = 34
+"""Pixels of its height."""
+_GAP = 8
+"""Pixels between the views."""
+_TOP, _FOOT = 24, 14
+"""Pixels of a view that are kept free for its title, and at its foot."""
+_NARROW = 96
+"""Pixels of a view at least."""
 _DOWN = (_TOP - _FOOT) / 2
-_LEAST = np.array([0.9, 1.2, 0.7])  # metres that are shown at least: across, up and down, in depth
-_MARGIN = 0.1  # metres around the points
-_STEPS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 50)  # metres between the lines of the grid
-_TURNED = np.deg2rad([45, 20])  # of the view in the corner: to the side, and from above
-_SMALLEST = 150  # pixels of the corner from which it holds a view
-_SKIN = 1.8  # square metres
-_RIMS = 80  # points on a body up to which dots get a dark rim
-_FAR = 20000  # pixels: what is drawn beyond would overflow OpenCV's fixed point numbers
+"""Pixels by which the middle of what is drawn lies below the middle of the view."""
+_LEAST = np.array([0.9, 1.2, 0.7])
+"""Metres that are shown at least: across, up and down, in depth."""
+_MARGIN = 0.1
+"""Metres around the points."""
+_STEPS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 50)
+"""Metres that may lie between the lines of the grid."""
+_TURNED = np.deg2rad([45, 20])
+"""The view in the corner: turned to the side, and seen from above; radians."""
+_SMALLEST = 150
+"""A corner of fewer pixels than that stays empty."""
+_SKIN = 1.8
+"""Square metres of a body's surface."""
+_RIMS = 80
+"""Dots get a dark rim on bodies with so many points or fewer."""
+_FAR = 20000
+"""Pixels: what is drawn beyond would overflow OpenCV's fixed point numbers."""
 _BITS = 4
+"""Of those numbers, behind the point."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """One person's points. `points3d`: (P, 3) metres, camera space; `uncertainty`: (P,) metres; `mark`: a short
-    text beside the person, or none."""
+    """One person's points."""
 
     points3d: np.ndarray
+    """(P, 3) metres, camera space."""
     uncertainty: np.ndarray
+    """(P,) metres."""
     mark: str = ""
+    """A short text beside the person, if any."""
 
 
 @dataclass(frozen=True)
 class _View:
-    """`title`; `right`, `up`: (axis, sign) of camera space on the paper; `near`: (axis, sign) towards the viewer;
-    `place`: x, y, width, height in pixels."""
+    """One view, and where it lies on the drawing. An axis is (number, sign) of camera space."""
 
     title: str
+    """Its words on the drawing."""
     right: tuple[int, int]
+    """The axis that points to the right."""
     up: tuple[int, int]
+    """The axis that points up."""
     near: tuple[int, int]
+    """The axis that points towards the viewer."""
     place: tuple[int, int, int, int]
+    """x, y, width, height in pixels."""
 
 
 def _bounds(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

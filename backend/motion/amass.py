@@ -11,13 +11,12 @@ clip tells how it was tilted).
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 
 import numpy as np
 
 from backend.body.model import Body
-from backend.errors import JobError
+from backend.files.whole import write_aside
 from backend.records import TrackMotion
 from blender_addon.shared.axes import (
     CAMERA_TO_SMPL,
@@ -55,20 +54,12 @@ def amass_arrays(motion: TrackMotion, body: Body, fps: float, shift: np.ndarray)
 
 
 def write_amass(motions: list[TrackMotion], body: Body, fps: float, folder: Path, stem: str) -> list[Path]:
-    """One file `<stem>_person<id>.npz` each; written aside and renamed. Raises JobError("write")."""
+    """One file `<stem>_person<id>.npz` each, whole or not at all. Raises JobError("cannot_write")."""
     shift = world_shift([m.joints for m in motions], level_rotation(motions[0].up))
     paths = []
     for motion in motions:
         path = folder / f"{stem}_person{motion.track}.npz"
-        part = path.with_name(f".{path.name}.tmp")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with part.open("wb") as out:
-                np.savez_compressed(out, **amass_arrays(motion, body, fps, shift))
-            part.replace(path)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                part.unlink()
-            raise JobError("write", f"{path} could not be written: {error.strerror or error}.") from error
+        arrays = amass_arrays(motion, body, fps, shift)
+        write_aside(path, lambda out, arrays=arrays: np.savez_compressed(out, **arrays))
         paths.append(path)
     return paths

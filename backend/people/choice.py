@@ -12,10 +12,12 @@ import numpy as np
 from backend.errors import JobError
 
 MOST = 32
+"""People in a choice."""
 MIN_OVERLAP = 0.3
 """Least intersection over union of somebody's box with a chosen one."""
 NEAR = 0.35
 """A chosen point may lie so far from somebody's bones, as a part of the distance from the hips to the farthest limb."""
+# Limbs and feet as pairs of BlazePose's landmarks.
 BONES = np.array(
     [(11, 12), (23, 24), (11, 13), (13, 15), (12, 14), (14, 16), (23, 25), (25, 27), (24, 26), (26, 28), (15, 19),
      (16, 20), (27, 31), (28, 32)]
@@ -25,12 +27,14 @@ _HOW = "write it as FRAME:x,y with more points after semicolons, such as 12:140,
 
 @dataclass(frozen=True)
 class PeopleChoice:
-    """People of frame `frame` of a clip (from 0), either by `boxes` (x, y, w, h pixels, around each of them) or by
-    `points` (x, y pixels, on each of them)."""
+    """People in one frame of a clip, either by boxes around them or by points on them."""
 
     frame: int
+    """Its index, from 0."""
     boxes: tuple[tuple[float, ...], ...] = ()
+    """x, y, w, h pixels, around each person."""
     points: tuple[tuple[float, ...], ...] = ()
+    """x, y pixels, on each person."""
 
     def __len__(self) -> int:
         return len(self.boxes) or len(self.points)

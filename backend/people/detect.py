@@ -20,36 +20,48 @@ from backend.nets.graph import load_graph
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 SIDE = 224
-_STRIDES = (
-    (8, 2),
-    (16, 2),
-    (32, 6),
-)  # stride, anchors a cell: MediaPipe's strides 8, 16, 32, 32, 32, two each
+"""Pixels of the network's window."""
+_STRIDES = ((8, 2), (16, 2), (32, 6))
+"""Stride, and anchors in a cell: MediaPipe's strides 8, 16, 32, 32, 32 with two each."""
 _SCORE_CLIP = 100.0
-_OVERLAP = 0.3  # intersection over union of head boxes above which finds of one window are one person
-_CANDIDATE = 0.25  # least score of a find that is worth a second look
-_SECURE = 0.9  # at this score, and at a good size, no second look is needed
-_GOOD_RADIUS = (45.0, 105.0)  # pixels of the window: size of people at which the network is at its best
-_WORTH = 0.5  # score at the first of these that is worth the others
-_SMALL = 0.08  # of the picture's larger side: people smaller than that, hips to circle, must be surer, for
-_SMALL_THRESHOLD = 0.8  # lamps, cameras and bags pass as people when they are a few pixels large
+_OVERLAP = 0.3
+"""Finds of one window are one person when the intersection over union of their head boxes is above this."""
+_CANDIDATE = 0.25
+"""Least score of a find that is worth a second look."""
+_SECURE = 0.9
+"""At this score, and at a good size, no second look is needed."""
+_GOOD_RADIUS = (45.0, 105.0)
+"""Pixels of the window: the size of people at which the network is at its best."""
 _FIRST_LOOK = ((72.0, False),)
+"""The look that gets place and size right: size that a person is given, mirrored or not."""
+_WORTH = 0.5
+"""Least score in that look that is worth the others."""
 _LOOKS = ((60.0, False), (60.0, True), (85.0, False), (85.0, True))
-"""Second looks: size that a person is given, mirrored or not. Things that are taken for people rarely pass all."""
+"""The looks that count. Things that are taken for people rarely pass all of them."""
+_SMALL = 0.08
+"""People smaller than this part of the picture's larger side, hips to circle, must be surer."""
+_SMALL_THRESHOLD = 0.8
+"""Least score of small ones: lamps, cameras and bags pass as people when they are a few pixels large."""
 _BATCH = 16
-_MIN_PICTURE = 8  # pixels: nobody can be seen in less
+"""Windows that go through the network at a time."""
+_MIN_PICTURE = 8
+"""Pixels: nobody can be seen in a smaller picture."""
 
 
 @dataclass(frozen=True)
 class Detection:
-    """One person. `box`: (4,) x, y, w, h pixels around the whole person, inside the picture; `score`: 0..1;
-    `roi`: the square for the landmark network; `hips`, `shoulders`: (2,) pixels, middle of each pair."""
+    """One person."""
 
     box: np.ndarray
+    """(4,) x, y, w, h pixels around the whole person, inside the picture."""
     score: float
+    """0..1, how sure it is that this is a person."""
     roi: Roi
+    """The square for the landmark network."""
     hips: np.ndarray
+    """(2,) pixels, the middle between the hips."""
     shoulders: np.ndarray
+    """(2,) pixels, the middle between the shoulders."""
 
     @property
     def radius(self) -> float:
@@ -59,11 +71,14 @@ class Detection:
 
 @dataclass(frozen=True)
 class _Find:
-    """Scores and points, pixels of the picture: `points` (4, 2) hips, top, shoulders, upper top."""
+    """Somebody in one window."""
 
     score: float
+    """0..1."""
     points: np.ndarray
-    window_radius: float  # pixels of the window
+    """(4, 2) hips, top, shoulders, upper top; pixels of the picture."""
+    window_radius: float
+    """From the hips to the top, in pixels of the window."""
 
     @property
     def radius(self) -> float:
@@ -201,7 +216,8 @@ def tiles(image: np.ndarray, parts: Sequence[int] = (2, 4)) -> list[tuple[float,
     out = []
     for part in parts:
         side = max(h, w) / part
-        if side < 64:  # a person in it would be smaller than anything the network knows
+        # A person in it would be smaller than anything the network knows.
+        if side < 64:
             continue
         xs, ys = (
             [(length - side) / 2]

@@ -16,39 +16,55 @@ from backend.camera.turned import Roi
 from backend.people.detect import Detection, PersonDetector
 
 SHOULDERS, HIPS = (11, 12), (23, 24)
-MIN_SCORE = 0.5  # landmark score from which a crop is believed to hold a person (MediaPipe's own)
-REDETECT = 10  # frames between looks for newcomers
-TILES_EVERY = {
-    2: 2,
-    4: 12,
-}  # part of the picture -> every how many of these looks such tiles are searched too
-COAST = 5  # frames for which a lost person is still looked for at the expected place
-FORGET = 90  # frames after which a lost person is another person
-_SAME = 0.45  # of a person's size: mean distance of hips and shoulders of a find that belongs to a track
-_COLLAPSED = 0.15  # of a person's size: mean distance of landmarks of two tracks on one person
-_COLLAPSED_NEW = 0.35  # the same, when one of them is a newcomer
-_NEAR_TRACK = (
-    0.25  # of a person's size: a find with hips or shoulders this near to another's needs _BEYOND_DOUBT
-)
+MIN_SCORE = 0.5
+"""Least landmark score of a crop that is believed to hold a person (MediaPipe's own)."""
+REDETECT = 10
+"""Frames between looks for newcomers."""
+TILES_EVERY = {2: 2, 4: 12}
+"""Part of the picture -> in every how many of these looks tiles of that size are searched too."""
+COAST = 5
+"""Frames for which a lost person is still looked for at the expected place."""
+FORGET = 90
+"""Frames after which a lost person who comes back counts as somebody else."""
+# Distances are parts of a person's size.
+_SAME = 0.45
+"""A find belongs to a track when its hips and shoulders are nearer than this on the average."""
+_COLLAPSED = 0.15
+"""Two tracks are on one person when their landmarks are nearer than this on the average."""
+_COLLAPSED_NEW = 0.35
+"""The same, when one of them is a newcomer."""
+_NEAR_TRACK = 0.25
+"""A find whose hips or shoulders are so near to somebody's must be beyond doubt."""
 _BEYOND_DOUBT = 0.92
-_JUMP = 0.45  # of a person's size: a body farther than that from the expected one is someone else's
-_MIN_INSIDE = 0.2  # share of landmarks that must lie in the picture
+"""Least score of a find that is."""
+_JUMP = 0.45
+"""A body farther than that from the expected one is someone else's."""
+_MIN_INSIDE = 0.2
+"""Share of landmarks that must lie in the picture."""
 
 
 @dataclass
 class Track:
-    """One person. `points`: (33, 2) pixels, last seen; `velocity`: (2,) pixels a frame; `roi` of last seen;
-    `hits`, `missed`: frames seen in all, and not seen in a row; `last`: frame index of `points`."""
+    """One person through time."""
 
     id: int
+    """Its number, given once in a clip."""
     roi: Roi
+    """The region in which the person was seen last, or found by the detector."""
     points: np.ndarray | None = None
-    velocity: np.ndarray = None
+    """(33, 2) pixels, as they were seen last; None for somebody who was only detected."""
+    velocity: np.ndarray | None = None
+    """(2,) pixels a frame; None while it is not known."""
     hits: int = 0
+    """Frames in which the person was seen."""
     missed: int = 0
+    """Frames in a row in which the person was not seen."""
     last: int = -1
+    """Index of the frame that `points` are of."""
     confirmed: bool = False
-    fresh: bool = True  # the region comes from the detector: the next body may be anywhere near it
+    """Seen often enough to be a person and no slip of the detector."""
+    fresh: bool = True
+    """The region comes from the detector: the next body may be anywhere near it."""
 
     @property
     def radius(self) -> float:
@@ -70,9 +86,14 @@ class Track:
 
 @dataclass
 class _Seen:
+    """What was seen in a region, as `PeopleTracker.update` was given it."""
+
     points: np.ndarray
+    """(33, 2) pixels, BlazePose's order."""
     score: float
+    """0..1."""
     aux: np.ndarray | None
+    """(2, 2) pixels, BlazePose's alignment points 33 and 34, where known."""
 
 
 class PeopleTracker:
@@ -87,7 +108,8 @@ class PeopleTracker:
         """Sentences for the user, for whoever takes them out."""
         self._tracks: list[Track] = []
         self._seen: dict[int, _Seen] = {}
-        self._asked: set[int] | None = None  # None: no frame is open
+        # None while no frame is open.
+        self._asked: set[int] | None = None
         self._next_id = 1
         self._looks = 0
         self._last_look = None
@@ -217,7 +239,8 @@ class PeopleTracker:
             return True
         waiting = any(t.missed > COAST for t in self._tracks)
         room = len(active) < self.max_people
-        pause = min(REDETECT // 2 if waiting else REDETECT, 1 + 2 * self._looks)  # eager in the beginning
+        # Eager in the beginning.
+        pause = min(REDETECT // 2 if waiting else REDETECT, 1 + 2 * self._looks)
         return room and index - self._last_look >= pause
 
     def _parts(self, index: int) -> list[int]:
@@ -236,7 +259,8 @@ class PeopleTracker:
     def _accept(self, t: Track, seen: _Seen) -> None:
         roi = roi_from_points(seen.points, seen.aux)
         center = _anchors(seen.points).mean(0)
-        if t.points is not None and not t.fresh:  # where the detector set it, a step is no motion
+        # Where the detector set the region, a step is no motion.
+        if t.points is not None and not t.fresh:
             v = (center - _anchors(t.points).mean(0)) / max(self._index - t.last, 1)
             limit = 0.2 * roi.size / 2.5
             v = v * min(1.0, limit / max(float(np.linalg.norm(v)), 1e-9))

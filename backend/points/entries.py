@@ -17,6 +17,7 @@ from backend.body.skeleton import JOINT
 from backend.errors import JobError
 
 MOST_POINTS = 100_000
+"""Points of one set."""
 REACH = 3.0
 """Metres from the pelvis' neighbourhood (the origin) beyond which a coordinate cannot be meant in metres."""
 _KINDS = ("position", "vertex", "face", "joint", "landmark")
@@ -30,16 +31,20 @@ def bad(text: str) -> JobError:
 
 @dataclass(frozen=True)
 class Entry:
-    """One checked point. `where`: "Entry 3 of arms.json"; `label`; `kind`: position, own (a position in the
-    localizer's space), vertex, face, joint or landmark; `value`: three metres, a number or a name; `barycentric`
-    and `depth` (metres) go with a face."""
+    """One checked point."""
 
     where: str
+    """For a sentence about it: "Entry 3 of arms.json"."""
     label: str
+    """Its name."""
     kind: str
+    """position, own (a position in the localizer's space), vertex, face, joint or landmark."""
     value: tuple[float, float, float] | int | str
+    """Three metres, the number of a vertex or face, or the name of a joint or landmark."""
     barycentric: tuple[float, float, float] = (1.0, 0.0, 0.0)
+    """Where on a face: the shares of its three corners, which sum to 1."""
     depth: float = 0.0
+    """Metres below a face."""
 
 
 def read_entry(said: object, where: str, number: int, body: Body, made_for: str | None = None) -> Entry:
@@ -182,6 +187,7 @@ def _short(value: object, quote: bool = True) -> str:
     """A value as it may stand in a sentence."""
     try:
         text = repr(value) if quote else str(value)
-    except ValueError:  # an integer of thousands of digits
+    except ValueError:
+        # An integer of thousands of digits.
         text = "a huge number"
     return text if len(text) <= 60 else text[:57] + "…"

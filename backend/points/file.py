@@ -132,7 +132,8 @@ def _as_path(text: str) -> Path | None:
         if path.is_file():
             return path
         folder = path.is_dir()
-    except (OSError, ValueError, RuntimeError):  # too long, a zero byte, an unknown home
+    except (OSError, ValueError, RuntimeError):
+        # Too long, a zero byte, an unknown home.
         path, folder = Path("?"), False
     looks = text.lower().endswith(tuple(READERS)) or _DRIVE.match(text) or "/" in text or "\\" in text
     if looks and "+" not in text:

@@ -32,13 +32,16 @@ _DAMAGED = (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error, NotIm
 
 @dataclass
 class PointList:
-    """`name`: of the set; `entries`: (where, what it says) in order, see `pointentries.read_entry`; `body`: the body
-    that numbers and rest positions belong to, if the file says so; `edges`: as the file says them."""
+    """What a file says, before it is checked against a body."""
 
     name: str
+    """The set's."""
     entries: list[tuple[str, object]]
+    """Where each entry stands, and what it says, in order; see `entries.read_entry`."""
     body: str | None = None
+    """The body that numbers and rest positions belong to, if the file says so."""
     edges: list = field(default_factory=list)
+    """Pairs of points, as the file says them."""
 
 
 def read_file(path: Path) -> PointList:

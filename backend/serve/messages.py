@@ -19,14 +19,6 @@ if TYPE_CHECKING:
 MAX_INFLUENCES = 8
 """Most joints that move one vertex on the wire; game engines take no more either."""
 
-LICENCE_NOTES = {
-    "open": "The built-in body is made from MakeHuman data under CC0: its results may be used for anything.",
-    **{
-        name: f"This body is your own {kind} file: its licence also covers meshes and files made from it."
-        for name, kind in (("smplx", "SMPL-X"), ("smplh", "SMPL-H"), ("smpl", "SMPL"))
-    },
-}
-
 
 def body_said(body: Body, landmarks: Landmarks | None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Arrays and fields of a `body` message. `landmarks`: `body_landmarks`, which needs torch; None: it has none."""
@@ -41,7 +33,7 @@ def body_said(body: Body, landmarks: Landmarks | None) -> tuple[dict[str, np.nda
         "name": body.name,
         "joint_names": list(body.joint_names),
         "landmark_names": names,
-        "licence_note": LICENCE_NOTES.get(body.name, "Mind the licence of the body file."),
+        "licence_note": body.licence_note,
     }
     return _typed(arrays, wire.BODY), fields
 

@@ -18,18 +18,24 @@ COLUMNS = ("file", "x", "y", "width", "height")
 
 @dataclass(frozen=True)
 class BoxRow:
-    """`line`: of the file, from 1; `file`: as written there, with / for \\; `box`: (4,) x, y, w, h pixels."""
+    """One row of the table: one person in one picture."""
 
     line: int
+    """Its number in the file, from 1."""
     file: str
+    """The picture as the row names it, with / in place of a backslash."""
     box: np.ndarray
+    """(4,) x, y, w, h pixels."""
 
 
 class BoxTable:
     """The rows of a file, to be taken out by the names of pictures."""
 
     def __init__(self, path: Path, rows: Sequence[BoxRow], names: Sequence[str] | None) -> None:
-        """`names`: of all pictures there are; None: not known yet (the frames of a movie)."""
+        """`names`: of all pictures that there are; None where they are not known yet (the frames of a movie).
+
+        Raises JobError("bad_boxes") when no row names any of them.
+        """
         self.path = path
         self._rows: dict[str, list[BoxRow]] = {}
         bases = Counter(_base(name) for name in names or ())

@@ -98,7 +98,7 @@ def real(points3d: np.ndarray, uncertainty: np.ndarray, scores: np.ndarray) -> n
     """Rows of the people of one picture who are plausible, each found once, in their old order.
 
     `points3d`: (n, P, 3) metres, camera space; `uncertainty`: (n, P) metres; `scores`: (n,). A person has a score
-    of at least one half; of two poses that are alike the surer one stays (NLF's own suppression, dossier 4).
+    of at least one half; of two poses that are alike the surer one stays (NLF's own suppression, docs/nlf.md 9.2).
     """
     valid = np.nan_to_num(scores) >= PLAUSIBLE
     sure = np.nan_to_num(scores / np.maximum(uncertainty.mean(-1), 1e-6))

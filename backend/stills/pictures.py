@@ -26,7 +26,8 @@ from blender_addon.shared.frames import MOVIE_SUFFIXES, PICTURE_SUFFIXES, Clip, 
 
 SUFFIXES = (*PICTURE_SUFFIXES, ".jpe", ".jfif", ".ppm", ".pgm", ".pnm")
 """File names that a folder is searched for, in capitals too."""
-_ORIENTATION = 0x112  # TIFF's number of the tag
+_ORIENTATION = 0x112
+"""TIFF's number of the tag that says how a picture is turned."""
 _TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     2: lambda a: a[:, ::-1],
     3: lambda a: a[::-1, ::-1],
@@ -42,13 +43,16 @@ _T, _U = TypeVar("_T"), TypeVar("_U")
 
 @dataclass(frozen=True)
 class Picture:
-    """`name`: path below the given folder with /, or the file's name, with #000123 behind it for frame 123 of a
-    movie; `image`: (H, W, 3) uint8 RGB, or None with `problem`, one sentence; `time_s`: seconds, of frames only."""
+    """One picture, or why it could not be read."""
 
     name: str
+    """Path below the given folder with /, or the file's name; #000123 follows it for frame 123 of a movie."""
     image: np.ndarray | None
+    """(H, W, 3) uint8 RGB, None where it could not be read."""
     time_s: float | None = None
+    """Seconds from the beginning of a movie; None for other pictures."""
     problem: str | None = None
+    """One sentence when there is no image."""
 
 
 class Pictures:
@@ -183,7 +187,8 @@ def _picture(name: str, file: Path) -> Picture:
 
 def read_picture(file: Path) -> np.ndarray:
     """(H, W, 3) uint8 RGB, upright. Raises OSError, MemoryError, or ValueError whose text begins with a verb."""
-    data = file.read_bytes()  # cv2 opens no path with other than the system's letters on Windows
+    # On Windows cv2 opens no path with other than the system's letters.
+    data = file.read_bytes()
     if not data:
         raise ValueError("is empty")
     try:
@@ -214,7 +219,8 @@ def _on_white(rgba: np.ndarray) -> np.ndarray:
 def _by_ffmpeg(data: bytes, name: str) -> np.ndarray:
     """Kinds that OpenCV does not know: TGA, AVIF, GIF (its first picture)."""
     stream = io.BytesIO(data)
-    stream.name = name  # TGA is known by its name alone
+    # TGA is known by its name alone.
+    stream.name = name
     try:
         # A play list with a picture's name must open nothing else.
         with av.open(stream, options={"protocol_whitelist": "pipe"}) as container:
@@ -250,7 +256,8 @@ def _jpeg_exif(data: bytes) -> bytes:
         body = data[place + 4 : place + 2 + size]
         if kind == 0xE1 and body.startswith(b"Exif\0\0"):
             return body
-        if kind == 0xDA or size < 2:  # the picture itself begins
+        # The picture itself begins.
+        if kind == 0xDA or size < 2:
             break
         place += 2 + size
     return b""

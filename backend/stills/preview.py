@@ -28,6 +28,7 @@ from backend.stills.localize import detected, real
 from backend.stills.pictures import Picture
 
 MOST = 32
+"""People in a picture."""
 MISFIT = 0.06
 """Median distance of the fitted body's points from those found, as a part of the box's diagonal, beyond which the body
 is no outline."""
@@ -39,21 +40,30 @@ SMOOTH, COARSE = 5.0, 0.6
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """The n people of a picture, from left to right. `boxes`: (n, 4) x, y, w, h pixels, around the points that were
-    found of each; `scores`: (n,) 0..1; `outlines`: n closed polygons (k, 2), pixels. float32."""
+    """The n people of a picture, from left to right. Arrays are float32."""
 
     boxes: np.ndarray
+    """(n, 4) x, y, w, h pixels, around the points that were found of each."""
     scores: np.ndarray
+    """(n,) 0..1, how sure it is that this is a person."""
     outlines: list[np.ndarray]
+    """n closed polygons (k, 2), pixels."""
 
 
 @dataclass(frozen=True)
 class _Models:
+    """What is loaded at the first picture."""
+
     body: Body
+    """The shipped body, whichever the job will use."""
     tensors: BodyTensors
+    """Its arrays as tensors on the CPU."""
     detector: PersonDetector
+    """Says where people are."""
     localizer: Localizer
+    """Says where their points are."""
     fitters: dict[tuple, Fitter] = field(default_factory=dict)
+    """By (width, height, focal length) of the camera; only the latest is kept."""
 
 
 class Previewer:

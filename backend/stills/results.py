@@ -17,22 +17,27 @@ from backend.files.whole import write_aside
 
 @dataclass(frozen=True)
 class Found:
-    """The n people of one picture, at P points. NaN where a box holds nothing that could be localized.
-
-    `name`, `time_s`, `problem`: the picture's; `camera`: None if it could not be read; `boxes`: (n, 4) x, y, w, h
-    pixels; `points3d`: (n, P, 3) metres, camera space; `points2d`: (n, P, 2) pixels of the upright picture;
-    `uncertainty`: (n, P) metres; `scores`: (n,) 0..1, how sure it is that the box holds a person. float32.
-    """
+    """The n people of one picture, at P points. Arrays are float32, NaN where a box holds nothing that could be
+    localized."""
 
     name: str
+    """The picture's, see `Picture`."""
     time_s: float | None
+    """Seconds from the beginning of a movie; None for other pictures."""
     camera: Camera | None
+    """That took the picture; None if the picture could not be read."""
     boxes: np.ndarray
+    """(n, 4) x, y, w, h pixels."""
     points3d: np.ndarray
+    """(n, P, 3) metres, camera space."""
     points2d: np.ndarray
+    """(n, P, 2) pixels of the upright picture."""
     uncertainty: np.ndarray
+    """(n, P) metres."""
     scores: np.ndarray
+    """(n,) 0..1, how sure it is that the box holds a person."""
     problem: str | None = None
+    """One sentence if the picture could not be read."""
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -40,12 +45,16 @@ class Found:
 
 @dataclass
 class Results:
-    """All that was found at `points` by `localizer` of Bodyfield `version`, picture by picture."""
+    """All that was found, picture by picture, and how."""
 
     points: PointSet
+    """The points that were asked for."""
     localizer: str
+    """Its name, as on the command line."""
     version: str
+    """Bodyfield's."""
     found: list[Found] = field(default_factory=list)
+    """One for each picture, in their order."""
 
     @property
     def people(self) -> int:
@@ -108,7 +117,7 @@ class Results:
         }
 
     def save(self, path: Path) -> None:
-        """The arrays as an npz file. Raises JobError("write")."""
+        """The arrays as an npz file. Raises JobError("cannot_write")."""
         write_aside(path, lambda out: _write_npz(out, self.arrays()))
 
 

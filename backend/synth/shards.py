@@ -20,6 +20,7 @@ import typer
 
 from backend.body import load_body
 from backend.errors import JobError
+from backend.files.whole import write_aside
 from backend.synth import SIDE, Person, SynthPicture, World, draw
 from backend.synth.motion import SPLITS
 from backend.synth.view import FRAMINGS
@@ -68,22 +69,18 @@ def shard_name(number: int) -> str:
 
 
 def write_shard(file: Path, pictures: list[SynthPicture]) -> None:
-    """Write `pictures` to `file`; there is never half a file of that name."""
+    """Write `pictures` to `file`; there is never half a file of that name. Raises JobError("cannot_write")."""
     jpegs = [cv2.imencode(".jpg", p.image[..., ::-1], _QUALITY)[1].ravel() for p in pictures]
     arrays = {k: np.stack([getattr(p.person, k) for p in pictures]) for k in _PARAMETERS}
-    part = file.with_suffix(f".{os.getpid()}.part")
-    with part.open("wb") as out:
-        np.savez(
-            out,
-            jpegs=np.concatenate(jpegs),
-            ends=np.cumsum([len(j) for j in jpegs]),
-            K=np.stack([p.K for p in pictures]),
-            visible=np.stack([np.packbits(p.visible) for p in pictures]),
-            vertices=np.int64(len(pictures[0].visible)),
-            kind=np.array([p.kind for p in pictures]),
-            **arrays,
-        )
-    part.replace(file)
+    arrays |= {
+        "jpegs": np.concatenate(jpegs),
+        "ends": np.cumsum([len(j) for j in jpegs]),
+        "K": np.stack([p.K for p in pictures]),
+        "visible": np.stack([np.packbits(p.visible) for p in pictures]),
+        "vertices": np.int64(len(pictures[0].visible)),
+        "kind": np.array([p.kind for p in pictures]),
+    }
+    write_aside(file, lambda out: np.savez(out, **arrays))
 
 
 class Shard:

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from backend.errors import JobError
+from blender_addon.shared.whole import aside
 
 FORMAT = "bodyfield-checkpoint-1"
 _NAME = "checkpoint_{:08d}.safetensors"
@@ -24,14 +25,18 @@ _NAME = "checkpoint_{:08d}.safetensors"
 
 @dataclass
 class State:
-    """What a checkpoint holds beside tensors. `model`: the model's configuration; `recipe`: the whole recipe;
-    `step`: steps done; `seen`: pictures; `seconds`: of training so far."""
+    """What a checkpoint holds beside tensors."""
 
     model: dict[str, Any]
+    """The model's configuration."""
     recipe: dict[str, Any]
+    """The whole recipe."""
     step: int = 0
+    """Steps done."""
     seen: int = 0
+    """Pictures seen."""
     seconds: float = 0.0
+    """Of training so far."""
 
 
 def save(
@@ -44,9 +49,11 @@ def save(
     # Shared or strided memory cannot be written; conv weights are channels-last.
     tensors = {k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}
     path = folder / _NAME.format(state.step)
-    part = path.with_suffix(".part")
-    save_file(tensors, str(part), {"format": FORMAT, "state": json.dumps(vars(state))})
-    part.replace(path)
+    # What is left of a run that was killed while it wrote.
+    for half in folder.glob(".checkpoint_*.part.safetensors"):
+        half.unlink(missing_ok=True)
+    with aside(path) as part:
+        save_file(tensors, str(part), {"format": FORMAT, "state": json.dumps(vars(state))})
     for old in checkpoints(folder)[:-keep]:
         old.unlink()
     return path

@@ -6,6 +6,7 @@ called directly there.
 """
 
 import contextlib
+import time
 import traceback
 
 import bpy
@@ -20,13 +21,16 @@ IDLE_S = 0.5
 """Seconds between two ticks while nothing runs, or what runs is paused."""
 BUDGET_S = 0.015
 """Of every 45 ms the work takes at most about 15, so that the viewport stays fluid."""
+BAR_S = 0.2
+"""How often the bar is drawn."""
 KEPT = 5
 """Pieces of work that are remembered for the panel."""
-
 
 backend = Backend()
 imports: list[Work] = []
 """Imports and all other work, the newest last; finished ones stay for the panel."""
+_drawn = 0.0
+"""When the bar was drawn last, `time.monotonic`."""
 
 
 def current() -> Work | None:
@@ -86,19 +90,25 @@ def stop() -> None:
     backend.close()
 
 
-def redraw() -> None:
-    """Let Blender draw the sidebars of the 3D views again."""
+def redraw(sidebar_only: bool = False) -> None:
+    """Let Blender draw the 3D views again, or only their sidebars: a view full of bodies takes half a core to draw as
+    often as the bar moves."""
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:
-            if area.type == "VIEW_3D":
-                area.tag_redraw()
+            if area.type != "VIEW_3D":
+                continue
+            for region in area.regions if sidebar_only else (area,):
+                if not sidebar_only or region.type == "UI":
+                    region.tag_redraw()
 
 
 def _on_timer() -> float:
+    global _drawn
     busy = tick()
-    if busy:
+    if busy and time.monotonic() - _drawn > BAR_S:
         # The bar and the time left move on although nothing landed in the scene.
-        redraw()
+        _drawn = time.monotonic()
+        redraw(sidebar_only=True)
     now = current()
     return BUSY_S if busy and not (now and now.paused) else IDLE_S
 

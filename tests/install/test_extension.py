@@ -67,6 +67,10 @@ def test_backend_wheel_runs_on_its_own(tmp_path):
     assert report["missing"] == [], said.stderr
     assert report["version"] in wheel.name
     assert all(asset["sha256"] for asset in report["assets"])
+    shipped = {
+        p.name for p in (ROOT / "backend" / "assets").iterdir() if p.suffix in (".npz", ".safetensors")
+    }
+    assert {asset["name"] for asset in report["assets"]} == shipped
 
 
 def test_the_same_sources_make_the_same_wheel(tmp_path):

@@ -62,6 +62,7 @@ def test_the_video_keeps_size_and_times(painter, frames, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["overlay.mp4"]
 
 
-def test_a_folder_that_is_not_there_is_said(painter, frames, tmp_path):
+def test_a_folder_that_cannot_be_made_is_said(painter, frames, tmp_path):
+    (tmp_path / "none").write_text("in the way")
     with pytest.raises(JobError, match=r"overlay\.mp4 could not be written"):
         list(write_overlay(frames, painter, tmp_path / "none" / "overlay.mp4", 60.0))

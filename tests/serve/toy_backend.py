@@ -51,7 +51,7 @@ class Options:
         weights = rng.random((20, 55))
         names, parents = [f"joint{i}" for i in range(55)], np.arange(-1, 54)
         arrays |= {"weights": weights, "parents": parents, "uv": rng.random((20, 2)), **indices}
-        return SimpleNamespace(name="open", joint_names=names, **arrays)
+        return SimpleNamespace(name="open", joint_names=names, licence_note="A toy under CC0.", **arrays)
 
 
 def mocap(frames, options, *, total, resume, cancelled, breathe):

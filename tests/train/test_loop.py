@@ -74,7 +74,11 @@ def test_another_models_checkpoint_is_refused(recipe, tmp_path):
 
 def test_only_the_newest_checkpoints_are_kept(recipe, tmp_path):
     recipe = replace(recipe, run=replace(recipe.run, save=1, keep=2))
+    # Left by a training that was killed while it wrote.
+    half = tmp_path / ".checkpoint_00000002.1234.part.safetensors"
+    half.write_bytes(b"half of it")
     train(recipe, tmp_path, stop_at=4)
+    assert not half.exists()
     assert [p.name for p in checkpoint.checkpoints(tmp_path)] == [
         "checkpoint_00000003.safetensors",
         "checkpoint_00000004.safetensors",

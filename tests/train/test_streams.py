@@ -155,7 +155,9 @@ def test_missing_and_foreign_files_get_one_sentence(tmp_path, shards):
     (tmp_path / "a.npz").write_bytes(b"no zip")
     with pytest.raises(JobError, match="cannot be read"):
         Shards([tmp_path], ("K",))
-    known = Shards([shards], ("K",))
+    # What another process is writing has a hidden name.
+    (tmp_path / "a.npz").rename(tmp_path / ".a.1234.part.npz")
+    known = Shards([tmp_path, shards], ("K",))
     assert len(known) == 8
     image, row = known.row(5)
     assert image.shape == (256, 256, 3)

@@ -42,7 +42,9 @@ class Global:
     """A name that the pickle wants imported. It is not."""
 
     module: str
+    """In which module it would be looked for."""
     name: str
+    """Of the class or function there."""
 
     @property
     def dotted(self) -> str:
@@ -69,15 +71,16 @@ class Record:
 
 @dataclass(frozen=True)
 class StorageRef:
-    """A run of numbers in the archive: the member's name, its numbers' type (None: bytes), how many there are.
-
-    `foreign`: of a kind that weights never have (complex numbers, say); tensors of it are passed over.
-    """
+    """A run of numbers in the archive."""
 
     key: str
+    """Name of the archive's member."""
     dtype: torch.dtype | None
+    """Type of the numbers; None for plain bytes."""
     numel: int
+    """How many there are."""
     foreign: bool = False
+    """Of a kind that weights never have (complex numbers, say); tensors of it are passed over."""
 
     @classmethod
     def of(cls, pid: Any) -> StorageRef:
@@ -98,10 +101,15 @@ class TensorRef:
     """A view of a storage, checked to lie inside the number of elements that the storage claims to have."""
 
     storage: StorageRef
+    """Where its numbers are."""
     dtype: torch.dtype
+    """Type of the numbers."""
     offset: int
+    """Of the first one, in numbers."""
     shape: tuple[int, ...]
+    """Its size."""
     stride: tuple[int, ...]
+    """Numbers from one row to the next, along each dimension."""
 
     @classmethod
     def of(cls, storage: Any, offset: Any, shape: Any, stride: Any, dtype: torch.dtype | None = None):
@@ -166,7 +174,8 @@ class ArrayRef:
         if not isinstance(state, tuple) or len(state) != 5:
             raise Refusal("one of its numpy arrays is damaged")
         _, shape, kind, fortran, data = state
-        if isinstance(data, str):  # a pickle of Python 2
+        # A pickle of Python 2.
+        if isinstance(data, str):
             data = data.encode("latin-1")
         sound = isinstance(shape, tuple) and all(_natural(n) for n in shape) and isinstance(kind, DtypeRef)
         if not sound or len(shape) > _MAX_DIMENSIONS or not isinstance(data, (bytes, bytearray, list)):

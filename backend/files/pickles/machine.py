@@ -43,11 +43,12 @@ def read_pickle(data: bytes, foreign: bool = False) -> Any:
 
 
 class Machine:
-    """Stack, marks and memo of one pickle. `calls`: the functions that are imitated, by name; `max_operations`: steps;
-    other kinds of data files change these in a subclass."""
+    """Stack, marks and memo of one pickle. Other kinds of data files change the two constants in a subclass."""
 
     calls: Mapping[str, Callable[..., Any]] = CALLS
+    """The functions that are imitated, by name."""
     max_operations = MAX_OPERATIONS
+    """Most steps of one pickle."""
 
     def __init__(self, foreign: bool) -> None:
         self.foreign = foreign
@@ -194,7 +195,8 @@ class Machine:
 
     def _call(self, function: Any, arguments: Any) -> Any:
         if isinstance(function, Global) and function.module.partition(".")[0] == _SCRIPT:
-            return Record(function.dotted)  # an enumeration of TorchScript; its value is no tuple
+            # An enumeration of TorchScript; its value is no tuple.
+            return Record(function.dotted)
         if not isinstance(function, Global) or not isinstance(arguments, tuple):
             raise Refusal("one of its pickles is damaged")
         if function.dotted in ("copyreg._reconstructor", "copy_reg._reconstructor"):

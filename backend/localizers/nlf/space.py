@@ -1,15 +1,14 @@
 """From the body at hand to the canonical space of a model's weights.
 
-Official weights know places of the SMPL neutral mean body in its canonical pose (dossier 1.5). A user's SMPL-X file has
-the same mesh as the canonical vertices that come with the weights; any other body is laid onto that volume once, and
-the result is kept beside the weights.
+Official weights know places of the SMPL neutral mean body in its canonical pose (docs/nlf.md 10.1). A user's SMPL-X
+file has the same mesh as the canonical vertices that come with the weights; any other body is laid onto that volume
+once, and the result is kept beside the weights.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from backend.volumes.map import VolumeMap, map_same_mesh, map_volumes
 from backend.volumes.model import VolumeModel, start
 from backend.volumes.volume import CanonicalVolume, volume_of_body
 from blender_addon.shared.home import home_folder
+from blender_addon.shared.whole import write_whole
 
 _EDITION = 1
 """Counts changes of the way volumes are laid onto each other: older files are made anew."""
@@ -110,10 +110,4 @@ def _read(file: Path, body: Body) -> VolumeMap | None:
 def _keep(made: VolumeMap, file: Path) -> None:
     """Best effort: without a place to keep it, the map is made again next time."""
     with contextlib.suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_suffix(f".{os.getpid()}.part.npz")
-        try:
-            np.savez(part, **made.to_arrays())
-            part.replace(file)
-        finally:
-            part.unlink(missing_ok=True)
+        write_whole(file, lambda out: np.savez(out, **made.to_arrays()))

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from backend.errors import JobError
+from backend.files.whole import write_aside
 
 
 class Shards:
@@ -16,7 +17,9 @@ class Shards:
     `jpegs` (bytes end to end) and `ends` (n,). Files are read when first needed and kept."""
 
     def __init__(self, folders: Sequence[str | Path], arrays: Sequence[str], pattern: str = "*.npz") -> None:
-        self.files = sorted(f for folder in folders for f in Path(folder).glob(pattern))
+        found = (f for folder in folders for f in Path(folder).glob(pattern))
+        # A hidden one is still being written.
+        self.files = sorted(f for f in found if not f.name.startswith("."))
         if not self.files:
             named = ", ".join(str(f) for f in folders)
             raise JobError(
@@ -57,13 +60,12 @@ class Shards:
 def write_shard(
     path: Path, images: Sequence[np.ndarray], arrays: dict[str, np.ndarray], quality: int = 92
 ) -> None:
-    """Pack pictures (H, W, 3) uint8 RGB and arrays with a row for each."""
+    """Pack pictures (H, W, 3) uint8 RGB and arrays with a row for each. Raises JobError("cannot_write")."""
     coded = [
         cv2.imencode(".jpg", i[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1].ravel() for i in images
     ]
-    part = path.with_suffix(".part.npz")
-    np.savez(part, jpegs=np.concatenate(coded), ends=np.cumsum([len(c) for c in coded]), **arrays)
-    part.replace(path)
+    packed = {"jpegs": np.concatenate(coded), "ends": np.cumsum([len(c) for c in coded]), **arrays}
+    write_aside(path, lambda out: np.savez(out, **packed))
 
 
 def _open(file: Path):

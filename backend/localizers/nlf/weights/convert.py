@@ -34,6 +34,7 @@ from backend.localizers.nlf.weights.official import (
 from backend.localizers.nlf.weights.skeletons import Skeleton
 from backend.localizers.nlf.weights.store import CANONICAL, INFO, MODEL, SKELETONS, Installed
 from backend.localizers.nlf.weights.tensorfile import Entry, file_digest, write_tensors
+from blender_addon.shared.whole import write_whole
 
 DATA_ZIP = "nlf_data_files.zip"
 _SPARE = 16 << 20
@@ -317,10 +318,7 @@ def _rename(info: Installed, place: Path, name: str, replaces: bool) -> Installe
 
 
 def _write_text(path: Path, text: str) -> None:
-    with path.open("x", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    write_whole(path, lambda out: out.write(text.encode("utf-8")), durable=True)
 
 
 def _sync(folder: Path) -> None:

@@ -1,6 +1,6 @@
 """nlf_data_files.zip of the official release: what a checkpoint of the crop model alone leaves out.
 
-The seven constants are worked out as the published training code does it (dossier 1.4, 1.5, 4b); skeletons and the
+The seven constants are worked out as the published training code does it (docs/nlf.md 10, 11); skeletons and the
 canonical vertices and joints of SMPL and SMPL-X are read as they are. Members may lie in any folder of the zip; the
 many large ones that are not needed are never touched.
 """

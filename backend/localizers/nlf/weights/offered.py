@@ -7,7 +7,6 @@ stored joints exactly.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from backend.localizers.nlf.weights.opened import OfficialWeights
 from backend.volumes.map import map_volumes
 from backend.volumes.triangles import triangulate
 from backend.volumes.volume import volume_of_smpl
+from blender_addon.shared.whole import aside
 
 FILE = "body_smplx.npz"
 _FULL = 400
@@ -47,7 +47,8 @@ def offer_body(opened: OfficialWeights, note: Callable[[str], None]) -> Path | N
             arrays = {**arrays, "faces": _triangles(arrays)}
         body_of(arrays, opened.info.name)
         file = opened.info.folder / FILE
-        _write(file, _layout(arrays))
+        with aside(file) as part:
+            np.savez(part, **_layout(arrays))
         load_body(file)
     except (JobError, OSError) as error:
         (opened.info.folder / FILE).unlink(missing_ok=True)
@@ -90,12 +91,3 @@ def _regressor(arrays: Mapping[str, np.ndarray], shapes: np.ndarray, joint_shape
         [arrays["J_template"], joint_shapes.reshape(len(first), -1), np.ones((len(first), 1))], 1
     )
     return first + (wanted - first @ known) @ np.linalg.pinv(known)
-
-
-def _write(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    part = file.with_name(f".{os.getpid()}.{file.name}")
-    try:
-        np.savez(part, **arrays)
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)

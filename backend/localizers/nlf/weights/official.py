@@ -1,4 +1,4 @@
-"""Recognise NLF's crop model in an archive, by the names and sizes of its tensors (dossier 4b).
+"""Recognise NLF's crop model in an archive, by the names and sizes of its tensors (docs/nlf.md 11).
 
 A TorchScript of the release holds everything; a checkpoint of the crop model alone lacks the seven tensors that are
 constants of the training code, see `datafiles`.
