@@ -15,22 +15,28 @@ from backend.people.choice import PeopleChoice
 
 @dataclass(frozen=True)
 class MocapOptions:
-    """`localizer`: see `backend.localizers`; `max_people`: tracks at a time; `focal_px` or `fov_deg` (on the larger
-    side) if the lens is known, else 55°; `body`: path of a licensed SMPL-X, SMPL-H or SMPL file in place of the open
-    body; `smooth`: strength of the time term, 1 is normal, 0 none; `chunk`: frames per saved and sent piece;
-    `device`: auto, cpu, cuda, cuda:1, mps; `keep_features`: keep in the job's folder what the localizer needs to
-    find points that are added later in the picture; `people`: follow only these, however many `max_people` allows."""
+    """The options of one job."""
 
     localizer: str = "field"
+    """A name, see `backend.localizers`."""
     max_people: int = 4
+    """Tracks at a time."""
     fov_deg: float | None = None
+    """Degrees that the picture's larger side spans, if known; 55 if `focal_px` is unknown too."""
     focal_px: float | None = None
+    """Focal length in pixels, if known; it goes before `fov_deg`."""
     body: str | None = None
+    """Path of a licensed SMPL-X, SMPL-H or SMPL file in place of the open body."""
     smooth: float = 1.0
+    """Strength of the time term: 1 is normal, 0 is none."""
     chunk: int = 32
+    """Frames per saved and sent piece."""
     device: str = "auto"
+    """auto, cpu, cuda, cuda:1 or mps."""
     keep_features: bool = True
+    """Whether to keep in the job's folder what the localizer needs to find points that are added later."""
     people: PeopleChoice | None = None
+    """Follow only these, however many `max_people` allows."""
 
     def __post_init__(self) -> None:
         ranges = {

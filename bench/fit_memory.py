@@ -48,7 +48,8 @@ def make_track(body: Body, frames: int, seed: int) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
     points, tensors = road_points(body).to("cpu"), body.to("cpu")
     pose = clip_poses(frames, rng).astype(np.float32)
-    pose[:, 0] = np.array([np.pi, 0, 0], np.float32)  # upright before the camera
+    # Upright before the camera.
+    pose[:, 0] = np.array([np.pi, 0, 0], np.float32)
     trans = np.array([0, 0, 4], np.float32) + np.cumsum(rng.normal(size=(frames, 3)) * 0.002, 0)
     betas = torch.from_numpy(rng.normal(size=(1, 10)).astype(np.float32))
     where = []

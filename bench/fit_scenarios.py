@@ -44,21 +44,30 @@ _LIMBS = (
 
 @dataclass
 class Scenario:
-    """Truth and targets of n frames, metres and radians. `pose`: (n, 165); `betas`: (n, 10); `vertices`: (n, V, 3);
-    `joints`: (n, 55, 3); `target_*`: what the fitter is given; `*_sigma`: (n, V) and (n, 55), or None where the
-    fitter is told nothing; `clip`: one person through time."""
+    """Truth and targets of n frames, metres and radians."""
 
     name: str
+    """One of `NAMES`, or the file's."""
     clip: bool
+    """Whether the frames are one person through time."""
     pose: np.ndarray
+    """(n, 165) rotation vectors."""
     betas: np.ndarray
+    """(n, 10) shape."""
     trans: np.ndarray
+    """(n, 3) place of the body."""
     vertices: np.ndarray
+    """(n, V, 3) true places."""
     joints: np.ndarray
+    """(n, 55, 3) true places."""
     target_vertices: np.ndarray
+    """(n, V, 3) that the fitter is given."""
     target_joints: np.ndarray
+    """(n, 55, 3) that the fitter is given."""
     vertex_sigma: np.ndarray | None = None
+    """(n, V), or None where the fitter is given none."""
     joint_sigma: np.ndarray | None = None
+    """(n, 55), or None where the fitter is given none."""
 
 
 def read_scenario(path: Path) -> Scenario:

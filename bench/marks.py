@@ -52,15 +52,20 @@ MARKS = Path(__file__).resolve().parents[1] / "tests" / "data" / "marks"
 
 @dataclass(frozen=True)
 class Truth:
-    """What was marked. `cameras`: aligned to the pictures; `pixels`: (C, F, 12, 2) joint marks; `surface`: dense
-    marks; `places`: where on the body these are."""
+    """What was marked in F frames of C cameras."""
 
     cameras: list[CalibratedCamera]
+    """C, aligned to the pictures."""
     raw_cameras: list[CalibratedCamera]
+    """C, as the calibration file has them."""
     joints: Reference
+    """Where the twelve joints were."""
     pixels: np.ndarray
+    """(C, F, 12, 2) joint marks, NaN where there is none."""
     surface: Marks
+    """Dense marks on the skin."""
     places: PointSet
+    """Where on the body the dense marks are."""
 
     @classmethod
     def read(cls, folder: Path, calibration: Path, body: Body) -> Truth:

@@ -17,7 +17,8 @@ def peak_bytes() -> int:
         return int(line.split()[1]) * 1024
     import resource
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
+    # macOS gives bytes.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _windows_peak() -> int:

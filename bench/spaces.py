@@ -39,15 +39,20 @@ Field = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Case:
-    """A kind of body: `bend`: (rms, wavelength) of the fields, metres; `stance`: degrees that joints are turned;
-    `joints`: how many the volume names; `misplaced`: metres that these lie off."""
+    """A kind of body."""
 
     vertices: int
+    """How many the volume has."""
     faces: bool
+    """Whether the volume has triangles."""
     joints: int
+    """How many the volume names."""
     bend: tuple[tuple[float, float], ...] = ()
+    """(rms, wavelength) of each field that bends the body, metres."""
     stance: float = 2.0
+    """Degrees that joints are turned, one standard deviation."""
     misplaced: float = 0.0
+    """Metres that the named joints lie off, one standard deviation."""
 
 
 _BENT = {"bend": ((0.015, 1.9), (0.005, 0.6)), "stance": 4.0, "misplaced": 0.015}
@@ -61,19 +66,24 @@ CASES = {
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """A made-up body: what the map may see, and where canonical points of the open body truly lie in it."""
+    """A made-up body."""
 
     volume: CanonicalVolume
+    """What the map may see."""
     truth: Callable[[CanonicalPoints], np.ndarray]
+    """Where P canonical points of the open body truly lie in it: (P, 3) metres."""
 
 
 @dataclass(frozen=True, eq=False)
 class Places:
-    """Where errors are measured. `points` with all shape directions; `inside`: (P,) bool; `region`: (P,) names."""
+    """P places at which errors are measured."""
 
     points: CanonicalPoints
+    """With all shape directions."""
     inside: np.ndarray
+    """(P,) bool, which lie inside the body."""
     region: np.ndarray
+    """(P,) names of parts of the body."""
 
     def seen_by(self, body: Body) -> CanonicalPoints:
         """The points as `body`, which has fewer shape directions, knows them."""
@@ -96,7 +106,8 @@ def make_target(body: Body, case: Case, rng: np.random.Generator) -> Target:
 
     v, joints = bent(model.vertices(shape)), bent(model.joint_transforms(shape)[1])
     off = rng.normal(0, case.misplaced, joints.shape)
-    off[25:] *= 0.2  # other models' fingers bend where ours do
+    # Other models' fingers bend where ours do.
+    off[25:] *= 0.2
     joints = joints + (off + off[mirror_joints()] * MIRROR) / 2
     faces = skin_faces(v, body.faces)
     vertices = strewn(v, faces, case.vertices, rng)
@@ -187,7 +198,8 @@ def round_trip(found: VolumeMap, places: Places) -> dict[str, float]:
     """Millimetres between places and what comes back, between their images, and what both ways cost (processor
     time)."""
     points = places.seen_by(found.body)
-    found.to_body(found.to_volume(points.take(slice(0, 2))))  # builds what later calls share
+    # Builds what later calls share.
+    found.to_body(found.to_volume(points.take(slice(0, 2))))
     clock = time.process_time()
     there = found.to_volume(points)
     middle = time.process_time()

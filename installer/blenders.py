@@ -20,11 +20,14 @@ OLDEST = (4, 2)
 
 @dataclass(frozen=True)
 class Blender:
-    """`version` of Blender and `python` of the Python inside it, each as numbers."""
+    """A Blender on this machine."""
 
     path: Path
+    """Of the program."""
     version: tuple[int, ...]
+    """Of Blender, as numbers."""
     python: tuple[int, int]
+    """Version of the Python inside it, as numbers."""
 
     def __str__(self) -> str:
         version, python = (".".join(map(str, numbers)) for numbers in (self.version, self.python))

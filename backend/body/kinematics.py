@@ -19,13 +19,16 @@ from backend.body.skeleton import N_JOINTS, PARENTS
 
 @dataclass(frozen=True, eq=False)
 class Posed:
-    """B posed bodies. `joints`: (B, 55, 3); `rotations`: (B, 55, 3, 3) of each joint in the world;
-    `vertices`: (B, V, 3) and `points`: (B, P, 3), or None where they were not asked for. Metres."""
+    """B posed bodies. Lengths are in metres."""
 
     vertices: torch.Tensor | None
+    """(B, V, 3), or None where they were not asked for."""
     joints: torch.Tensor
+    """(B, 55, 3)."""
     points: torch.Tensor | None
+    """(B, P, 3), or None where they were not asked for."""
     rotations: torch.Tensor
+    """(B, 55, 3, 3) of each joint in the world."""
 
 
 def forward(

@@ -125,7 +125,8 @@ def _split(shapedirs: np.ndarray, joints: int, betas: int, expressions: int) -> 
     full = columns >= _SHAPE_COLUMNS + 100
     start = _SHAPE_COLUMNS if full else min(_SHORT_COLUMNS, columns)
     stop = columns if full else min(2 * _SHORT_COLUMNS, columns)
-    if joints != N_JOINTS:  # SMPL and SMPL-H have no expressions
+    # SMPL and SMPL-H have no expressions.
+    if joints != N_JOINTS:
         start = stop = columns
     return tuple(
         part[:, :, : _used(part)].astype(np.float64)

@@ -17,17 +17,18 @@ _NAMES = {"smplx": "SMPL-X", "smplh": "SMPL-H", "smpl": "SMPL"}
 
 @dataclass(frozen=True, eq=False)
 class CanonicalPoints:
-    """P points of the body's rest volume, each a fixed linear combination of vertices.
-
-    `positions`: (P, 3) in the T-pose of the mean body; `weights`: (P, 55) skinning; `shapedirs`: (P, 3, nb) and
-    `exprdirs`: (P, 3, ne) metres per unit; `posedirs`: (486, P * 3) or None. All float32.
-    """
+    """P points of the body's rest volume, each a fixed linear combination of vertices. All float32."""
 
     positions: np.ndarray
+    """(P, 3) metres, in the T-pose of the mean body."""
     weights: np.ndarray
+    """(P, 55) skinning."""
     shapedirs: np.ndarray
+    """(P, 3, nb) metres per unit of betas."""
     exprdirs: np.ndarray
+    """(P, 3, ne) metres per unit of expression."""
     posedirs: np.ndarray | None = None
+    """(486, P * 3) pose correctives as in `Body`, or None."""
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -51,10 +52,15 @@ class PointTensors:
     """`CanonicalPoints` as torch tensors of the same names and shapes."""
 
     positions: torch.Tensor
+    """(P, 3)."""
     weights: torch.Tensor
+    """(P, 55)."""
     shapedirs: torch.Tensor
+    """(P, 3, nb)."""
     exprdirs: torch.Tensor
+    """(P, 3, ne)."""
     posedirs: torch.Tensor | None = None
+    """(486, P * 3) or None."""
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -62,34 +68,40 @@ class PointTensors:
 
 @dataclass(frozen=True, eq=False)
 class Body:
-    """A skinned body with a linear shape space. V vertices, F triangles, T texture points; float32 and int32.
-
-    `name`: "open" for the shipped body, "smplx", "smplh" or "smpl" for a user's licensed file; `v_template`: (V, 3)
-    mean body;
-    `faces`: (F, 3), normals outward; `weights`: (V, 55), rows sum to 1; `parents`: (55,), -1 at the root;
-    `shapedirs`: (V, 3, nb) and `exprdirs`: (V, 3, ne) metres per unit of betas / expression;
-    `posedirs`: (486, V * 3) pose correctives times the elements of (R - I) of joints 1..54, or None;
-    `joints_*`: what `J_regressor` (55, V) makes of the vertex arrays; `uv`: (T, 2), `faces_uv`: (F, 3);
-    `present`: (55,) bool, the joints that the file has. The others (SMPL: fingers but for `skeleton.SMPL_ROWS`, jaw,
-    eyes; SMPL-H: jaw, eyes) carry no skin and stay at rest, at places estimated from the skin (`missing`), and
-    move with their parents.
-    """
+    """A skinned body with a linear shape space. V vertices, F triangles, T texture points; float32 and int32."""
 
     name: str
+    """Which kind: "open" for the shipped body, "smplx", "smplh" or "smpl" for a user's licensed file."""
     v_template: np.ndarray
+    """(V, 3) metres, mean body."""
     faces: np.ndarray
+    """(F, 3), normals outward."""
     weights: np.ndarray
+    """(V, 55) skinning, rows sum to 1."""
     parents: np.ndarray
+    """(55,) rows, -1 at the root."""
     shapedirs: np.ndarray
+    """(V, 3, nb) metres per unit of betas."""
     exprdirs: np.ndarray
+    """(V, 3, ne) metres per unit of expression."""
     posedirs: np.ndarray | None
+    """(486, V * 3) pose correctives, multiplied by the elements of (R - I) of joints 1..54; or None."""
     joints_template: np.ndarray
+    """(55, 3), what `J_regressor` makes of `v_template`."""
     joints_shapedirs: np.ndarray
+    """(55, 3, nb), what `J_regressor` makes of `shapedirs`."""
     joints_exprdirs: np.ndarray
+    """(55, 3, ne), what `J_regressor` makes of `exprdirs`."""
     J_regressor: np.ndarray
+    """(55, V)."""
     uv: np.ndarray
+    """(T, 2) texture points."""
     faces_uv: np.ndarray
+    """(F, 3) rows of `uv`."""
     present: np.ndarray = field(default_factory=lambda: np.ones(N_JOINTS, bool))
+    """(55,) bool, the joints that the file has. The others (SMPL: fingers but for `skeleton.SMPL_ROWS`, jaw, eyes;
+    SMPL-H: jaw, eyes) carry no skin and stay at rest, at places estimated from the skin (`missing`), and move with
+    their parents."""
 
     @property
     def joint_names(self) -> list[str]:
@@ -129,14 +141,23 @@ class BodyTensors:
     """What `kinematics.forward` reads of a `Body`, as tensors of the same names and shapes."""
 
     v_template: torch.Tensor
+    """(V, 3)."""
     weights: torch.Tensor
+    """(V, 55)."""
     parents: torch.Tensor
+    """(55,)."""
     shapedirs: torch.Tensor
+    """(V, 3, nb)."""
     exprdirs: torch.Tensor
+    """(V, 3, ne)."""
     posedirs: torch.Tensor | None
+    """(486, V * 3) or None."""
     joints_template: torch.Tensor
+    """(55, 3)."""
     joints_shapedirs: torch.Tensor
+    """(55, 3, nb)."""
     joints_exprdirs: torch.Tensor
+    """(55, 3, ne)."""
 
 
 def _tensor(array: np.ndarray | None, device) -> torch.Tensor | None:

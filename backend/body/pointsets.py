@@ -29,18 +29,19 @@ SET_NAMES: tuple[str, ...] = ("smplx_55", "coco_17", "landmarks_33", "surface_N"
 
 @dataclass(frozen=True, eq=False)
 class PointSet:
-    """P places of a body, by name.
-
-    `name`: of the set; `labels`: P names; `points`: the places; `edges`: (E, 2) int32 rows to join when drawn;
-    `raw`: (P,) bool, True where `points.positions` is meant in the localizer's own canonical space, which need
-    not be the body's rest pose. ValueError when the parts do not fit together.
-    """
+    """P places of a body, by name. ValueError when the parts do not fit together."""
 
     name: str
+    """Of the set."""
     labels: tuple[str, ...]
+    """P names."""
     points: CanonicalPoints
+    """The places."""
     edges: np.ndarray
+    """(E, 2) int32 rows to join when drawn."""
     raw: np.ndarray
+    """(P,) bool, True where `points.positions` is meant in the localizer's own canonical space, which need not be the
+    body's rest pose."""
 
     def __post_init__(self) -> None:
         P = len(self.points)

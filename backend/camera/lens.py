@@ -1,8 +1,8 @@
 """The camera's geometry: lens distortion both ways, the turn towards a box, default intrinsics, linear light.
 
 Points on the *normalised plane* are (x/z, y/z) in camera axes (x right, y down, z forward), without units.
-Everything works on tensors of any device and of float32 or float64. Source: dossier sections 1.6, 4, 8 and
-the OpenCV camera model.
+Everything works on tensors of any device and of float32 or float64. Source: docs/nlf.md 2 and the
+OpenCV camera model.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def default_intrinsics(height: int, width: int, fov_deg: float = DEFAULT_FOV_DEG
 def linear_light(images: Tensor) -> Tensor:
     """Pictures (uint8, uint16, or floats in 0..1) of any shape -> float32 linear light (v / v_max)^2.2.
 
-    Never in place. Do it once: the reference's detecting entry points do it twice (dossier 9.1).
+    Never in place. Do it once: the reference's detecting entry points do it twice (docs/nlf.md 14.13).
     """
     full = {torch.uint8: 255.0, torch.uint16: 65535.0}.get(images.dtype)
     if full is None:

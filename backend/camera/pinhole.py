@@ -14,11 +14,14 @@ _BOX_TO_REGION = 1.25
 
 @dataclass(frozen=True)
 class Camera:
-    """A pinhole camera without distortion. `K`: (3, 3) float64, pixels; `width`, `height`: pixels."""
+    """A pinhole camera without distortion."""
 
     K: np.ndarray
+    """(3, 3) float64, pixels."""
     width: int
+    """Of the picture, pixels."""
     height: int
+    """Of the picture, pixels."""
 
     @classmethod
     def from_fov(cls, width: int, height: int, fov_deg: float = DEFAULT_FOV_DEG) -> Camera:
@@ -41,15 +44,15 @@ class Camera:
 
 @dataclass(frozen=True)
 class Roi:
-    """A square region of a picture around one person.
-
-    `center`: (2,) pixels; `size`: side in pixels; `angle`: radians, clockwise on the screen: the person's own
-    upright points along (sin angle, -cos angle) in the picture and becomes upright in the crop.
-    """
+    """A square region of a picture around one person."""
 
     center: np.ndarray
+    """(2,) pixels."""
     size: float
+    """Side in pixels."""
     angle: float = 0.0
+    """Radians, clockwise on the screen: the person's own upright points along (sin angle, -cos angle) in the picture
+    and becomes upright in the crop."""
 
     @classmethod
     def from_axis(cls, hips: np.ndarray, top: np.ndarray, expand: float = 1.25) -> Roi:
@@ -82,12 +85,12 @@ class Roi:
 
 @dataclass(frozen=True)
 class Crop:
-    """A square network input seen by a virtual camera turned towards a person.
-
-    `image`: (S, S, 3) uint8 RGB. `K`: (3, 3) intrinsics of the crop. `R`: (3, 3) rotation from the original
-    camera to the crop camera: x_crop = R @ x_camera (same optical centre, so a homography maps the pixels).
-    """
+    """A square network input seen by a virtual camera turned towards a person."""
 
     image: np.ndarray
+    """(S, S, 3) uint8 RGB."""
     K: np.ndarray
+    """(3, 3) intrinsics of the crop, pixels."""
     R: np.ndarray
+    """(3, 3) rotation from the original camera to the crop camera: x_crop = R @ x_camera (same optical centre, so a
+    homography maps the pixels)."""

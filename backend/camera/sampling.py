@@ -1,7 +1,7 @@
 """Pictures read between their pixels, in linear light; of a large picture only the part that is looked at.
 
 Positions are float32 pixels, (0, 0) in the middle of the top left one. Nothing here is in half precision, which is
-wrong for positions and, on a CPU, for sampling as a whole (dossier 9.2 and 9.3). Pictures are never written to.
+wrong for positions and, on a CPU, for sampling as a whole (docs/nlf.md 14.14). Pictures are never written to.
 """
 
 from __future__ import annotations
@@ -64,11 +64,14 @@ def seen_parts(xy: Tensor, sizes: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Part:
-    """`light`: (h, w, 3) float32, linear light of a rectangle of a picture; `x`, `y`: its first column and row."""
+    """A rectangle of a picture."""
 
     light: Tensor
+    """(h, w, 3) float32, linear light."""
     x: int
+    """Its first column."""
     y: int
+    """Its first row."""
 
 
 def cut(
@@ -92,7 +95,8 @@ def cut(
             # A copy, since an array may be read-only or run backwards.
             band = torch.from_numpy(np.array(band, order="C"))
         if band.dtype != torch.uint8:
-            band = linear_light(band)  # few devices know uint16
+            # Here and not on the device: few devices know uint16.
+            band = linear_light(band)
         band = band.to(device)
         light = linear_light(band) if band.dtype == torch.uint8 else band
         for _ in range(level):
@@ -101,7 +105,8 @@ def cut(
     return Part(torch.cat(bands), x0, y0)
 
 
-_BAND = 1 << 16  # pixels
+_BAND = 1 << 16
+"""Pixels of the picture that go through `cut` at a time."""
 
 
 def sample(part: Part | None, xy: Tensor, white: bool) -> Tensor:

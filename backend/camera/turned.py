@@ -59,7 +59,8 @@ def _shrunken_part(image, to_image, side) -> tuple[np.ndarray | None, np.ndarray
     zero, full = np.zeros(9), np.full(9, float(side))
     border = np.stack([np.r_[edge, edge, zero, full], np.r_[zero, full, edge, edge], np.ones(36)])
     x, y, w = to_image @ border
-    if (w <= 1e-6).any():  # sees past the picture plane's horizon: anything may be in it
+    # A crop that sees past the picture plane's horizon may hold anything.
+    if (w <= 1e-6).any():
         low, high = np.zeros(2), np.array([width, height], float)
     else:
         low = np.clip([(x / w).min() - 2, (y / w).min() - 2], 0, [width, height])

@@ -37,16 +37,20 @@ the crop, pixels (B, P, 2), uncertainty (B, P) metres."""
 
 @dataclass(frozen=True, eq=False)
 class RealSet:
-    """N crops of real people whose limbs are known. `images`: (N, 256, 256, 3) uint8; `K`: (N, 3, 3); `R`: (N, 3, 3)
-    x_crop = R x_camera; `camera`: (N,) its number; `truth`: (N, 12, 3) metres, camera space; `rival`: (N, 33, 3)
-    metres, camera space up to a translation, what the landmarks localizer says of the same people."""
+    """N crops of real people whose limbs are known."""
 
     images: np.ndarray
+    """(N, 256, 256, 3) uint8."""
     K: np.ndarray
+    """(N, 3, 3) of the crops, pixels."""
     R: np.ndarray
+    """(N, 3, 3) x_crop = R x_camera."""
     camera: np.ndarray
+    """(N,) number of the camera, from 0."""
     truth: np.ndarray
+    """(N, 12, 3) metres, camera space: the landmarks `LIMBS`."""
     rival: np.ndarray
+    """(N, 33, 3) metres, camera space up to a translation: what the landmarks localizer says of the same people."""
 
     def save(self, path: Path) -> None:
         """Uncompressed .npz."""
@@ -64,11 +68,12 @@ class RealSet:
 
 @dataclass(frozen=True, eq=False)
 class Watched:
-    """A clip seen by the landmarks: `points2d`: (n, 33, 2) px, `points3d`: (n, 33, 3) camera space; NaN where nobody
-    was found."""
+    """A clip as the landmarks localizer saw it; NaN where nobody was found."""
 
     points2d: np.ndarray
+    """(n, 33, 2) pixels."""
     points3d: np.ndarray
+    """(n, 33, 3) metres, camera space."""
 
 
 def watch(video: Path, localizer: LandmarksLocalizer, focal: float | None = None) -> Watched:
@@ -145,15 +150,20 @@ def judge_real(data: RealSet, predict: Predict, batch: int = 8) -> dict[str, flo
 
 @dataclass(frozen=True, eq=False)
 class KnownSet:
-    """N crops of synthetic people and P points. `images`: (N, 256, 256, 3) uint8; `K`: (N, 3, 3); `points`: (P, 3)
-    canonical; `points3d`: (N, P, 3) metres, camera space of the crop; `points2d`: (N, P, 2) px; `inner`: (P,) bool."""
+    """N crops of synthetic people and P points."""
 
     images: np.ndarray
+    """(N, 256, 256, 3) uint8."""
     K: np.ndarray
+    """(N, 3, 3) of the crops, pixels."""
     points: np.ndarray
+    """(P, 3) canonical."""
     points3d: np.ndarray
+    """(N, P, 3) metres, camera space of the crop."""
     points2d: np.ndarray
+    """(N, P, 2) pixels of the crop."""
     inner: np.ndarray
+    """(P,) bool, which points lie inside the body."""
 
 
 def judge_known(data: KnownSet, predict: Predict, batch: int = 8) -> dict[str, float]:

@@ -38,13 +38,18 @@ _SHIFT_PX = 20.0
 
 @dataclass(frozen=True, eq=False)
 class Marks:
-    """n marks. `camera`: (n,) from 0; `frame`: (n,); `name`: n strings; `xy`: (n, 2) pixels; `hidden`: (n,) bool."""
+    """n marks."""
 
     camera: np.ndarray
+    """(n,) number of the camera, from 0."""
     frame: np.ndarray
+    """(n,) index of the frame, from 0."""
     name: tuple[str, ...]
+    """n names of what was marked."""
     xy: np.ndarray
+    """(n, 2) pixels."""
     hidden: np.ndarray
+    """(n,) bool, which places were inferred through something in front of them."""
 
     def __len__(self) -> int:
         return len(self.name)
@@ -118,13 +123,16 @@ def _bad(text: str) -> JobError:
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """Where the marked joints were. `frames`: (F,); `points`: (F, J, 3) world metres, NaN where not `valid` (F, J);
-    `error_px`: (C, F, J) from each mark to its joint as that camera sees it, NaN where there is no mark."""
+    """Where the J marked joints were in F frames, as C cameras see them."""
 
     frames: np.ndarray
+    """(F,) indices of the marked frames."""
     points: np.ndarray
+    """(F, J, 3) world metres, NaN where not `valid`."""
     valid: np.ndarray
+    """(F, J) bool."""
     error_px: np.ndarray
+    """(C, F, J) pixels from each mark to its joint as that camera sees it, NaN where there is no mark."""
 
 
 def joint_reference(

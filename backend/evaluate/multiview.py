@@ -18,12 +18,16 @@ from scipy.signal import savgol_filter
 
 @dataclass(frozen=True)
 class CalibratedCamera:
-    """`R` (3, 3), `t` (3,) metres: x_camera = R x_world + t; `K` (3, 3) pixels; `distortion` (4,) k1 k2 p1 p2."""
+    """A camera whose place and lens are known: x_camera = R x_world + t."""
 
     R: np.ndarray
+    """(3, 3) rotation."""
     t: np.ndarray
+    """(3,) metres."""
     K: np.ndarray
+    """(3, 3) pixels."""
     distortion: np.ndarray
+    """(4,) k1, k2, p1, p2 of OpenCV."""
 
     def undistort(self, xy: np.ndarray) -> np.ndarray:
         """Pixels (..., 2) -> rays (..., 2) as x/z, y/z."""

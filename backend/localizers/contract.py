@@ -20,20 +20,19 @@ SHIPPED = (OWN, *LANDMARK_LOCALIZERS)
 
 
 class Localizer(Protocol):
-    """Localizes canonical points of the body.
-
-    `name`: what `create_localizer` was asked for; `native`: the canonical points that it answers best and that the
-    fit uses (P of them); `landmarks`: (33,) rows of `native` that are the landmarks by which people are followed;
-    `skeletons`: named point sets of its own, beside those of every body.
-    """
+    """Localizes canonical points of the body."""
 
     name: str
+    """What `create_localizer` was asked for."""
     native: CanonicalPoints
+    """The P canonical points that it answers best and that the fit uses."""
     landmarks: np.ndarray
+    """(33,) rows of `native` that are the landmarks by which people are followed."""
     skeletons: Mapping[str, PointSet]
+    """Named point sets of its own, beside those of every body."""
 
     def prepare(self, points: CanonicalPoints | PointSet) -> object:
-        """Do once what a point set needs (push it through the field, say). The result goes into `localize`.
+        """Do once what a point set needs (push it through the point network, say). The result goes into `localize`.
 
         Points of the body are found at their place in the localizer's canonical space; `raw` ones of a set are
         taken for positions in that space.
@@ -65,18 +64,19 @@ class Recalls(Protocol):
 
 @dataclass(frozen=True)
 class LocalizerOptions:
-    """What can be asked of a localizer. The shipped ones take only the device, and `field` the note.
-
-    `device`: a torch device; `num_aug`: views of each person that are merged into one answer; `precision`: of the
-    network, auto, fp32, bf16 or fp16; `compiled`: let PyTorch compile the network first; `lens`: 5, 8 or 12
-    distortion coefficients in OpenCV's order, or 4 of a fisheye; `note`: is told, in one sentence each, what was
-    asked for and cannot be had, and what takes long; `keep`: give the features along that `recall` needs.
-    """
+    """What can be asked of a localizer. The shipped ones take only the device, and `field` the note."""
 
     device: str = "cpu"
+    """A torch device."""
     num_aug: int = 1
+    """Views of each person that are merged into one answer."""
     precision: str = "auto"
+    """Of the network: auto, fp32, bf16 or fp16."""
     compiled: bool = False
+    """Let PyTorch compile the network first."""
     lens: tuple[float, ...] = ()
+    """5, 8 or 12 distortion coefficients in OpenCV's order, or 4 of a fisheye; empty for no distortion."""
     note: Callable[[str], None] = field(default=lambda _: None, compare=False)
+    """Called with one sentence for each wish that cannot be met and for each step that takes long."""
     keep: bool = False
+    """Also return the features that `recall` needs."""

@@ -16,9 +16,12 @@ from backend.records import Chunk, TrackChunk, TrackMotion
 from blender_addon.shared.frames import Frame
 
 # Median misfits of real people on our clips: 0.03-0.06 m and 0.004-0.010; of a bag taken for one: 0.12 m and 0.03.
-MISFIT_M = 0.10  # metres between fitted and localized points, both centred
-MISFIT_BOX = 0.025  # distance in the picture as a share of the box's diagonal
-PREVIEW_FRAMES = 3  # fewer frames than this in a chunk wait for the final fit
+MISFIT_M = 0.10
+"""Metres between fitted and localized points, both centred."""
+MISFIT_BOX = 0.025
+"""Distance in the picture, as a share of the box's diagonal."""
+PREVIEW_FRAMES = 3
+"""Fewer frames than this in a chunk wait for the final fit."""
 
 
 class Clip:

@@ -14,10 +14,14 @@ CAMERA_UP = np.array([0.0, -1.0, 0.0])
 """Up for a camera held level: against the y axis of camera space."""
 
 ANKLES, PELVIS, NECK = [7, 8], 0, 12
-MAX_FOLD_DEG = 30.0  # trunk against legs: more than this is not standing
-MAX_TILT_DEG = 60.0  # a camera tilted further is more likely a person who is not upright
-ENOUGH_S = 0.4  # of upright people before we believe them
-UNSURE_M = 0.12  # a frame less sure than this about the trunk has no say
+MAX_FOLD_DEG = 30.0
+"""Trunk against legs: more than this is not standing."""
+MAX_TILT_DEG = 60.0
+"""A camera that seems tilted further is more likely a person who is not upright."""
+ENOUGH_S = 0.4
+"""Seconds of upright people that are needed before we believe them."""
+UNSURE_M = 0.12
+"""A frame that is less sure than this of the trunk has no say."""
 
 
 def up_direction(

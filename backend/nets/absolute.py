@@ -1,4 +1,4 @@
-"""From pixels and relative metres to absolute positions in camera space (dossier 1.6). Pure functions.
+"""From pixels and relative metres to absolute positions in camera space (docs/nlf.md 6). Pure functions.
 
 A crop's points are known up to one translation t: t is solved from "rel + t lies on the pixels' rays". Afterwards
 points inside the picture are moved half-way onto their rays; the others keep the 3D head's word.
@@ -27,24 +27,26 @@ MAX_RAW_UNCERTAINTY = 0.3
 
 @dataclass(frozen=True)
 class Borders:
-    """Strides that a point must keep from the picture's edge: `solve` to count in the solution, `mix` to be moved.
-
-    The defaults are those of testing; training has `mix` 0.55.
-    """
+    """Distances, in strides, that a point must keep from the picture's edge. The defaults are those of testing."""
 
     solve: float = 1.0
+    """To count in the solution."""
     mix: float = 0.6
+    """To be moved towards its ray; 0.55 in training."""
 
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """`points3d`: (B, P, 3) metres; `translation`: (B, 3) metres; `valid`: (B, P) took part in the solution;
-    `mixed`: (B, P) moved towards their rays."""
+    """P points on B crops in camera space, and how they came about."""
 
     points3d: Tensor
+    """(B, P, 3) metres."""
     translation: Tensor
+    """(B, 3) metres, added to the relative positions."""
     valid: Tensor
+    """(B, P) bool, True where the point took part in the solution."""
     mixed: Tensor
+    """(B, P) bool, True where the point was moved towards its ray."""
 
 
 def reconstruct(
@@ -88,7 +90,7 @@ def solve_full_perspective(rays: Tensor, rel: Tensor, valid: Tensor) -> Tensor:
     Rows (1, 0, -rx) and (0, 1, -ry), right side r z_rel - xy_rel; validity is the only weight, uncertainty is none.
     The ridge 1e-4 lies on x, on y, and on z in units of one over the root mean square length of the valid rays.
 
-    Source: dossier 1.6. x and y are eliminated by hand: both pivots are sums of squares, which no rounding makes
+    Source: docs/nlf.md 6.1. x and y are eliminated by hand: both pivots are sums of squares, which no rounding makes
     negative however many points there are, and nothing waits for a solver on the device.
     """
     w = (valid.to(rays.dtype) + NO_WEIGHT)[..., None]

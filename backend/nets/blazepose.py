@@ -63,23 +63,22 @@ _MIN_CONFIDENCE = 0.5
 
 @dataclass
 class BlazePoseOutput:
-    """Float32 numpy arrays for B crops; 39 points: 33 landmarks, then the auxiliary ones (see LANDMARKS).
-
-    `points_crop`: (B, 39, 3): x, y in pixels of the 256 crop (0 = centre of the first pixel), and depth in
-    the same pixels, 0 at the middle of the hips, growing away from the camera.
-    `visibility`, `presence_points`: (B, 39) 0..1: not hidden; inside the picture.
-    `peak`: (B, 39) 0..1: highest heat-map value around the point, how sure the refinement was.
-    `world`: (B, 39, 3) metres about the middle of the hips, in axes of the crop camera: x to the crop's
-    right, y down, z away from the camera (so `Crop.R.T` turns it into the original camera's axes).
-    `score`: (B,) 0..1: the crop holds a person.
-    """
+    """Float32 numpy arrays for B crops; 39 points: 33 landmarks, then the auxiliary ones (see LANDMARKS)."""
 
     points_crop: np.ndarray
+    """(B, 39, 3): x and y in pixels of the 256 crop (0 = centre of the first pixel), and depth in the same pixels, 0
+    at the middle of the hips, growing away from the camera."""
     visibility: np.ndarray
+    """(B, 39) 0..1, how sure it is that the point is not hidden."""
     presence_points: np.ndarray
+    """(B, 39) 0..1, how sure it is that the point is inside the picture."""
     peak: np.ndarray
+    """(B, 39) 0..1, highest heat-map value around the point: how sure the refinement was."""
     world: np.ndarray
+    """(B, 39, 3) metres about the middle of the hips, in axes of the crop camera: x to the crop's right, y down, z
+    away from the camera (so `Crop.R.T` turns it into the original camera's axes)."""
     score: np.ndarray
+    """(B,) 0..1, how sure it is that the crop holds a person."""
 
 
 class BlazePose:

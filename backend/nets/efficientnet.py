@@ -1,6 +1,6 @@
 """EfficientNetV2-S and -L as feature extractors, with the names of torchvision's state dicts.
 
-The network of NLF (dossier 1.2): RGB in [0, 1], (B, 3, S, S) -> (B, 1280, S/32, S/32). Two things differ from
+The network of NLF (docs/nlf.md 3.1): RGB in [0, 1], (B, 3, S, S) -> (B, 1280, S/32, S/32). Two things differ from
 torchvision: BatchNorm has eps 1e-3, and the depthwise convolution that makes the last stride is padded at the
 bottom and right only, so that heat-map cell i looks at pixel 32 i + 16 and not at the corner of its cell.
 """
@@ -16,8 +16,10 @@ from torch import Tensor, nn
 
 OUT_CHANNELS = 1280
 STRIDE = 32
-_SQUEEZE = 4  # the squeeze-excite bottleneck is a quarter of the block's input
-_DEPTH_DROP = 0.2  # drop probability of the last block; grows linearly from 0 (torchvision, both sizes)
+_SQUEEZE = 4
+"""The squeeze-excite bottleneck is a quarter of the block's input."""
+_DEPTH_DROP = 0.2
+"""Drop probability of the last block; it grows linearly from 0 (torchvision, both sizes)."""
 
 norm = partial(nn.BatchNorm2d, eps=1e-3, momentum=0.01)
 """The BatchNorm of all of NLF."""
@@ -25,22 +27,30 @@ norm = partial(nn.BatchNorm2d, eps=1e-3, momentum=0.01)
 
 @dataclass(frozen=True)
 class Stage:
-    """One row of the published table. `fused`: 3x3 convolution in place of 1x1 + depthwise + squeeze-excite."""
+    """One row of the published table: blocks that follow one another."""
 
     fused: bool
+    """A 3x3 convolution in place of 1x1 + depthwise + squeeze-excite."""
     expand: int
+    """Channels inside a block, in multiples of those that it is given."""
     stride: int
+    """Of the first block; the others have 1."""
     channels: int
+    """Out of each block."""
     blocks: int
+    """How many there are."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """`side`: pixels of the square input; `stem`: channels after the first convolution."""
+    """The layer table of one size of the network."""
 
     side: int
+    """Of the square input, pixels."""
     stem: int
+    """Channels after the first convolution."""
     stages: tuple[Stage, ...]
+    """In order, first to last."""
 
 
 SIZES = {
@@ -54,7 +64,7 @@ SIZES = {
         Stage(False, 6, 1, 640, 7),
     )),
 }  # fmt: skip
-"""Layer tables of EfficientNetV2 (Tan & Le 2021) with the input sides that NLF uses (dossier 1.1)."""
+"""Layer tables of EfficientNetV2 (Tan & Le 2021) with the input sides that NLF uses (docs/nlf.md 1)."""
 
 
 class Preprocess(nn.Module):
@@ -65,7 +75,7 @@ class Preprocess(nn.Module):
 
 
 class BottomRightConv(nn.Conv2d):
-    """3x3 convolution whose two rows of zeros both lie at the bottom and right (dossier 1.2, trap 1)."""
+    """3x3 convolution whose two rows of zeros both lie at the bottom and right (docs/nlf.md 3.1, 14.1)."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(F.pad(x, (0, 2, 0, 2)))

@@ -74,7 +74,8 @@ class Graph(nn.Module):
         values = {self.input: x}
         for node, done in self._plan(wanted):
             values[node["out"]] = self._run(node, [values[i] for i in node["in"]])
-            for name in done:  # free memory as soon as nothing reads it any more
+            # Memory is freed as soon as nothing reads it any more.
+            for name in done:
                 del values[name]
         return {name: values[self.names[name]] for name in wanted}
 

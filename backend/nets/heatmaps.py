@@ -17,15 +17,14 @@ UNCERT_BIAS, UNCERT_BIAS2 = 0.0, 0.001
 
 @dataclass(frozen=True)
 class HeadOutput:
-    """What the head says of P points on B crops.
-
-    `coords2d`: (B, P, 2) pixels of the crop; `coords3d_rel`: (B, P, 3) metres, right, down, away, up to a
-    translation common to the crop's points; `uncertainty`: (B, P) metres, raw (without the factor 3).
-    """
+    """What the head says of P points on B crops."""
 
     coords2d: Tensor
+    """(B, P, 2) pixels of the crop."""
     coords3d_rel: Tensor
+    """(B, P, 3) metres, right, down, away, up to a translation common to the crop's points."""
     uncertainty: Tensor
+    """(B, P) metres, raw (without the factor 3)."""
 
 
 def decode_heatmaps(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:

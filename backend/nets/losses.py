@@ -1,4 +1,4 @@
-"""Losses of the localizer field (NLF; dossier 2.2): beta-NLL of positions in 3D, absolute 3D and pixels.
+"""Losses of the localizer field (NLF; docs/nlf.md 12.2): beta-NLL of positions in 3D, absolute 3D and pixels.
 
 A point's loss is sg(s)^beta (|d| / (s q) + f log s), where d is its error, s its uncertainty and sg lets no
 gradient through. The two published implementations disagree on q and f, so both can be had: see `Norm`.
@@ -33,36 +33,45 @@ VIEW_STRIDES_256 = 20
 
 @dataclass(frozen=True)
 class Norm:
-    """`divide_by_sqrt`: q = sqrt(D) (TensorFlow reference) in place of q = D (PyTorch reference).
-
-    `fix_uncert_factor`: f = 1/sqrt(D) in place of sqrt(D). The released models have it False, and their uncertainty
-    is a third of the error (see UNCERTAINTY_FACTOR); the PyTorch trainer's default is True.
-    """
+    """Which of the published forms the loss has; q, f, D and beta as at the top of the file."""
 
     divide_by_sqrt: bool = False
+    """q = sqrt(D) (TensorFlow reference) in place of q = D (PyTorch reference)."""
     fix_uncert_factor: bool = False
+    """f = 1/sqrt(D) in place of sqrt(D). The released models have it False, and their uncertainty is a third of the
+    error (see UNCERTAINTY_FACTOR); the PyTorch trainer's default is True."""
     beta: float = 1.0
+    """Power of the uncertainty by which each point's loss is weighted."""
 
 
 @dataclass(frozen=True)
 class StreamWeights:
-    """Shares of the four kinds of training data in the total, and of the field's regulariser (paper's values)."""
+    """Shares of the four kinds of training data and of the regulariser in the total (the paper's values)."""
 
     parametric: float = 1.0
+    """Of pictures with a body, on which any point is known."""
     keypoints3d: float = 0.75
+    """Of 3D keypoints."""
     dense: float = 0.05
+    """Of DensePose's points, known in the picture only."""
     keypoints2d: float = 0.1
+    """Of 2D keypoints."""
     regularizer: float = 1e-4
+    """Of `PointNetwork.regularizer()`."""
 
 
 @dataclass(frozen=True)
 class Loss3D:
-    """`total` = relative + pixels + 0.1 absolute; all scalars."""
+    """The loss of examples whose points are known in 3D, and its parts; all scalars."""
 
     total: Tensor
+    """relative + pixels + 0.1 absolute; before ABS_FROM_STEP nothing is learnt from the last term."""
     relative: Tensor
+    """Of positions about the root joint, or about the points' mean."""
     pixels: Tensor
+    """Of places in the picture, as metres of the box."""
     absolute: Tensor
+    """Of positions in camera space."""
 
 
 def beta_nll(difference: Tensor, uncertainty: Tensor, norm: Norm = Norm()) -> Tensor:

@@ -23,16 +23,20 @@ NEARBY_M = 0.2
 
 @dataclass(frozen=True, eq=False)
 class Carried:
-    """P points over n rows of a track, from row `first`. `places`: (n, P, 3) metres, camera space, carried by the body;
-    `sigma`: (n, P) metres; `turns`: (n, 55, 3, 3) of the bones; `away`: (n, P, 3) metres, from these places to the
-    localizer's in the axes of the bones; `sure`: (n, P) one over the localizer's variance, 0 where it saw nothing."""
+    """P points over n rows of a track."""
 
     first: int
+    """Row of the track at which these rows begin."""
     places: np.ndarray
+    """(n, P, 3) metres, camera space, carried by the body."""
     sigma: np.ndarray
+    """(n, P) metres, one sigma of the places."""
     turns: np.ndarray
+    """(n, 55, 3, 3) rotations of the bones."""
     away: np.ndarray
+    """(n, P, 3) metres from these places to the localizer's, in the axes of the bones."""
     sure: np.ndarray
+    """(n, P) one over the localizer's variance, 0 where it saw nothing."""
 
     @property
     def stop(self) -> int:

@@ -18,11 +18,14 @@ BATCH = 8
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """One frame of a person: `native`: (N, 3) metres, what the localizer said of its native points then."""
+    """One frame of a person, as the job kept it."""
 
     frame: int
+    """Index of the frame in the clip."""
     features: Mapping[str, np.ndarray]
+    """What the localizer kept of the person in this frame: one row of `Localization.features`."""
     native: np.ndarray
+    """(N, 3) metres, camera space: what the localizer said of its native points then."""
 
 
 class Recaller:

@@ -38,17 +38,22 @@ LEAST_SIGMA_M = 0.003
 
 @dataclass(frozen=True, eq=False)
 class PointBlock:
-    """P points of one person over some frames. `first`: row of the track at which the block begins, `last`: whether
-    it ends the track; `frames`: (n,) int32; `times`: (n,) float64 seconds; `positions`: (n, P, 3) float32 metres,
-    camera space; `uncertainty`: (n, P) float32 metres."""
+    """P points of one person over n frames."""
 
     track: int
+    """Number of the person, from 1."""
     first: int
+    """Row of the track at which the block begins."""
     last: bool
+    """Whether the block ends the track."""
     frames: np.ndarray
+    """(n,) int32."""
     times: np.ndarray
+    """(n,) float64 seconds."""
     positions: np.ndarray
+    """(n, P, 3) float32 metres, camera space."""
     uncertainty: np.ndarray
+    """(n, P) float32 metres."""
 
 
 def point_set(entries: Sequence[object], body: Body, made_for: str | None = None) -> PointSet:

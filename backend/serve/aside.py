@@ -54,9 +54,14 @@ class SideWorker(threading.Thread):
 
 @dataclass(eq=False)
 class _Run:
+    """A thread that has not ended yet."""
+
     worker: SideWorker
+    """The thread."""
     client: Any
+    """Who asked; None when it has gone."""
     asked: int
+    """Number of the client's message that asked, which all answers repeat."""
 
 
 class Asides:

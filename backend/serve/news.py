@@ -14,13 +14,17 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Said:
-    """Something for the client of a job: a message of type `kind`; or for the server alone: "taken" (a frame
-    left the queue), "standing" (the thread stands still, for its job is paused) and "finished" (it is about to end)."""
+    """Something for a client, or for the server alone: "taken" (a frame left the queue), "standing" (the thread
+    stands still, since its job is paused) and "finished" (the thread is about to end)."""
 
     job: str
+    """Name of the job, or the ticket of a `SideWorker`; empty if it is about neither."""
     kind: str
+    """Type of the message, or one of the words for the server alone."""
     fields: dict[str, Any] = field(default_factory=dict)
+    """Of the message."""
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    """Of the message, by name."""
 
 
 class News:

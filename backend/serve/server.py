@@ -45,11 +45,14 @@ class PortTaken(Exception):  # noqa: N818 - read as a sentence
 
 @dataclass(eq=False)
 class Session:
-    """A client that showed the token. `seq`: of the last message to it; `heard`: when it last spoke."""
+    """A client that showed the token."""
 
     identity: bytes
+    """By which the socket finds the client."""
     heard: float
+    """When it last spoke (time.monotonic)."""
     seq: int = 0
+    """Number of the last message to it."""
 
 
 class Server:

@@ -20,111 +20,158 @@ FREEZE = ("none", "stride4", "stride8", "stride16", "all")
 
 @dataclass(frozen=True)
 class Synthetic:
-    """`shards`: folders of rendered pictures (*.npz); empty: pictures are rendered while training, with poses from
-    the file `motion` and the pictures in `backgrounds`. `share`: of each batch."""
+    """Rendered people."""
 
     share: float = 1.0
+    """Of each batch, 0..1."""
     shards: tuple[str, ...] = ()
+    """Folders of rendered pictures (*.npz)."""
     motion: str = ""
+    """Not read: the pictures in `shards` are rendered beforehand."""
     backgrounds: str = ""
+    """Not read, like `motion`."""
     shake: Shake = field(default_factory=Shake)
+    """How inexactly the people are cropped."""
     looks: Looks = field(default_factory=Looks)
+    """How the crops are changed."""
 
 
 @dataclass(frozen=True)
 class Real:
-    """`shards`: folders of real pictures with a teacher's landmarks; `share`: of each batch; `weight`: in the loss;
-    `depth`: whether the teacher's 3D is believed too."""
+    """Real pictures with a teacher's landmarks."""
 
     share: float = 0.0
+    """Of each batch, 0..1."""
     shards: tuple[str, ...] = ()
+    """Folders of the pictures (*.npz, see `backend.train.gather`)."""
     weight: float = 0.3
+    """In the loss."""
     depth: bool = True
+    """Whether the teacher's 3D is believed too."""
     shake: Shake = field(default_factory=lambda: Shake(zoom=1.15))
+    """How inexactly the people are cropped."""
     looks: Looks = field(default_factory=Looks)
+    """How the crops are changed."""
 
 
 @dataclass(frozen=True)
 class Data:
-    """`body`: a licensed SMPL-X file, empty for the open body; `points`: canonical points of each stream's batch;
-    `inside`: share of inner ones among those drawn; `sources`: datasets (see docs/datasets.md)."""
+    """What is learnt from."""
 
     body: str = ""
+    """A licensed SMPL-X file; empty for the open body."""
     points: int = 192
+    """Canonical points of each stream's batch."""
     inside: float = 0.3
+    """Share of inner points among those that are drawn."""
     synthetic: Synthetic = field(default_factory=Synthetic)
+    """Rendered people."""
     real: Real = field(default_factory=Real)
+    """Real pictures with a teacher's landmarks."""
     sources: tuple[Source, ...] = ()
+    """Datasets (see docs/datasets.md)."""
 
 
 @dataclass(frozen=True)
 class Lifting:
-    """The stage before the first picture. `steps`: 0 leaves it out; `motion`: npz of body poses; `batch`: bodies a
-    step; `points`: of each beside joints and landmarks; `bank`: poses drawn once; `along`: bodies in every later
-    step, beside the pictures, so that nothing is forgotten; `apart`: the pictures do not change the lifter."""
+    """The stage before the first picture."""
 
     steps: int = 0
+    """How many; 0 leaves the stage out."""
     motion: str = ""
+    """npz of body poses."""
     batch: int = 512
+    """Bodies a step."""
     points: int = 64
+    """Points of each body, beside joints and landmarks."""
     lr: float = 1e-3
+    """Peak of the learning rate."""
     ema: float = 0.998
+    """Decay of the averaged weights."""
     bank: int = 20_000
+    """Poses that are drawn once, before the first step."""
     along: int = 0
+    """Bodies in every later step, beside the pictures, so that nothing is forgotten."""
     apart: bool = True
+    """Whether the pictures leave the lifter as it is."""
 
 
 @dataclass(frozen=True)
 class Optim:
-    """`batch`: pictures a step, of all processes together; `lr`, `trunk_lr`: peaks; `trunk_from`: step from which
-    the trunk learns; `warmup`: steps; `final`: learning rate at the end, in peaks (cosine); `ema`: decay of the
-    averaged weights; `clip`: largest norm of the gradient; `freeze`, `freeze_branch`: which part of the trunk and of
-    the branch never learns; the branch has the trunk's rates."""
+    """How the weights are changed. The branch has the trunk's learning rates."""
 
     steps: int = 10_000
+    """Steps of the training, without those of `Lifting`."""
     batch: int = 16
+    """Pictures a step, of all processes together."""
     lr: float = 5e-4
+    """Peak of the learning rate."""
     trunk_lr: float = 1e-4
+    """Peak of the trunk's learning rate."""
     trunk_from: int = 0
+    """Step from which the trunk learns."""
     warmup: int = 300
+    """Steps in which the learning rate rises to its peak."""
     final: float = 0.02
+    """Learning rate at the end, as a share of the peak; it falls along a cosine."""
     weight_decay: float = 0.01
+    """Of matrices outside trunk and branch."""
     ema: float = 0.999
+    """Decay of the averaged weights."""
     clip: float = 1.0
+    """Largest norm of the gradient."""
     direct2d: float = 0.5
+    """Weight of the heat map's own pixels in the loss."""
     freeze: str = "none"
+    """Which part of the trunk never learns: one of `FREEZE`."""
     freeze_branch: str = "none"
+    """Which part of the branch never learns: one of `FREEZE`."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """`threads`: of torch in every process, 0 for its own choice; `workers`: processes that prepare pictures;
-    `ahead`: those processes run the trunk too, if it never learns (two cores then do the work of one trainer);
-    the rest: steps between reports, judgements, checkpoints and pictures; `keep`: checkpoints."""
+    """How the training runs."""
 
     seed: int = 0
+    """Of everything that is random."""
     device: str = "auto"
+    """cpu, cuda or another of torch's; auto for cuda if there is one, else cpu."""
     precision: str = "fp32"
+    """fp32 or bf16."""
     threads: int = 1
+    """Of torch in every process; 0 for torch's own choice."""
     workers: int = 1
+    """Processes that prepare pictures."""
     ahead: bool = False
+    """Whether these processes run the trunk too, if it never learns: two cores then do the work of one trainer."""
     log: int = 20
+    """Steps between reports."""
     judge: int = 500
+    """Steps between judgements."""
     save: int = 500
+    """Steps between checkpoints."""
     pictures: int = 1000
+    """Steps between pictures of what the model finds."""
     keep: int = 2
+    """Checkpoints that are kept."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """All of it. `start`: weights (.safetensors) of the same model to begin with; empty: BlazePose's trunk."""
+    """A whole training."""
 
     model: FieldConfig = field(default_factory=FieldConfig)
+    """Shape of the network."""
     start: str = ""
+    """Weights (.safetensors) of the same model to begin with; empty for BlazePose's trunk."""
     data: Data = field(default_factory=Data)
+    """What is learnt from."""
     lifting: Lifting = field(default_factory=Lifting)
+    """The stage before the first picture."""
     optim: Optim = field(default_factory=Optim)
+    """How the weights are changed."""
     run: Run = field(default_factory=Run)
+    """How the training runs."""
 
     def describe(self) -> dict[str, Any]:
         """Plain values, as JSON holds them."""

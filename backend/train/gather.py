@@ -56,7 +56,8 @@ def look(
     Rows: `K` (3, 3) of the crop; `points2d` (33, 2) pixels of it; `relative` (33, 3) metres, axes of its camera,
     up to a translation; `visibility` (33,) 0..1.
     """
-    for _ in range(2):  # the second look is laid by the first one's landmarks
+    # The second look is laid by the landmarks of the first one.
+    for _ in range(2):
         crop = extract(image, camera, roi, 256)
         seen = net.run(crop.image[None])
         xy = crop_to_image(crop, camera, seen.points_crop[0, :33, :2].astype(float))
@@ -69,7 +70,8 @@ def look(
     # Upright, not turned as BlazePose wants it: training turns it as it likes.
     wide = extract(image, camera, Roi(roi.center, roi.size * ROOM), SIDE)
     seen2d = image_to_crop(wide, camera, xy)
-    if not np.isfinite(seen2d).all():  # in close-ups some landmarks are guessed far beside the camera's view
+    # In close-ups some landmarks are guessed far beside the camera's view.
+    if not np.isfinite(seen2d).all():
         return None
     relative = seen.world[0, :33].astype(float) @ crop.R @ wide.R.T
     return wide.image, {

@@ -53,7 +53,8 @@ def freeze_graph(graph: Graph, variant: str, freeze: str) -> None:
         graph.requires_grad_(False)
         return
     whole = graph if freeze in graph.names else load_graph(ASSETS / f"blazepose_{variant}.safetensors")
-    spec, _ = describe(whole, [freeze])  # the tap may have been cut off, its value was not
+    # The tap may have been cut off, its value was not.
+    spec, _ = describe(whole, [freeze])
     for node in spec["nodes"]:
         if node["op"] == "conv":
             graph.convs[node["name"]].requires_grad_(False)

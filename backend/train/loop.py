@@ -37,23 +37,30 @@ Judge = Callable[[FieldModel], dict[str, float]]
 
 @dataclass(frozen=True)
 class Progress:
-    """What is told after every step. `done`, `total`: steps; `rate`: pictures a second of all processes since this
-    start; `left`: seconds, estimated; `figures`: the latest means."""
+    """What is reported after every step."""
 
     done: int
+    """Steps so far."""
     total: int
+    """Steps in all."""
     rate: float
+    """Pictures a second, of all processes, since this start."""
     left: float
+    """Seconds that are left, estimated."""
     figures: dict[str, float]
+    """The latest means, by name."""
 
 
 @dataclass(frozen=True)
 class Team:
-    """The processes of a training: this one's number, how many there are, and its device."""
+    """The processes of a training."""
 
     rank: int
+    """Number of this process, from 0."""
     size: int
+    """How many processes there are."""
     device: torch.device
+    """That this process works on."""
 
     @property
     def leads(self) -> bool:
@@ -293,7 +300,8 @@ def _signals() -> Iterator[list[int]]:
 
     try:
         old = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not in the main thread: whoever runs us there has the signals
+    except ValueError:
+        # Not in the main thread: whoever runs us there has the signals.
         yield asked
         return
     try:

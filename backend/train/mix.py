@@ -43,14 +43,17 @@ class RenderedShards:
 
 @dataclass
 class MixedBatches(Dataset):
-    """Batch i of the whole training, a list with one `Batch` for each stream. `size`: pictures in it.
+    """Batch i of the whole training, a list with one `Batch` for each stream.
 
     A process that loads it in the background opens the streams itself.
     """
 
     recipe: Recipe
+    """Of the training."""
     size: int
+    """Pictures in a batch, of all streams together."""
     length: int
+    """How many batches there are."""
 
     def __len__(self) -> int:
         return self.length
@@ -91,7 +94,8 @@ def open_streams(recipe: Recipe) -> list[Stream]:
     """All streams with a share: synthetic, real, then the datasets in their order."""
     import cv2
 
-    cv2.setNumThreads(1)  # the processes share the cores already
+    # The processes share the cores already.
+    cv2.setNumThreads(1)
     d, body, out = recipe.data, recipe_body(recipe), []
     if d.synthetic.share > 0:
         out.append(synthetic_stream(recipe, body))

@@ -21,18 +21,22 @@ _TRUSTED_M = 0.3
 
 @dataclass(frozen=True)
 class Weights:
-    """`stream`: of each stream by name in the total; `direct2d`: of the heat map's own pixels."""
+    """Weights of the parts of the loss."""
 
     stream: dict[str, float]
+    """Of each stream, by name, in the total."""
     direct2d: float = 0.5
+    """Of the heat map's own pixels."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Step from which the reconstruction is NLF's full one, and from which uncertain points have no say in it."""
+    """Steps at which the reconstruction changes."""
 
     full: int = 500
+    """Step from which the reconstruction is NLF's full one."""
     trusted: int = 1000
+    """Step from which uncertain points have no say in it."""
 
 
 def batch_loss(

@@ -24,13 +24,16 @@ _SYMMETRIC = 0.003
 
 @dataclass(frozen=True, eq=False)
 class Cloud:
-    """`points`: (N, 3) metres; `normals`: (N, 3) unit, outward; `areas`: (N,) share of the surface, sum 1;
-    `symmetric`: the points hold the mirror image of each of them."""
+    """N points of a skin."""
 
     points: np.ndarray
+    """(N, 3) metres."""
     normals: np.ndarray
+    """(N, 3) unit, outward."""
     areas: np.ndarray
+    """(N,) share of the surface, sum 1."""
     symmetric: bool
+    """The points hold the mirror image of each of them."""
 
     @cached_property
     def tree(self) -> cKDTree:

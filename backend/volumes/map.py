@@ -1,7 +1,7 @@
 """The same place in two bodies: our rest volume and a canonical volume of another body, mapped onto each other.
 
-Three steps make a map: our body takes the other's shape and pose (`volume_fit`), its surface is bent onto the other's
-(`volume_register`), and what lies inside goes along with what carries it: skinned like a canonical point, plus the
+Three steps make a map: our body takes the other's shape and pose (`shape`), its surface is bent onto the other's
+(`register`), and what lies inside goes along with what carries it: skinned like a canonical point, plus the
 carriers' mean of the bending. Measured in `bench.spaces`.
 """
 

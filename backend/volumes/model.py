@@ -24,13 +24,16 @@ FIRST_BETA = PLACE.stop
 
 @dataclass(frozen=True, eq=False)
 class Shape:
-    """`pose`: (55, 3) rotvecs; `betas`: (nb,); `scales`: (55,) by how much each joint enlarges what hangs on it,
-    which other bodies' proportions need; `trans`: (3,) metres, added last."""
+    """What a body must take on to lie on another."""
 
     pose: np.ndarray
+    """(55, 3) rotvecs."""
     betas: np.ndarray
+    """(nb,) of the body's shape space."""
     scales: np.ndarray
+    """(55,) by how much each joint enlarges what hangs on it, which other bodies' proportions need."""
     trans: np.ndarray
+    """(3,) metres, added last."""
 
     def symmetric(self) -> Shape:
         """The mean of a nearly symmetric shape and its mirror image (shape directions are taken as symmetric)."""

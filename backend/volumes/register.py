@@ -17,24 +17,29 @@ from scipy.spatial import cKDTree
 
 from backend.volumes.cloud import Cloud, match, vertex_normals
 
-LEVELS = (  # nodes' distance, wavelength that bends freely, farthest match (metres), cosine, iterations
+LEVELS = (
     (0.08, 0.16, 0.04, 0.5, 4),
     (0.05, 0.09, 0.03, 0.6, 4),
     (0.03, 0.05, 0.02, 0.6, 4),
 )
-FINE = (0.05, 0.02, 0.6, 4)  # the same without nodes
+"""Distance between nodes, wavelength that bends freely, farthest match (all metres), cosine between the normals of a
+match, iterations."""
+FINE = (0.05, 0.02, 0.6, 4)
+"""As a row of `LEVELS`, but for the nodes: every vertex moves by itself."""
 FINGER_STIFFNESS = 2.0
 """How much longer the waves of the fingers' displacement must be: a finger is too thin to be bent by its walls."""
 
 
 @dataclass(frozen=True, eq=False)
 class Skin:
-    """Our skin: `faces` (F, 3) of whole-body vertex numbers, `outer` (V,) True where it can be seen from outside,
-    `fingers` (V,) how much a finger a vertex is."""
+    """Our skin."""
 
     faces: np.ndarray
+    """(F, 3) whole-body vertex numbers."""
     outer: np.ndarray
+    """(V,) bool, True where it can be seen from outside."""
     fingers: np.ndarray
+    """(V,) 0..1, how much a vertex belongs to the fingers."""
 
 
 def register(x: np.ndarray, skin: Skin, cloud: Cloud) -> np.ndarray:

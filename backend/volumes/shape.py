@@ -24,25 +24,32 @@ SCALE_SIGMA, LIMB_SIGMA, FINGER_SCALE_SIGMA = 0.08, 0.06, 0.04
 """Logarithms of the whole body's scale and of what each joint adds."""
 JOINT_SIGMA, FINGER_JOINT_SIGMA = 0.02, 0.008
 """Metres: models put joints at different places in the same body."""
-PLANE_SIGMA = 0.008  # metres
-SLIDE = 0.15  # how much of a distance along the surface counts, as a share of one across it
-SAY = 1500.0  # independent distances that the whole surface is worth
-STEPS = (  # distance up to which a match is believed (metres), cosine of the normals, iterations
+PLANE_SIGMA = 0.008
+"""Metres across the surface."""
+SLIDE = 0.15
+"""How much of a distance along the surface counts, as a share of one across it."""
+SAY = 1500.0
+"""Independent distances that the whole surface is worth."""
+STEPS = (
     (0.20, 0.3, 6),
     (0.10, 0.4, 8),
     (0.05, 0.5, 8),
     (0.03, 0.6, 8),
 )
-SETTLED = 3e-3  # radians, metres and centimetres by shape: a step smaller than this ends a round
+"""Distance up to which a match is believed (metres), cosine between its normals, iterations."""
+SETTLED = 3e-3
+"""A step smaller than this ends a round: radians, logarithms of scales, metres, and a unit of beta as 1 cm."""
 _CELL, _FINGER_CELL = 0.022, 0.007
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """Some of our skin's vertices: `rows` (n,), `areas` (n,) sum 1."""
+    """Some of our skin's vertices."""
 
     rows: np.ndarray
+    """(n,) vertex numbers."""
     areas: np.ndarray
+    """(n,) share of the skin, sum 1."""
 
 
 def sample_skin(body: Body) -> Sample:
@@ -108,7 +115,8 @@ class _Normals:
 
     def __init__(self, body: Body) -> None:
         self.whole = VolumeModel(body)
-        self.whole.posedirs = None  # correctives hardly turn a normal and are most of the work
+        # Correctives hardly turn a normal and are most of the work.
+        self.whole.posedirs = None
         self.faces = skin_faces(self.whole.v, body.faces)
 
     def of(self, s: Shape) -> np.ndarray:
@@ -130,7 +138,8 @@ class _Joints:
             return np.zeros((0, FIRST_BETA + len(s.betas))), np.zeros(0)
         r = (self.places - model.joint_transforms(s)[1][self.rows]) * self.scale
         J = model.joint_jacobian(s)[self.rows] * self.scale[..., None]
-        k = 1 / (1 + (r * r).sum(1) / 9)  # Geman-McClure at three sigma
+        # Geman-McClure at three sigma.
+        k = 1 / (1 + (r * r).sum(1) / 9)
         return (J * k[:, None, None]).reshape(-1, J.shape[2]), (r * k[:, None]).ravel()
 
 

@@ -31,16 +31,16 @@ _REMEDY = "take the body's arrays from the official weights or a SMPL / SMPL-X f
 
 @dataclass(frozen=True, eq=False)
 class CanonicalVolume:
-    """A body in the official canonical pose.
-
-    `vertices`: (N, 3) float32 metres; `faces`: (F, 3) int32, normals outward, or None where they are not known;
-    `joints`: places (3,) by SMPL-X joint name, any subset.
-    """
+    """A body in the official canonical pose."""
 
     name: str
+    """Of the body."""
     vertices: np.ndarray
+    """(N, 3) float32 metres."""
     faces: np.ndarray | None = None
+    """(F, 3) int32, normals outward, or None where they are not known."""
     joints: dict[str, np.ndarray] = field(default_factory=dict)
+    """Places (3,), metres, by SMPL-X joint name, any subset."""
 
     def __post_init__(self) -> None:
         vertices = _array("vertices", self.vertices, (None, 3))

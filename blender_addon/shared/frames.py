@@ -41,12 +41,14 @@ class ClipError(Exception):
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture. `index`: from 0, without gaps; `time_s`: seconds since the first picture;
-    `image`: (H, W, 3) uint8 RGB, C-contiguous."""
+    """One picture."""
 
     index: int
+    """From 0, without gaps."""
     time_s: float
+    """Seconds since the first picture."""
     image: np.ndarray
+    """(H, W, 3) uint8 RGB, C-contiguous."""
 
 
 class Clip:

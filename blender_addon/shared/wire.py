@@ -137,13 +137,18 @@ class VersionError(WireError):
 
 @dataclass(frozen=True)
 class Message:
-    """One unpacked message. `arrays` are read-only views of the received buffers."""
+    """One unpacked message."""
 
     type: str
+    """A well-formed name, which may be none of the types that this side knows."""
     job: str | None = None
+    """Name of the job; None if it is about no job."""
     seq: int = 0
+    """Number that the sender gave it."""
     fields: dict[str, Any] = field(default_factory=dict)
+    """All other fields of the header."""
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    """By name; read-only views of the received buffers."""
 
     def want(self, name: str, kind: type | tuple[type, ...], default: Any = ...) -> Any:
         """The field `name`, which must be of `kind`; `default` when it is absent.

@@ -48,13 +48,18 @@ GRAIN = 2.0**-14
 
 @dataclass
 class Sculpt:
-    """The body that correctives are learnt on: A-pose `v` (V, 3) and joints `J` (55, 3), metres, symmetric."""
+    """The body that correctives are learnt on, symmetric, in the A-pose."""
 
     v: np.ndarray
+    """(V, 3) vertices, metres."""
     J: np.ndarray
+    """(55, 3) joints, metres."""
     faces: np.ndarray
+    """(F, 3) triangles."""
     weights: np.ndarray
+    """(V, 55) skinning weights."""
     mirror: np.ndarray
+    """(V,) vertex on the other side."""
 
 
 class Teacher:

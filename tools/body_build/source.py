@@ -28,14 +28,18 @@ _CHANGE_SIGMA = 0.12
 
 @dataclass
 class Mesh:
-    """Topology and skinning. `faces`, `uv`, `faces_uv` as in `Body`; `weights` (V, 55); `mirror` (V,) vertex on
-    the other side."""
+    """Topology and skinning."""
 
     faces: np.ndarray
+    """As in `Body`."""
     uv: np.ndarray
+    """As in `Body`."""
     faces_uv: np.ndarray
+    """As in `Body`."""
     weights: np.ndarray
+    """(V, 55) skinning weights."""
     mirror: np.ndarray
+    """(V,) vertex on the other side."""
 
 
 class Source:

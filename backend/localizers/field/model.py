@@ -45,22 +45,30 @@ _FINE = tuple(b + tap for b in ("", BRANCH) for tap in ("stride8", "stride16", "
 
 @dataclass(frozen=True)
 class FieldConfig:
-    """`trunk`: full or heavy; `branch`: the same, or empty for none; `width`: channels; `layers`: of attention;
-    `grid`: cells of the heat maps along one side, 16 or 32; `blocks`: of the fine map; `code`, `lift`: widths of the
-    lifter's code and of the lifter; `metric`: whether the lifter is told BlazePose's metric guess: told,
-    untold, or both, of which the mean is taken."""
+    """Sizes and parts of the network; a weights file keeps them."""
 
     trunk: str = "full"
+    """The BlazePose that the network begins with, full or heavy."""
     width: int = 256
+    """Channels of the neck and of its map."""
     layers: int = 3
+    """Layers of attention."""
     blocks: int = 2
+    """Blocks that work on the fine map."""
     grid: int = 16
+    """Cells of the heat maps along one side, 16 or 32."""
     frequencies: int = 192
+    """Fourier features of the point network."""
     hidden: int = 384
+    """Width of the point network's layers."""
     code: int = 256
+    """Width of the lifter's code."""
     lift: int = 768
+    """Width of the lifter."""
     branch: str = ""
+    """The second BlazePose, full or heavy; empty for none."""
     metric: str = "told"
+    """Whether the lifter is given BlazePose's metric guess: told, untold, or both, of which the mean is taken."""
 
     def taps(self) -> tuple[str, ...]:
         """What the trunk is asked for. Where there is a branch, it gives the fine maps."""
@@ -173,13 +181,16 @@ def _to_grid(x: Tensor, grid: int) -> Tensor:
 
 @dataclass(frozen=True)
 class FieldPoints:
-    """P canonical points pushed through the field. `points`: (P, 3) metres; `weights`: (P, 10, c) and `biases`:
-    (P, 10) of the heat maps; `places`: (P, 3, code + 1) of the guess."""
+    """P canonical points pushed through the point network."""
 
     points: Tensor
+    """(P, 3) metres."""
     weights: Tensor
+    """(P, 10, c) of the heat maps."""
     biases: Tensor
+    """(P, 10) of the heat maps."""
     places: Tensor
+    """(P, 3, code + 1) of the guess."""
 
     def __len__(self) -> int:
         return len(self.points)
@@ -191,15 +202,19 @@ class FieldPoints:
 
 @dataclass(frozen=True)
 class FieldFeatures:
-    """B crops: `cells` (B, grid * grid, c), `code` (B, k); `landmarks` (B, 39, 8) as BlazePose sees them, `score`
-    (B,) 0..1 its word that there is a person; `frame` (B, 3): pixels a metre and the pixel of the guess's origin, by
-    which the guess is laid over the picture (weak perspective)."""
+    """What the network has seen of B crops."""
 
     cells: Tensor
+    """(B, grid * grid, c), the map that points are looked for in."""
     code: Tensor
+    """(B, k), the lifter's, in the light of the picture."""
     landmarks: Tensor
+    """(B, 39, 8) as BlazePose sees them."""
     score: Tensor
+    """(B,) 0..1, BlazePose's word that there is a person."""
     frame: Tensor
+    """(B, 3): pixels per metre and the pixel (x, y) of the guess's origin, by which the guess is laid over the picture
+    (weak perspective)."""
 
     def rows(self, which) -> FieldFeatures:
         """Some of the crops."""

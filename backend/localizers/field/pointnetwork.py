@@ -1,6 +1,6 @@
 """The light localizer field: a canonical point -> weights of the heat-map head, without a volume's eigenfunctions.
 
-Point -> Fourier features -> MLP -> (c + 1) x 10 weights, in the head's layout (dossier 1.3 and 1.4), and the
+Point -> Fourier features -> MLP -> (c + 1) x 10 weights, in the head's layout (docs/nlf.md 4.3), and the
 weights of the point's place in the lifter's code.
 """
 

@@ -30,7 +30,8 @@ SIDE = 256
 # are steady; hips and shoulders are judged through cloth; hands and feet are far out and small.
 _SIGMA = np.array([0.03] * 11 + [0.035] * 2 + [0.045] * 2 + [0.05] * 2 + [0.06] * 6 + [0.035] * 2 + [0.04] * 2
                   + [0.05] * 2 + [0.06] * 4)  # fmt: skip
-_HIDDEN = 4.0  # an occluded landmark is a guess: its sigma grows by up to this factor
+_HIDDEN = 4.0
+"""An occluded landmark is a guess: its sigma grows by up to this factor."""
 
 
 class LandmarksLocalizer:

@@ -1,4 +1,4 @@
-"""Test-time augmentation: the fixed list of views in which one person is shown to the network (dossier section 4)."""
+"""Test-time augmentation: the fixed list of views in which one person is shown to the network (docs/nlf.md 8.1)."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ MAX_DEGREES = 25.0
 
 @dataclass(frozen=True)
 class Augmentations:
-    """A views of the same box. All tensors are on the CPU.
-
-    `gammas`: (A,) float64, brightness curve of the crop; `scales`: (A,) float64, extra zoom; `flips`: (A,) bool,
-    mirrored; `rotflip`: (A, 3, 3) float64, mirror (x -> -x) @ roll about the optical axis, which multiplies the
-    crop camera's rotation from the left.
-    """
+    """A views of the same box. All tensors are on the CPU."""
 
     gammas: Tensor
+    """(A,) float64, brightness curve of the crop."""
     scales: Tensor
+    """(A,) float64, extra zoom."""
     flips: Tensor
+    """(A,) bool, True where the view is mirrored."""
     rotflip: Tensor
+    """(A, 3, 3) float64, mirror (x -> -x) @ roll about the optical axis, which multiplies the crop camera's rotation
+    from the left."""
 
     def __len__(self) -> int:
         return len(self.gammas)
@@ -36,7 +36,7 @@ class Augmentations:
 def augmentations(num_aug: int = 1, max_degrees: float = MAX_DEGREES) -> Augmentations:
     """The reference's list of `num_aug` views; the middle one of an odd number is neither rolled nor mirrored.
 
-    A single view has gamma 0.8, not 1: the mean of what the network is shown otherwise (dossier 8.6).
+    A single view has gamma 0.8, not 1: the mean of what the network is shown otherwise (docs/nlf.md 14.7).
     """
     if num_aug < 1:
         raise ValueError(f"The number of augmentations must be at least 1, not {num_aug}.")

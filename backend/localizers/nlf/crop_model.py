@@ -1,7 +1,7 @@
 """NLF's crop model: square crops and canonical points in, absolute 3D points with uncertainty out.
 
 Backbone, heat-map head with its localizer field, absolute reconstruction, and the canonical positions of named
-joints, which are learnt too. The state dict has the official names (dossier 4b); what the official one leaves out
+joints, which are learnt too. The state dict has the official names (docs/nlf.md 11); what the official one leaves out
 (bounds, eigenvalues, the order of joints) goes through `load_constants`. Metres throughout; the reference's
 absolute positions are in millimetres.
 """
@@ -38,25 +38,28 @@ CONSTANTS = {
     "canonical_delta_mask": "canonical_delta_mask",
 }
 """Short name -> name in the model of every tensor that is not in the official state dict."""
-_CACHED_SETS = 4  # a set of 8192 points in float32, mirrored too, is 340 MB
+_CACHED_SETS = 4
+"""Prepared sets that are remembered; one of 8192 points in float32, mirrored too, is 340 MB."""
 
 
 @dataclass(frozen=True)
 class CropPrediction:
-    """P points on B crops, in the camera space of each crop (a mirrored crop stays mirrored).
-
-    `points3d`: (B, P, 3) metres; `points2d`: (B, P, 2) pixels of the crop; `uncertainty`: (B, P) metres, final;
-    `relative`: what the head said; `valid`, `mixed`: (B, P) bool, and `translation`: (B, 3) metres, see
-    `Reconstruction`.
-    """
+    """P points on B crops, in the camera space of each crop (a mirrored crop stays mirrored)."""
 
     points3d: Tensor
+    """(B, P, 3) metres."""
     points2d: Tensor
+    """(B, P, 2) pixels of the crop."""
     uncertainty: Tensor
+    """(B, P) metres, final."""
     relative: HeadOutput
+    """What the head said."""
     valid: Tensor
+    """(B, P) bool, see `Reconstruction`."""
     mixed: Tensor
+    """(B, P) bool, see `Reconstruction`."""
     translation: Tensor
+    """(B, 3) metres, see `Reconstruction`."""
 
 
 class CropModel(nn.Module):

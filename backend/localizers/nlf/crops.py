@@ -30,21 +30,25 @@ _SAMPLES = 1 << 22
 class CropViews:
     """Cameras of A views of each of B boxes; same optical centre as the picture's camera, no distortion.
 
-    `K`: (A, B, 3, 3) pixels of the crop, principal point at side / 2; `R`: (A, B, 3, 3), x_crop = R @ x_camera, a
-    reflection where the view is mirrored; `zoom`: (A, B) crop pixels per picture pixel. All float32, on the CPU.
+    All tensors are float32 and on the CPU.
     """
 
     K: Tensor
+    """(A, B, 3, 3) pixels of the crop, principal point at side / 2."""
     R: Tensor
+    """(A, B, 3, 3), x_crop = R @ x_camera, a reflection where the view is mirrored."""
     zoom: Tensor
+    """(A, B) crop pixels per picture pixel."""
 
 
 @dataclass(frozen=True)
 class CropImages:
-    """`images`: (A, B, 3, side, side) float32 RGB 0..1 after gamma, ready for the network; `views`: their cameras."""
+    """A views of each of B boxes, cut out."""
 
     images: Tensor
+    """(A, B, 3, side, side) float32 RGB 0..1 after gamma, ready for the network."""
     views: CropViews
+    """Their cameras."""
 
 
 def camera_up(extrinsics: Tensor | None = None, world_up: Sequence[float] = WORLD_UP) -> Tensor:

@@ -1,6 +1,6 @@
 """The heat-map head: features of a crop and weights of points -> 2D, relative 3D and uncertainty of every point.
 
-Ten maps a point: 0 uncertainty, 1 metric xy, 2-9 depth slices of one 2.5D heat-map (dossier 1.3). Points travel
+Ten maps a point: 0 uncertainty, 1 metric xy, 2-9 depth slices of one 2.5D heat-map (docs/nlf.md 5.1). Points travel
 in chunks, so that the maps of thousands of points never exist at the same time.
 """
 
@@ -23,17 +23,19 @@ CHUNK = 512
 
 @dataclass(frozen=True)
 class PreparedPoints:
-    """Canonical points pushed through the field: all that a frame needs of them.
-
-    `points`: (P, 3) metres; `weights`: (P, 10, 512), `biases`: (P, 10); `mirrored_*`: the same for the points
-    mirrored in x, by which a mirrored picture is read (dossier, trap 13); None if not asked for.
-    """
+    """P canonical points pushed through the point network: all that a frame needs of them."""
 
     points: Tensor
+    """(P, 3) metres."""
     weights: Tensor
+    """(P, 10, 512) of the maps."""
     biases: Tensor
+    """(P, 10) of the maps."""
     mirrored_weights: Tensor | None = None
+    """The same for the points mirrored in x, by which a mirrored picture is read (docs/nlf.md 4.4, 14.12); None if not
+    asked for."""
     mirrored_biases: Tensor | None = None
+    """See `mirrored_weights`."""
 
     def __len__(self) -> int:
         return len(self.points)

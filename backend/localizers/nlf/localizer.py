@@ -33,7 +33,7 @@ from backend.volumes.map import VolumeMap
 
 ENOUGH = 17
 """Points that can stand alone. Where a person is, and whether it is one, is solved from all points together
-(dossier 1.6, 4): with few of them, or with one, the landmarks help."""
+(docs/nlf.md 6.3, 9.1): with few of them, or with one, the landmarks help."""
 SURFACE = 168
 """Points of the skin that the fit uses beside landmarks and joints: 256 in all."""
 BITS = 16
@@ -44,10 +44,12 @@ _GPU_BATCH = 64
 
 @dataclass(frozen=True)
 class Asked:
-    """`points` prepared for the model: the first `count` are those that were asked for."""
+    """Points prepared for the model, with helpers behind those that were asked for."""
 
     points: PreparedPoints
+    """All of them."""
     count: int
+    """The first `count` points are those that were asked for."""
 
 
 class NeuralLocalizer:

@@ -1,6 +1,6 @@
 """One answer out of several augmented ones: common scale, weighted geometric median, world space.
 
-Lengths are metres here; the reference counts positions in millimetres (dossier sections 4 and 9.7).
+Lengths are metres here; the reference counts positions in millimetres (docs/nlf.md 8.2, 14.15).
 """
 
 from __future__ import annotations

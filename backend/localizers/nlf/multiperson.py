@@ -1,6 +1,6 @@
 """People in pictures, by given boxes: crops of several views, the crop model, one merged answer in world space.
 
-The whole official recipe from boxes on (dossier section 4), with light made linear once and the caller's pictures
+The whole official recipe from boxes on (docs/nlf.md 2 to 8), with light made linear once and the caller's pictures
 left alone, which recent upstream code does not always do (golden README 11). Lengths are metres throughout.
 """
 
@@ -25,40 +25,46 @@ from backend.localizers.nlf.merge import merge_views, to_world, turned_back
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a person is looked at. `num_aug`: views merged into one answer, rolled by up to `max_degrees`;
-    `antialias`: 1, 2 or 4; `white`: what stands outside of the picture, as the model was trained (dossier 8.9);
-    `batch`: crops that go through the network at a time."""
+    """How a person is looked at."""
 
     num_aug: int = 1
+    """Views that are merged into one answer."""
     max_degrees: float = MAX_DEGREES
+    """How far the outermost views are rolled, degrees."""
     antialias: int = 1
+    """Samples along each side of a crop's pixel: 1, 2 or 4."""
     white: bool = False
+    """Whether white, not black, lies outside the picture, as the model was trained (docs/nlf.md 2.3)."""
     batch: int = 64
+    """Crops that go through the network at a time."""
 
 
 @dataclass(frozen=True)
 class Poses:
-    """P points of the n people of one picture, in the order of its boxes, on the model's device, float32.
-
-    `points3d`: (n, P, 3) metres, world space (camera space without extrinsics); `points2d`: (n, P, 2) pixels of
-    the picture, lens included; `uncertainty`: (n, P) metres; `camera3d`: (n, P, 3) metres, camera space.
-    """
+    """P points of the n people of one picture, in the order of its boxes, on the model's device, float32."""
 
     points3d: Tensor
+    """(n, P, 3) metres, world space (camera space without extrinsics)."""
     points2d: Tensor
+    """(n, P, 2) pixels of the picture, lens included."""
     uncertainty: Tensor
+    """(n, P) metres."""
     camera3d: Tensor
+    """(n, P, 3) metres, camera space."""
 
 
 @dataclass(frozen=True)
 class Kept:
-    """What was seen of B people: `linked` (B, 512, h, w), `K` and `R` (B, 3, 3) of their crops, `translation` (B, 3)
-    metres that was solved."""
+    """What was seen of B people."""
 
     linked: Tensor
+    """(B, 512, h, w), the features that the head reads."""
     K: Tensor
+    """(B, 3, 3) intrinsics of their crops, pixels."""
     R: Tensor
+    """(B, 3, 3) rotations of their crops: x_crop = R @ x_camera."""
     translation: Tensor
+    """(B, 3) metres, as it was solved."""
 
 
 @torch.no_grad()
@@ -138,7 +144,7 @@ def _look(
     out = model.read(linked, flat, prepared, mirrored if bool(views.flips.any()) else None)
     if keep is not None and A == 1:
         keep(Kept(linked, K[0], R[0], out.translation))
-    # The rotation holds the mirror, so that mirrored people come back as they are (dossier 9.8).
+    # The rotation holds the mirror, so that mirrored people come back as they are (docs/nlf.md 8.1, 14.12).
     camera = turned_back(out.points3d.float().unflatten(0, (A, B)), _like(R, weight, torch.float32))
     return camera.transpose(0, 1), out.uncertainty.float().unflatten(0, (A, B)).transpose(0, 1)
 

@@ -1,7 +1,7 @@
 """The localizer field: a canonical point -> the weights of the heat-map head that finds this point in a picture.
 
 Point -> learnable Fourier features -> global point signature (1024 Laplacian eigenfunctions of the body's volume,
-distilled into an MLP) -> weights (dossier 1.4). Names are those of the official state dict
+distilled into an MLP) -> weights (docs/nlf.md 4). Names are those of the official state dict
 (`heatmap_head.weight_field.*`); buffers are not in it and come through `CropModel.load_constants`. Operations stand
 in the reference's order: on a machine like the one of the fixtures the float32 results are equal to the last bit.
 """
@@ -43,7 +43,7 @@ class GpsNet(nn.Module):
     """Canonical point (…, 3) metres -> (…, 1024) eigenfunctions there.
 
     `mini`, `maxi`, `center`: (3,) bounds in metres of the volume mesh that the eigenfunctions live on. They are not
-    the bounds of the points asked for (dossier, trap 5).
+    the bounds of the points asked for (docs/nlf.md 14.6).
     """
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ class PointNetwork(nn.Module):
         self.register_buffer("r_sqrt_eigva", torch.ones(EIGENFUNCTIONS), persistent=False)
 
     def forward(self, points: Tensor) -> Tensor:
-        """(…, 3) metres -> (…, 5130): [513 in, 10 out] flattened, the last row is the bias (trap 2)."""
+        """(…, 3) metres -> (…, 5130): [513 in, 10 out] flattened, the last row is the bias (docs/nlf.md 4.3, 14.3)."""
         return self.pred_mlp(self._signature(points))
 
     def weights(self, points: Tensor) -> tuple[Tensor, Tensor]:
@@ -90,7 +90,7 @@ class PointNetwork(nn.Module):
         return w.unflatten(-1, (CHANNELS, FEATURES)), F.linear(hidden, matrix[-1], offset[-1])
 
     def regularizer(self) -> Tensor:
-        """Mean over the 1024 inputs of the squared norms of the first layer's columns (dossier 2.2)."""
+        """Mean over the 1024 inputs of the squared norms of the first layer's columns (docs/nlf.md 12.2)."""
         return eigenvalue_regularizer(self.pred_mlp[0].weight)
 
     def _signature(self, points: Tensor) -> Tensor:

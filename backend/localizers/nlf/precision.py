@@ -1,7 +1,7 @@
 """In what numbers a crop model runs on which device, and whether it is compiled. One road for all devices.
 
 Only the backbone and the linking layer ever run in 16 bits; the positions of crops, the sampling, the field, the
-head's product and all decoding are float32 everywhere (dossier 9.2, 9.3).
+head's product and all decoding are float32 everywhere (docs/nlf.md 13, 14.14).
 
 On CUDA *auto* is fp16, not bf16: the official releases run in it, so their activations are known to fit, and its
 steps are eight times finer. With the random weights of tests/golden, which amplify, 2D points of the S model move by
@@ -93,7 +93,8 @@ def compiled(model: CropModel, note: Note = _silent) -> CropModel:
         # One crop and several are two programs.
         for crops in (1, 2):
             _run(model, crops)
-    except Exception as error:  # compilers fail in many ways, and none of them is worth a job
+    except Exception as error:
+        # Compilers fail in many ways, and no job should end for that.
         model.backbone._compiled_call_impl = None
         reason = str(error).strip().splitlines() or [type(error).__name__]
         note(f"The network could not be compiled and runs as it is: {reason[0]}")

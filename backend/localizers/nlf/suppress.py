@@ -1,4 +1,4 @@
-"""Which of the found people are real: certain enough, inside their box, and found only once (dossier section 4)."""
+"""Which of the found people are real: certain enough, inside their box, and found only once (docs/nlf.md 9)."""
 
 from __future__ import annotations
 

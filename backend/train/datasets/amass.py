@@ -81,7 +81,8 @@ class _Drawn:
     def __init__(self, folder: Path, body: Body, fps: float, seed: int) -> None:
         try:
             from backend.synth import World
-        except ImportError as e:  # numba comes with the extra "train" only
+        except ImportError as e:
+            # Numba comes only with the extra "train".
             raise JobError(
                 "bad_data", "Drawing AMASS' poses needs numba: install bodyfield with the extra train."
             ) from e

@@ -32,11 +32,13 @@ _FILES = {
 
 @dataclass(frozen=True, eq=False)
 class Licensed:
-    """`body`: in the layout of 55 joints; `hands`: (30, 3) rotation vectors of the mean hands, which some datasets'
-    hand poses are relative to (zero where unknown)."""
+    """A licensed body."""
 
     body: Body
+    """In the layout of 55 joints."""
     hands: np.ndarray
+    """(30, 3) rotation vectors of the mean hands, which some datasets' hand poses are relative to; zero where
+    unknown."""
 
 
 @lru_cache(maxsize=8)

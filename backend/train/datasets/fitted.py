@@ -26,21 +26,28 @@ _TALL = 1.7
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """A person. `gender`: of the licensed body; `pose`: (55, 3) rotation vectors in SMPL-X's order; `betas`: (k,);
-    `expression`: (k,); `trans`: (3,) metres, as the body model adds it; `R` (3, 3), `t` (3,): from the space of the
-    body's vertices to the camera's: x -> R x + t, metres; `K`: (3, 3); `mean_hands`: fingers are relative to the
-    licensed file's mean hands, not to flat ones."""
+    """A person in a picture: x -> R x + t leads from the space of the body's vertices to the camera's."""
 
     photo: Photo
+    """The picture."""
     K: np.ndarray
+    """(3, 3) pixels."""
     gender: str
+    """Of the licensed body: neutral, male or female."""
     pose: np.ndarray
+    """(55, 3) rotation vectors in SMPL-X's order."""
     betas: np.ndarray
+    """(k,) shape of the licensed body."""
     trans: np.ndarray
+    """(3,) metres, as the body model adds it."""
     R: np.ndarray
+    """(3, 3) rotation."""
     t: np.ndarray
+    """(3,) metres."""
     expression: np.ndarray | None = None
+    """(k,), if known."""
     mean_hands: bool = False
+    """Whether fingers are relative to the licensed file's mean hands, not to flat ones."""
 
 
 class People(Protocol):

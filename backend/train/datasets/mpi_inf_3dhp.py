@@ -59,13 +59,18 @@ _WHAT = "MPI-INF-3DHP"
 
 @dataclass(frozen=True, eq=False)
 class _View:
-    """One camera of one sequence: its K, the frames' pictures, and what is known of each frame."""
+    """One camera of one sequence: its pictures, and what is known of J joints (`JOINTS`) in each of F frames."""
 
     K: np.ndarray
+    """(3, 3) pixels."""
     folder: Path
+    """Of the sequence."""
     video: int
+    """Number of the camera, from 0."""
     xy: np.ndarray
+    """(F, J, 2) float32 pixels."""
     x: np.ndarray
+    """(F, J, 3) float32 metres, camera space."""
 
     def photo(self, frame: int) -> Photo:
         for name in ("imageFrames", "imageSequence"):

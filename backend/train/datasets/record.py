@@ -24,14 +24,16 @@ _BEYOND = 0.2
 
 @dataclass(frozen=True)
 class Photo:
-    """A picture that is read when it is needed. `path`: of a picture, or of a movie whose frame number `frame` it is;
-    `portrait`: it is higher than wide, and one that lies on its side is turned by a quarter, clockwise; `lens`:
-    distortion (k1, k2, p1, p2, k3), which is taken out."""
+    """A picture that is read when it is needed."""
 
     path: Path
+    """Of a picture or of a movie."""
     frame: int | None = None
+    """Which frame of the movie it is, from 0; None for a picture."""
     portrait: bool = False
+    """Whether it is higher than wide: one that lies on its side is turned by a quarter, clockwise."""
     lens: tuple[float, ...] = ()
+    """Distortion (k1, k2, p1, p2, k3), which is taken out; empty for none."""
 
     def read(self, K: np.ndarray | None = None) -> np.ndarray:
         """(H, W, 3) uint8 RGB, seen through a pinhole `K` (3, 3). JobError("bad_data") if it cannot be read."""
@@ -66,25 +68,28 @@ class Photo:
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """One person in one picture, and what is known of P canonical points.
-
-    `box`: (4,) x, y, w, h pixels; `points`: (P, 3) places in the rest volume of the learnt body; `points2d`: (P, 2)
-    pixels of the picture and `valid2d`: (P,) which of them are known; `points3d`: (P, 3) metres in the space of its
-    camera and `valid3d`: (P,), or None; `K`: (3, 3) without distortion, None where nothing is known of the camera;
-    `landmarks`: (33, 2) pixels, where the whole body is known; `axis`: (2, 2) middle of the hips and middle of the
-    shoulders, pixels, if they are known.
-    """
+    """One person in one picture, and what is known of P canonical points."""
 
     photo: Photo
+    """The picture."""
     box: np.ndarray
+    """(4,) x, y, w, h pixels."""
     points: np.ndarray
+    """(P, 3) places in the rest volume of the learnt body."""
     points2d: np.ndarray
+    """(P, 2) pixels of the picture."""
     valid2d: np.ndarray
+    """(P,) bool, which of `points2d` are known."""
     points3d: np.ndarray | None = None
+    """(P, 3) metres, camera space; None if unknown."""
     valid3d: np.ndarray | None = None
+    """(P,) bool, which of `points3d` are known."""
     K: np.ndarray | None = None
+    """(3, 3) without distortion; None where nothing is known of the camera."""
     landmarks: np.ndarray | None = None
+    """(33, 2) pixels, where the whole body is known."""
     axis: np.ndarray | None = None
+    """(2, 2) pixels, middle of the hips and middle of the shoulders, if known."""
 
 
 def example_of(

@@ -15,12 +15,14 @@ GROUPS = ("parametric", "keypoints3d", "dense", "keypoints2d")
 
 @dataclass(frozen=True)
 class Kind:
-    """`group`: one of `GROUPS`; `bodies`: needs the user's licensed files; `does`: the options beyond the common ones
-    that it knows."""
+    """A dataset that we can read."""
 
     group: str
+    """One of `GROUPS`."""
     bodies: bool = False
+    """Whether it needs the user's licensed files."""
     does: tuple[str, ...] = ()
+    """The options that it knows beyond the common ones."""
 
 
 KINDS: dict[str, Kind] = {
@@ -39,24 +41,32 @@ KINDS: dict[str, Kind] = {
 
 @dataclass(frozen=True)
 class Source:
-    """`kind`: of `KINDS`; `folder`: of the dataset, in its published layout; `share`: of each batch; `weight`: in the
-    loss, 0 for the paper's weight of its group; `body`: folder of the user's licensed SMPL / SMPL-X files; `name`: in
-    reports, the kind if empty; `split`: the reader's own words, empty for its usual one; `every`: takes one of so many
-    frames, 0 for the reader's own; `fov`: degrees of the larger side where nothing is known of the camera; `hidden`:
-    joints that are marked but not visible count too."""
+    """A dataset that a recipe names."""
 
     kind: str = ""
+    """One of `KINDS`."""
     folder: str = ""
+    """Of the dataset, in its published layout."""
     share: float = 0.0
+    """Of each batch, 0..1."""
     weight: float = 0.0
+    """In the loss; 0 for the paper's weight of its group."""
     body: str = ""
+    """Folder of the user's licensed SMPL / SMPL-X files."""
     name: str = ""
+    """In reports; the kind if empty."""
     split: str = ""
+    """In the dataset's own words; empty for the usual one."""
     every: int = 0
+    """Takes one of so many frames; 0 for the usual number."""
     fov: float = 55.0
+    """Degrees that the picture's larger side spans where nothing is known of the camera."""
     hidden: bool = False
+    """Whether joints count too that are marked but not visible."""
     shake: Shake = field(default_factory=lambda: Shake(part=0.15))
+    """How inexactly the people are cropped."""
     looks: Looks = field(default_factory=lambda: Looks(erase=0.15))
+    """How the crops are changed."""
 
     @property
     def label(self) -> str:

@@ -21,16 +21,20 @@ from backend.train.streams.points import PointPool
 
 @dataclass(frozen=True, eq=False)
 class Lesson:
-    """B bodies and P points. `xy`: (B, 33, 2) landmarks, in crops' half sides; `visibility`: (B, 33); `world`:
-    (B, 33, 3) BlazePose's guess, `has_world`: (B,) whether it is told; `points`: (P, 3) canonical; `places`:
-    (B, P, 3) metres, relative to the middle of the hip landmarks, camera axes of the crop."""
+    """B bodies and P points."""
 
     xy: Tensor
+    """(B, 33, 2) landmarks, as x/z and y/z of the camera, turned upright as a crop shows them."""
     visibility: Tensor
+    """(B, 33) 0..1."""
     world: Tensor
+    """(B, 33, 3) metres, as BlazePose would guess them."""
     has_world: Tensor
+    """(B,) bool, whether the lifter is given that guess."""
     points: Tensor
+    """(P, 3) canonical."""
     places: Tensor
+    """(B, P, 3) metres, relative to the middle of the hip landmarks, camera axes of the crop."""
 
     def to(self, device: torch.device | str) -> Lesson:
         """The same on a torch device."""
@@ -39,20 +43,23 @@ class Lesson:
 
 @dataclass(frozen=True)
 class Noise:
-    """How wrong landmarks are. In the picture, in the person's radius: `everywhere` (median over people), more where
-    less is seen; `some` more at a share of points, `lost` at a few; the metric guess: `side` and `depth` metres,
-    beside a turn and a flattening.
+    """How wrong landmarks are. The guess in metres is also turned and flattened.
 
     Of the order of what BlazePose heavy does on rendered people (medians: 0.048 of the radius, 0.15 where it sees
     little and 0.04 where it sees well; guess turned by 16 degrees, depth flattened to 0.63, then wrong by 9, 11 and
-    11 cm), smaller in the picture, since it is better on real ones.
+    11 cm). In the picture it is smaller, since BlazePose is better on real people.
     """
 
     everywhere: float = 0.015
+    """In the picture, as a share of the person's radius: median over people. More where less is seen."""
     some: float = 0.015
+    """What is added at a share of the points, in the same unit."""
     lost: float = 0.1
+    """What is added at a few points, in the same unit."""
     side: float = 0.07
+    """Error of the guess across the line of sight, metres."""
     depth: float = 0.1
+    """Error of the guess along the line of sight, metres."""
 
 
 class BodyLessons:

@@ -15,20 +15,28 @@ from backend.train.streams.cutouts import put_things
 
 @dataclass(frozen=True)
 class Looks:
-    """Chance of each change; the ranges are the paper's where it has them (dossier 2.4). `erase`: a rectangle of up to
-    a third of the picture; `things`: one to six cut-out things in front, from the folder `things_from` of pictures
-    with transparency (or of Pascal VOC 2012, whose segmented objects are cut out)."""
+    """Chance of each change; the ranges are the paper's where it has them (docs/nlf.md 12.3)."""
 
     colour: float = 0.8
+    """Other brightness, contrast, saturation and hue."""
     gamma: float = 0.5
+    """Another gamma curve."""
     grey: float = 0.05
+    """Grey in place of colours."""
     blur: float = 0.2
+    """Out of focus, moved, or enlarged from fewer pixels."""
     noise: float = 0.25
+    """Grain."""
     jpeg: float = 0.3
+    """Marks of JPEG compression."""
     occlusion: float = 0.35
+    """One to three patches in front."""
     erase: float = 0.0
+    """A rectangle of up to a third of the picture, filled with noise."""
     things: float = 0.0
+    """One to six cut-out things in front."""
     things_from: str = ""
+    """Folder of the things: pictures with transparency, or Pascal VOC 2012, whose segmented objects are cut out."""
 
 
 PLAIN = Looks(0, 0, 0, 0, 0, 0, 0)

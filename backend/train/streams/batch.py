@@ -13,42 +13,58 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """One crop. Camera space of the crop: metres, x right, y down, z away.
+    """One crop and P points.
 
-    `image`: (256, 256, 3) uint8 RGB; `K`: (3, 3) pixels, 0 in the middle of the first; `mirrored`: the picture was
-    mirrored, so canonical point p is seen where the mirror image of p was; targets are those in the picture as it
-    is now. `points3d`: (P, 3); `points2d`: (P, 2) pixels; `valid3d`, `valid2d`: (P,) bool, which of them are known
-    (the others may hold anything); `absolute`: whether 3D is known in camera space, or only up to a translation.
+    Camera space of the crop: metres, x right, y down, z away. The targets are those in the picture as it is now,
+    mirrored or not.
     """
 
     image: np.ndarray
+    """(256, 256, 3) uint8 RGB."""
     K: np.ndarray
+    """(3, 3) pixels; 0 is the middle of the first one."""
     points3d: np.ndarray
+    """(P, 3) metres."""
     points2d: np.ndarray
+    """(P, 2) pixels."""
     valid3d: np.ndarray
+    """(P,) bool, which of `points3d` are known; the others may hold anything."""
     valid2d: np.ndarray
+    """(P,) bool, which of `points2d` are known; the others may hold anything."""
     mirrored: bool = False
+    """Whether the picture was mirrored: canonical point p is then seen where the mirror image of p was."""
     absolute: bool = True
+    """Whether 3D is known in camera space, or only up to a translation."""
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """B examples that share their P canonical points: `points` (P, 3) metres; `root`: row that 3D is relative to,
-    -1 for the mean of the valid ones; others as in `Example`, stacked; `images`: (B, 3, 256, 256) uint8; `maps`:
-    what the trunk says of them, where it has looked already."""
+    """B examples that share their P canonical points. Targets as in `Example`."""
 
     images: Tensor
+    """(B, 3, 256, 256) uint8 RGB."""
     K: Tensor
+    """(B, 3, 3) float32 pixels."""
     points: Tensor
+    """(P, 3) float32 canonical, metres."""
     points3d: Tensor
+    """(B, P, 3) float32 metres; 0 where not valid."""
     points2d: Tensor
+    """(B, P, 2) float32 pixels; 0 where not valid."""
     valid3d: Tensor
+    """(B, P) bool."""
     valid2d: Tensor
+    """(B, P) bool."""
     mirrored: Tensor
+    """(B,) bool."""
     absolute: Tensor
+    """(B,) bool."""
     root: int
+    """Row of the point that 3D is relative to; -1 for the mean of the valid ones."""
     stream: str
+    """Name of the stream."""
     maps: dict[str, Tensor] | None = None
+    """What the trunk says of the images, where it has looked already."""
 
     def __len__(self) -> int:
         return len(self.images)

@@ -17,18 +17,22 @@ _PART = (0.35, 0.8)
 
 @dataclass(frozen=True)
 class Shake:
-    """Spread of the crops: `shift` of the region's side and `roll` degrees (standard deviations), `zoom` (factor,
-    log-uniform to either side), `any_roll`: share of crops with any roll at all, `upright`: share laid by a box
-    instead of by the landmarks, as before a person is known; `mirror`: share of mirrored ones; `part`: share that
-    shows a part of the person only."""
+    """How far the crops are spread about where they should be."""
 
     shift: float = 0.04
+    """One standard deviation, as a share of the region's side."""
     roll: float = 8.0
+    """One standard deviation, degrees."""
     zoom: float = 1.2
+    """Largest factor, log-uniform to either side."""
     any_roll: float = 0.05
+    """Share of crops with any roll at all, up to half a turn."""
     upright: float = 0.2
+    """Share of crops laid by a box instead of by the landmarks, as before a person is known."""
     mirror: float = 0.5
+    """Share of mirrored crops."""
     part: float = 0.0
+    """Share of crops that show only a part of the person."""
 
 
 STILL = Shake(0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
@@ -55,7 +59,7 @@ def shake_region(roi: Roi, rng: np.random.Generator, shake: Shake) -> Roi:
 
 
 def part_of(roi: Roi, rng: np.random.Generator) -> Roi:
-    """A square that lies within `roi` and has 0.35 to 0.8 of its side (NLF's partial views; dossier 2.4)."""
+    """A square that lies within `roi` and has 0.35 to 0.8 of its side (NLF's partial views; docs/nlf.md 12.3)."""
     share = rng.uniform(*_PART)
     c, s = np.cos(roi.angle), np.sin(roi.angle)
     off = rng.uniform(-0.5, 0.5, 2) * (1 - share) * roi.size

@@ -18,13 +18,15 @@ BODY_JOINTS = 22
 
 @dataclass(frozen=True, eq=False)
 class PointPool:
-    """`points`: pelvis first, then the other 21 body joints, the 33 landmarks, places spread evenly over the skin,
-    and places spread evenly through the inside; `fixed`, `skin`: how many there are of the first two kinds and of
-    the third."""
+    """The canonical points that a stream chooses from."""
 
     points: CanonicalPoints
+    """Pelvis first, then the other 21 body joints, the 33 landmarks, places spread evenly over the skin, and
+    places spread evenly through the inside."""
     fixed: int
+    """How many joints and landmarks there are together."""
     skin: int
+    """How many places on the skin there are."""
 
     def draw(self, rng: np.random.Generator, count: int, inside: float = 0.3) -> np.ndarray:
         """`count` rows: all the fixed ones, and of the others a share `inside` of inner ones. Row 0 is the pelvis."""

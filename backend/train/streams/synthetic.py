@@ -20,15 +20,20 @@ from backend.train.streams.points import PointPool
 
 @dataclass(frozen=True, eq=False)
 class Rendered:
-    """A picture of one person. `image`: (H, W, 3) uint8 RGB; `K`: (3, 3); `pose`: (55, 3) rotation vectors, the
-    pelvis in camera space; `betas`, `expression`: of the body; `trans`: (3,) metres, camera space."""
+    """A picture of one person."""
 
     image: np.ndarray
+    """(H, W, 3) uint8 RGB."""
     K: np.ndarray
+    """(3, 3) pixels."""
     pose: np.ndarray
+    """(55, 3) rotation vectors, the pelvis in camera space."""
     betas: np.ndarray
+    """(nb,) shape of the body."""
     expression: np.ndarray
+    """(ne,) of the body."""
     trans: np.ndarray
+    """(3,) metres, camera space."""
 
 
 class Pictures(Protocol):

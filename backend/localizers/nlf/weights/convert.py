@@ -43,19 +43,25 @@ _LICENCE = "NLF weights: non-commercial research use, by their authors' terms"
 _BODY_LICENCE = (
     "SMPL and SMPL-X in them have their own licences (Max-Planck-Gesellschaft): they stay on this machine"
 )
-_MAX_PLACE = 10.0  # metres from the origin of the canonical space, in which a person stands
+_MAX_PLACE = 10.0
+"""Metres from the origin of the canonical space, in which a person stands."""
 _DISK_FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
 @dataclass
 class _Release:
-    """All that is kept of the files: `archive` holds what `found` describes."""
+    """All that is kept of the files."""
 
     path: Path
+    """The weights file."""
     archive: TorchArchive
+    """Holds what `found` describes."""
     found: Found
+    """The crop model."""
     constants: dict[str, torch.Tensor]
+    """By the short names of `CONSTANTS`."""
     skeletons: dict[str, Skeleton]
+    """By name."""
     places: dict[str, np.ndarray] = field(default_factory=dict)
     """Tensors of canonical.safetensors."""
 

@@ -50,15 +50,20 @@ _FINGERS = ("thumb", "index", "middle", "ring", "pinky")
 
 @dataclass(frozen=True)
 class DataFiles:
-    """`constants`: by the short names of `CONSTANTS`; `lefts`, `centers`: joints left and in the middle;
-    `vertices`: (V, 3) and `joints`: (n, 3) float32 metres in canonical space by kind of body."""
+    """What the zip of data files holds."""
 
     constants: dict[str, torch.Tensor]
+    """By the short names of `CONSTANTS`."""
     lefts: int
+    """Joints on the left."""
     centers: int
+    """Joints in the middle."""
     skeletons: dict[str, Skeleton] = field(default_factory=dict)
+    """By name."""
     vertices: dict[str, np.ndarray] = field(default_factory=dict)
+    """(V, 3) float32 metres in canonical space, by kind of body."""
     joints: dict[str, np.ndarray] = field(default_factory=dict)
+    """(n, 3) float32 metres in canonical space, by kind of body."""
 
 
 def is_data_archive(archive: Archive) -> bool:

@@ -39,25 +39,30 @@ _HEAD_SETTINGS = {
 
 @dataclass(frozen=True)
 class Found:
-    """A crop model in an archive.
-
-    `tensors`: by the names of `CropModel(size).state_dict()`, all but step counters that the file leaves out;
-    `constants`: by the short names of `CONSTANTS`, all seven or none; `white`: does it pad with white (None: the
-    file does not say); `bodies`: tensors of embedded bodies by kind, empty for broken ones; `subsets`: places of
-    1024 vertices and of the joints of each kind in canonical space.
-    """
+    """A crop model in an archive."""
 
     size: str
+    """Of the network, "s" or "l"."""
     lefts: int
+    """Joints on the left."""
     centers: int
+    """Joints in the middle."""
     tensors: dict[str, TensorRef]
+    """By the names of `CropModel(size).state_dict()`: all but step counters that the file leaves out."""
     constants: dict[str, TensorRef] = field(default_factory=dict)
+    """By the short names of `CONSTANTS`, all seven or none."""
     missing_constants: tuple[str, ...] = ()
+    """Full names of those that the file lacks."""
     fix_uncert_factor: bool = False
+    """How the model was trained, see `nets.losses.Norm`."""
     white: bool | None = None
+    """Whether it pads with white; None: the file does not say."""
     skeletons: dict[str, Skeleton] = field(default_factory=dict)
+    """By name."""
     bodies: dict[str, dict[str, TensorRef]] = field(default_factory=dict)
+    """Tensors of embedded bodies by kind; empty for broken ones."""
     subsets: dict[str, TensorRef] = field(default_factory=dict)
+    """Places of 1024 vertices and of the joints of each kind in canonical space."""
 
     @property
     def joints(self) -> int:

@@ -16,12 +16,14 @@ _MAX_SKELETONS, _MAX_LABEL = 200, 80
 
 @dataclass(frozen=True, eq=False)
 class Skeleton:
-    """P joints. `labels`: their names; `indices`: (P,) int32 rows of `canonical_locs`; `edges`: (E, 2) int32 rows
-    of the skeleton itself."""
+    """P joints by name."""
 
     labels: tuple[str, ...]
+    """P names."""
     indices: np.ndarray
+    """(P,) int32 rows of `canonical_locs`."""
     edges: np.ndarray
+    """(E, 2) int32 rows of the skeleton itself."""
 
     def to_json(self) -> dict[str, Any]:
         """Lists of plain values."""

@@ -48,28 +48,36 @@ _MAX_INFO = 1 << 20
 
 @dataclass(frozen=True)
 class Installed:
-    """One set of weights in the user's data folder.
-
-    `size`: "s" or "l"; `source`: name of the file it came from; `sha256`: of the converted model; `added`: ISO date;
-    `licence`: one sentence; `white`: pictures are padded with white, not black; `skeletons`: their names; `bodies`:
-    kinds of embedded bodies ("smpl", "smplx"); `canonical`: names of the tensors in canonical.safetensors; `bytes`:
-    of all files; `files`: size and sha256 of each.
-    """
+    """One set of weights in the user's data folder."""
 
     name: str
+    """The folder's name."""
     folder: Path
+    """Where the files lie."""
     size: str
+    """Of the network, "s" or "l"."""
     source: str
+    """Name of the file it came from."""
     sha256: str
+    """Digest of the converted model."""
     added: str
+    """Day on which it was added, ISO date."""
     licence: str
+    """One sentence on what the weights may be used for."""
     white: bool
+    """Pictures are padded with white, not black."""
     fix_uncert_factor: bool
+    """How the model was trained, see `nets.losses.Norm`."""
     skeletons: tuple[str, ...]
+    """Names of the skeletons."""
     bodies: tuple[str, ...]
+    """Kinds of embedded bodies ("smpl", "smplx")."""
     bytes: int
+    """Size of all files together."""
     canonical: tuple[str, ...] = ()
+    """Names of the tensors in canonical.safetensors."""
     files: dict[str, tuple[int, str]] = field(default_factory=dict)
+    """Size in bytes and sha256 of each file, by name."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for info.json and for programs; the folder is given by where the file lies."""

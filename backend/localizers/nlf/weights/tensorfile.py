@@ -29,12 +29,16 @@ _NAMES = {
 
 @dataclass(frozen=True)
 class Entry:
-    """One tensor to be written; `load` fetches its numbers, in any dtype, when its turn comes."""
+    """One tensor to be written."""
 
     name: str
+    """Name in the file."""
     shape: tuple[int, ...]
+    """Shape in the file."""
     dtype: torch.dtype
+    """Type in the file, whatever `load` gives."""
     load: Callable[[], torch.Tensor]
+    """Fetches the numbers when the tensor's turn comes."""
 
     @property
     def bytes(self) -> int:
