@@ -20,6 +20,8 @@ from blender_addon.work.backend import Backend  # noqa: E402
 from .backends import environment  # noqa: E402
 from .people import ROOT  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 CLIP = ROOT / "tests" / "data" / "two_people.mp4"
 CHOICE = {"frame": 12, "boxes": [[1.5, 2.0, 30.0, 40.0], [5.0, 6.0, 70.0, 80.0]]}
 

@@ -64,6 +64,7 @@ def matrices(t, q, s) -> np.ndarray:
     return out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("has_bone", [False, True])
 @pytest.mark.parametrize("preset", ["unity", "unreal", "maya"])
 def test_root_motion_goes_onto_a_root_and_nothing_of_it_is_lost(tmp_path, preset, has_bone):
@@ -85,6 +86,7 @@ def test_root_motion_goes_onto_a_root_and_nothing_of_it_is_lost(tmp_path, preset
     assert np.abs(up - [0, 0, 1]).max() < 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("preset", "unit"), [("unity", 100), ("unreal", 1), ("maya", 1), ("blender", 1)])
 def test_each_preset_says_its_unit_and_stands_at_rest_without_rotation(tmp_path, preset, unit):
     pufbx = pytest.importorskip("pufbx", reason="the independent reader (pufbx) is not installed")

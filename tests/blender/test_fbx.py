@@ -30,6 +30,7 @@ def person(fps: float = 30.0, **changes) -> tuple[bpy.types.Object, np.ndarray]:
     return clip.armature(1), to_blender_world(posed(result.betas, result.pose, result.trans)[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", PRESETS)
 def test_blender_reads_every_joint_of_every_frame(tmp_path, preset):
     armature, joints = person()
@@ -40,6 +41,7 @@ def test_blender_reads_every_joint_of_every_frame(tmp_path, preset):
     assert len(mesh.data.vertices) == len(open_body().v_template)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("fps", [30.0, 60.0, 30000 / 1001])
 def test_a_reader_that_is_not_blender_agrees(tmp_path, preset, fps):
@@ -63,6 +65,7 @@ def test_unity_preset_has_no_rotation_and_no_scale_at_rest(tmp_path):
         assert np.allclose(np.abs(node[:, 6]), w, atol=1e-5), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("export", [*PRESETS, "bvh"])
 def test_the_users_file_is_as_before(tmp_path, export):
     armature, joints = person()

@@ -15,6 +15,8 @@ from .child import blender_command  # noqa: E402
 from .people import ROOT  # noqa: E402
 from .seen import bone_heads, from_camera, go_to  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 
 def run(home: Path, *arguments: object) -> tuple[int, list[dict], str]:
     """-> (exit code, the JSON lines on standard output, standard error)."""

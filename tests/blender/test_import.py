@@ -99,6 +99,7 @@ def test_operator_brings_a_person_into_the_scene(addon, walk):
         assert np.abs(bone_heads(armature) - from_camera(motion.joints[i])).max() < 1e-4
 
 
+@pytest.mark.slow
 def test_the_default_localizer_brings_a_person_too(addon):
     clip = short_clip(addon / "few.mp4", 6)
     assert bpy.ops.bodyfield.import_video(filepath=str(clip), people=1) == {"FINISHED"}
@@ -126,6 +127,7 @@ def test_weights_of_the_user_can_be_chosen(addon):
     settings.property_unset("quality")
 
 
+@pytest.mark.slow
 def test_motion_is_there_before_the_job_is_done(addon, walk):
     new = start(walk)
     run_until(lambda: people() or new.finished, new)
@@ -134,6 +136,7 @@ def test_motion_is_there_before_the_job_is_done(addon, walk):
     assert new.state == "done" and len(people()) == 1 and len(bpy.data.actions) == 1
 
 
+@pytest.mark.slow
 def test_an_import_survives_undo(addon, walk):
     bpy.ops.ed.undo_push(message="before")
     new = start(walk)
@@ -145,6 +148,7 @@ def test_an_import_survives_undo(addon, walk):
     assert new.state == "done" and len(people()) == 1
 
 
+@pytest.mark.slow
 def test_an_import_survives_loading_a_file(addon, walk):
     new = start(walk)
     run_until(lambda: people() or new.finished, new)
@@ -155,6 +159,7 @@ def test_an_import_survives_loading_a_file(addon, walk):
     assert new.state == "done" and len(people()) == 1
 
 
+@pytest.mark.slow
 def test_an_import_goes_on_in_the_file_that_was_saved_meanwhile(addon, walk):
     new = start(walk)
     run_until(lambda: people() or new.finished, new)
@@ -165,6 +170,7 @@ def test_an_import_goes_on_in_the_file_that_was_saved_meanwhile(addon, walk):
     assert new.state == "done" and len(people()) == 1
 
 
+@pytest.mark.slow
 def test_undo_and_redo_as_often_as_one_likes_while_results_come(addon, walk):
     cube = bpy.data.objects.new("Cube", bpy.data.meshes.new("Cube"))
     bpy.context.scene.collection.objects.link(cube)
@@ -189,6 +195,7 @@ def test_undo_and_redo_as_often_as_one_likes_while_results_come(addon, walk):
         assert np.abs(bone_heads(armature) - from_camera(motion.joints[i])).max() < 1e-4
 
 
+@pytest.mark.slow
 def test_saving_in_the_middle_holds_nothing_up(addon, walk):
     new = start(walk)
     run_until(lambda: people() or new.finished, new)
@@ -201,6 +208,7 @@ def test_saving_in_the_middle_holds_nothing_up(addon, walk):
     assert len(people()) == 1 and "bodyfield_done" not in bpy.data.collections[0]
 
 
+@pytest.mark.slow
 def test_another_file_that_is_loaded_in_the_middle_keeps_what_it_has(addon, walk, tmp_path):
     """Its own clip of another job too: the import goes on beside it."""
     short = short_clip(tmp_path / "short.mp4", 12)
@@ -222,6 +230,7 @@ def test_another_file_that_is_loaded_in_the_middle_keeps_what_it_has(addon, walk
     assert new.clip.armature(1).users_scene == (bpy.data.scenes["Theirs"],)
 
 
+@pytest.mark.slow
 def test_a_scene_that_is_deleted_in_the_middle(addon, walk):
     bpy.ops.scene.new(type="EMPTY")
     new = start(walk)
@@ -232,6 +241,7 @@ def test_a_scene_that_is_deleted_in_the_middle(addon, walk):
     assert new.state == "done" and len(people()) == 1 and people()[0].users_scene == (bpy.context.scene,)
 
 
+@pytest.mark.slow
 def test_cancel_stops_here_and_at_the_backend(addon, walk):
     new = start(walk)
     run_until(lambda: new.progress.done > 4 or new.finished, new)
@@ -251,6 +261,7 @@ def test_only_one_import_at_a_time(addon, walk):
         bpy.ops.bodyfield.import_video(filepath=str(walk))
 
 
+@pytest.mark.slow
 def test_errors_are_reports_of_one_sentence(addon, tmp_path):
     with pytest.raises(RuntimeError, match="no file"):
         bpy.ops.bodyfield.import_video(filepath=str(tmp_path / "none.mp4"))
@@ -259,6 +270,7 @@ def test_errors_are_reports_of_one_sentence(addon, tmp_path):
     assert not people()
 
 
+@pytest.mark.slow
 def test_a_cut_off_clip_is_imported_up_to_the_damage_and_said_so(addon, walk, tmp_path):
     data = walk.read_bytes()
     (tmp_path / "cut.mp4").write_bytes(data[: len(data) * 7 // 10])
@@ -269,6 +281,7 @@ def test_a_cut_off_clip_is_imported_up_to_the_damage_and_said_so(addon, walk, tm
     assert 10 < len(new.results[1].frames) < 40
 
 
+@pytest.mark.slow
 def test_a_killed_backend_is_told_and_the_job_resumes(addon, walk):
     new = start(walk)
     run_until(lambda: people() or new.finished, new)
@@ -284,6 +297,7 @@ def test_a_killed_backend_is_told_and_the_job_resumes(addon, walk):
     assert again.results[1].frames.tolist() == list(range(40))
 
 
+@pytest.mark.slow
 def test_a_finished_job_comes_back_without_frames(addon, walk):
     new = start(walk)
     run_until(lambda: new.finished, new)
@@ -295,6 +309,7 @@ def test_a_finished_job_comes_back_without_frames(addon, walk):
     assert np.array_equal(again.results[1].pose, new.results[1].pose) and len(people()) == 1
 
 
+@pytest.mark.slow
 def test_results_that_cannot_be_read_are_told(addon, walk, monkeypatch):
     """As with a backend of another release."""
     monkeypatch.setitem(wire.RESULT, "mood", ("float32", ("n",)))
@@ -303,6 +318,7 @@ def test_results_that_cannot_be_read_are_told(addon, walk, monkeypatch):
     assert new.state == "failed" and "same release" in new.error and not people()
 
 
+@pytest.mark.slow
 def test_nothing_is_changed_while_the_user_edits(addon, walk):
     new = start(walk)
     run_until(lambda: people() or new.finished, new)
@@ -316,6 +332,7 @@ def test_nothing_is_changed_while_the_user_edits(addon, walk):
     assert new.state == "done"
 
 
+@pytest.mark.slow
 def test_a_second_import_replaces_when_asked_to_and_keeps_the_users_keys(addon, folder):
     clip = short_clip(folder / "short.mp4", 12)
     bpy.ops.bodyfield.import_video(filepath=str(clip), people=1, quality="lite", root_bone=True)
@@ -336,6 +353,7 @@ def test_a_second_import_replaces_when_asked_to_and_keeps_the_users_keys(addon, 
     assert mesh.data.shape_keys is None
 
 
+@pytest.mark.slow
 def test_export_operator_writes_the_selected_person(addon, walk, tmp_path):
     assert not bpy.ops.bodyfield.export_fbx.poll()
     new = start(walk)

@@ -22,6 +22,8 @@ from .backends import OPTIONS, environment, short_clip  # noqa: E402
 from .child import blender_command  # noqa: E402
 from .seen import curves_of  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 PATIENCE_S = 500
 FRAMES = 24
 SESSION = Path(__file__).with_name("session.py")

@@ -325,6 +325,7 @@ def test_the_backend_reads_the_file_as_the_same_places(tmp_path):
     assert np.abs(found.points.positions - ours).max() < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "match"),
     [

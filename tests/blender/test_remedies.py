@@ -42,6 +42,7 @@ def test_without_a_backend_set_up_helps(addon, tmp_path, monkeypatch):
     assert (new.state, new.remedy) == ("failed", "setup")
 
 
+@pytest.mark.slow
 def test_a_wrong_body_file_leads_to_the_preferences(addon, tmp_path, monkeypatch):
     for name, value in environment(tmp_path / "home").items():
         monkeypatch.setenv(name, value)

@@ -197,6 +197,7 @@ def at_rest_moved(offset):
     return posed_with
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("level", "joints"), [("body", 21), ("all", 54)])
 def test_correctives_are_smplx_pose_blendshapes(level, joints):
     result = motion(4)

@@ -64,6 +64,7 @@ def test_jobs_and_logs_go_too_if_wished_and_the_users_weights_stay(tmp_path):
     assert not bpy.ops.bodyfield.remove_backend.poll()
 
 
+@pytest.mark.slow
 def test_nothing_is_removed_while_another_blender_uses_it(tmp_path):
     backend_folder().mkdir(parents=True)
     os.environ.update(environment(tmp_path / "home"))
@@ -89,6 +90,7 @@ def test_sizes_in_words():
     ]
 
 
+@pytest.mark.slow
 def test_doctor_says_what_is_wrong_and_what_is_there(tmp_path, capfd):
     assert bpy.ops.bodyfield.doctor() == {"FINISHED"}
     assert "is not installed" in capfd.readouterr().out

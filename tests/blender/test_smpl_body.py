@@ -20,6 +20,8 @@ from .backends import OPTIONS, environment, short_clip  # noqa: E402
 from .people import ROOT, open_body, rodrigues  # noqa: E402
 from .seen import bone_heads, from_camera, go_to, skinned_vertices  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 COUNT = 12
 ROWS = (*range(22), 28, 43)
 """SMPL-X's rows of SMPL's joints."""

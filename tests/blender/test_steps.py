@@ -79,6 +79,7 @@ def test_steps_make_what_is_made_at_once():
     assert len(at_once) > 2 * 278
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("root_bone", [False, True])
 def test_a_final_result_in_steps_is_the_same_as_at_once(root_bone):
     final = [motion(20, seed=8), motion(15, track=2, seed=9)]
@@ -185,6 +186,7 @@ def test_loading_another_file_between_steps_loses_nothing(tmp_path):
     assert len(loads) == 3 and all_there_is() == at_once
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["armature", "action", "collection", "everything"])
 def test_deleting_between_steps_loses_nothing(what):
     first = [replace(r, final=False) for r in two()]

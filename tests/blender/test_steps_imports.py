@@ -63,6 +63,7 @@ def test_an_import_goes_step_by_step(replay):
     assert len(curves) == 279 and {len(c.keyframe_points) for c in curves} == {40}
 
 
+@pytest.mark.slow
 def test_cancel_between_steps_leaves_a_person_whose_bones_agree():
     replay = Replay(40, chunk=8, pause_s=1.5)
     try:

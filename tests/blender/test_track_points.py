@@ -18,6 +18,8 @@ from blender_addon.work.video_import import VideoImport  # noqa: E402
 from .backends import OPTIONS, environment, short_clip  # noqa: E402
 from .seen import bone_heads, curves_of, go_to  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 PATIENCE_S = 240
 
 

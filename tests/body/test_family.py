@@ -27,6 +27,7 @@ def oracle(kind: str, path, betas: int, frames: int):
     return (smplx.SMPLH if kind == "smplh" else smplx.SMPLX)(str(path), **same, **free)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", [".npz", ".pkl"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_forward_kinematics_are_those_of_the_reference(tmp_path, kind, ending):

@@ -62,6 +62,7 @@ def reference(case):
         )
 
 
+@pytest.mark.slow
 def test_joints_and_vertices_match_the_reference(case):
     body = case["body"].to()
     ours = forward(body, case["pose"], case["betas"], case["trans"], case["expression"], vertices=True)
@@ -107,6 +108,7 @@ def test_too_many_betas_are_refused(case):
         forward(case["body"].to(), case["pose"], torch.zeros(401), case["trans"])
 
 
+@pytest.mark.slow
 def test_gradients_match_finite_differences(open_body):
     """In double precision, through joints and surface points, at a random pose and at exactly zero."""
     body = open_body.to()

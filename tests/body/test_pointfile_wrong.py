@@ -163,6 +163,7 @@ def test_wrong_arrays(open_body, tmp_path):
     refused(put(tmp_path, "j.npy", whole.replace(b"(3, 2), ", b"(9, 3), ")), open_body, "damaged")
 
 
+@pytest.mark.slow
 def test_limits(open_body, tmp_path):
     # The header alone decides: an array that would unpack to gigabytes is not begun.
     start = put(tmp_path, "z.npy", np.zeros((1, 3)))
@@ -224,6 +225,7 @@ def accepted_or_refused(text, body) -> None:
         assert np.isfinite(found.points.positions).all() and len(set(found.labels)) == len(found)
 
 
+@pytest.mark.slow
 @FUZZ
 @given(text=st.text(max_size=30) | st.lists(WORDS, max_size=8).map("".join))
 def test_any_text(open_body, text):

@@ -112,6 +112,7 @@ def _other_side(label: str) -> str:
 # --- spreads -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["surface", "volume"])
 @pytest.mark.parametrize("count", [1, 2, 3, 64, 501])
 def test_spreads_are_alike_on_both_sides_and_the_same_every_time(open_body, kind, count):
@@ -341,9 +342,9 @@ def test_wrong_places_on_triangles_are_refused(body):
 
 
 def test_points_by_name(open_body):
-    joint, landmark = (f(open_body, ["left_hip"]).positions for f in (joint_points, landmark_points))
+    joint, mark = (f(open_body, ["left_hip"]).positions for f in (joint_points, landmark_points))
     assert np.array_equal(joint[0], open_body.joints_template[JOINT["left_hip"]])
-    assert not np.array_equal(joint, landmark)
+    assert not np.array_equal(joint, mark)
     mixed = named_points(open_body, ["nose", "left_hip", "nose"])
     nose = landmark(open_body, "nose").positions
     assert np.array_equal(mixed.positions, np.concatenate([nose, joint, nose]))

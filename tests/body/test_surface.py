@@ -113,6 +113,7 @@ def places_around(body, count: int) -> np.ndarray:
     return skin - depth[:, None] * normal
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["open", "smplx"])
 def test_canonical_points_equal_their_definition(which, open_body, synthetic_file):
     body = open_body if which == "open" else load_body(synthetic_file)

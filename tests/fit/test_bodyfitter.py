@@ -73,6 +73,7 @@ def narrow(body):
     return load_body(betas=10, expressions=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "most_mm"), [("clean", 0.8), ("iid10", 2.0), ("outlier20_unweighted", 3.0)])
 def test_a_mesh_gives_its_body_back(narrow, mesh, name, most_mm):
     scene = make_scenario(narrow, name, 4, 5)
@@ -223,6 +224,7 @@ def test_a_track_has_one_shape_which_is_surer_than_a_frame_s(body, sparse, spars
     assert mm(one.joints, joints) < mm(each.joints, joints)
 
 
+@pytest.mark.slow
 def test_ties_in_time_help_and_leave_exact_motion_alone(body, sparse, sparse_points):
     _pose, _betas, _trans, points, joints = people(body, sparse_points, 30, 5, clip=True)
     times = np.arange(30) / 30
@@ -234,6 +236,7 @@ def test_ties_in_time_help_and_leave_exact_motion_alone(body, sparse, sparse_poi
     assert mm(exact.joints[:, :22], joints[:, :22]) < 5
 
 
+@pytest.mark.slow
 def test_windows_are_stitched_without_a_seam(body, sparse, sparse_points, monkeypatch):
     _, _, _, points, _ = people(body, sparse_points, 40, 6, clip=True)
     noisy = points + np.random.default_rng(1).normal(0, 0.02, points.shape)

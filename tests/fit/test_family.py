@@ -42,6 +42,7 @@ def moving(body, points):
     return at.joints.numpy(), at.points.numpy()
 
 
+@pytest.mark.slow
 def test_the_command_fits_it_and_leaves_at_rest_what_is_not_there(file, tmp_path):
     figure = load_body(file)
     joints, points = moving(figure, parse_points(POINTS, figure).points)
@@ -64,6 +65,7 @@ def test_the_command_fits_it_and_leaves_at_rest_what_is_not_there(file, tmp_path
         assert np.abs(forward(figure.to(), *args).joints.numpy() - out["joints"]).max() < 1e-4
 
 
+@pytest.mark.slow
 def test_the_road_fits_it(file, camera):
     figure = load_body(file)
     points = body_landmarks(figure)[0]

@@ -38,6 +38,7 @@ def test_joints_of_a_file_become_a_motion(tmp_path, points):
         np.testing.assert_allclose(out["times"], np.arange(5) / 30)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_fitted_is_told(tmp_path, points):
     good = tmp_path / "in.npz"
     np.savez(good, points3d=points[:, :9])

@@ -34,6 +34,7 @@ def test_known_shape_makes_it_exact(fitter, truth):
     np.testing.assert_array_equal(fit.betas[:3], truth.betas[:3])
 
 
+@pytest.mark.slow
 def test_noise_is_averaged_over_time(fitter, truth):
     rng = np.random.default_rng(0)
     noisy = truth.points3d + rng.normal(0, SIGMA, truth.points3d.shape)
@@ -67,6 +68,7 @@ def test_many_points_on_one_body_do_not_make_it_surer(fitter, truth):
     np.testing.assert_allclose(ten.joint_uncertainty[:, :22], one.joint_uncertainty[:, :22], rtol=0.15)
 
 
+@pytest.mark.slow
 def test_missing_points_and_frames_are_bridged_and_said_to_be_uncertain(fitter, truth):
     p3, p2, sigma = truth.points3d.copy(), truth.points2d.copy(), np.full(truth.points3d.shape[:2], 0.01)
     p3[10:13], p2[10:13], sigma[10:13] = np.nan, np.nan, np.nan
@@ -99,6 +101,7 @@ def test_nothing_seen_at_all_gives_the_mean_pose(fitter):
     np.testing.assert_allclose(fit.pose[:, 1:22], np.broadcast_to(prior.mean[1:22], (4, 21, 3)), atol=0.1)
 
 
+@pytest.mark.slow
 def test_limbs_that_nobody_sees_stay_within_their_range(fitter, truth):
     """Shins pointed the wrong way by the localizer do not break the knees; wrists without hands do not spin."""
     p3, sigma = truth.points3d.copy(), np.full(truth.points3d.shape[:2], 0.03)
@@ -123,6 +126,7 @@ def test_any_canonical_point_is_answered(fitter, body, truth):
     assert spread.shape == (len(truth.times), 2) and (spread > 0).all() and spread.max() < 0.1
 
 
+@pytest.mark.slow
 def test_long_tracks_are_stitched_without_a_seam(fitter, long_truth, monkeypatch):
     truth = long_truth
     sigma = np.full(truth.points3d.shape[:2], 0.02)

@@ -11,6 +11,8 @@ from backend.fit import track
 from backend.fit.bodyfitter import BodyFitter, FitOptions, surface_and_joints
 from bench.fit_scenarios import make_scenario
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def part():

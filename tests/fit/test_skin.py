@@ -9,9 +9,10 @@ import torch
 
 from backend.body.kinematics import forward
 from backend.fit.solver import batchlast as bl
+from backend.fit.solver.equations import NewtonOptions
 from backend.fit.solver.jacobian import jacobian
 from backend.fit.solver.moments import PairMoments
-from backend.fit.solver.newton import Newton, NewtonOptions
+from backend.fit.solver.newton import Newton
 from backend.fit.solver.observe import Data, root_from_rays
 from backend.fit.solver.prior import pose_prior
 from backend.fit.solver.skin import SkinModel, State
@@ -75,6 +76,7 @@ def numeric(model, state, what):
     return torch.stack(columns, -1)
 
 
+@pytest.mark.slow
 def test_jacobian_and_pair_moments_match_differences(rigid):
     state = random_state(seed=4)
     J = numeric(rigid, state, lambda s: rigid.pose(s).points).permute(2, 0, 1, 3)
@@ -96,6 +98,7 @@ def test_jacobian_and_pair_moments_match_differences(rigid):
     torch.testing.assert_close(C[:-1], coupling[:-1], atol=2e-2 * float(coupling.abs().max()), rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["places", "rays", "shared shift"])
 def test_slope_matches_the_cost(rigid, kind):
     state = random_state(seed=8)

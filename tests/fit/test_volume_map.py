@@ -16,6 +16,8 @@ from backend.volumes.triangles import triangulate
 from backend.volumes.volume import MIRROR, CanonicalVolume, official_pose, volume_of_body
 from bench.spaces import CASES, Places, make_places, make_target, methods, summary
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def whole():

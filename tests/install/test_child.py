@@ -83,6 +83,7 @@ def ended(run: setup.SetupProcess) -> setup.SetupProcess:
     return run
 
 
+@pytest.mark.slow
 def test_set_up_from_a_folder_of_wheels_goes_on_where_it_was_cancelled(unpacked):
     folder, wheels = unpacked
     first = setup.start(folder, setup.Sources(wheels=str(wheels)), sys.executable)
@@ -113,6 +114,7 @@ def test_set_up_from_a_folder_of_wheels_goes_on_where_it_was_cancelled(unpacked)
     assert list(folder.parent.iterdir()) == [] and not process.locator_path().exists()
 
 
+@pytest.mark.slow
 def test_a_package_that_is_missing_is_told_in_one_sentence(unpacked):
     folder, wheels = unpacked
     next(wheels.glob("torch*")).unlink()

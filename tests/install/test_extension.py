@@ -101,6 +101,7 @@ def test_this_platform():
         extension.this_platform("Linux", "riscv64")
 
 
+@pytest.mark.slow
 def test_zip_is_whole_and_blender_accepts_it(tmp_path):
     """The real wheels for this platform, checked by Blender's own tool."""
     env = environment(tmp_path / "env")

@@ -67,6 +67,7 @@ def test_doctor_before_set_up_says_what_to_do(tmp_path):
     assert "python install.py setup" in said.stdout and "NVIDIA GPU:" in said.stdout
 
 
+@pytest.mark.slow
 def test_failed_and_interrupted_set_up(tmp_path):
     """No wheels to be had: one sentence and the log. The next run takes the half-made environment up again."""
     folder, wheels = tmp_path / "venv mit Umlaut ü", tmp_path / "empty"

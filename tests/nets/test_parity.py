@@ -46,6 +46,7 @@ def test_equals_the_recorded_outputs(variant):
     assert_equal(got, want)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", oracle.MODELS)
 def test_equals_the_original_runtime(variant):
     pytest.importorskip("ai_edge_litert", reason="the original runtime is not installed")

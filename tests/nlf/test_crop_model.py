@@ -35,12 +35,13 @@ def test_chunks_do_not_matter(model, linked):
         assert torch.allclose(getattr(whole, name), getattr(parts, name), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_points(linked, monkeypatch):
     """Never more maps at a time than of one chunk."""
     head = LocalizerHead(256)
     seen = []
     monkeypatch.setattr(
-        "backend.nets.heatmaps.decode_heatmaps", lambda x, f=head._units: seen.append(x.shape[1]) or decode(x)
+        "backend.localizers.nlf.head.decode_heatmaps", lambda x, f=head._units: seen.append(x.shape[1]) or decode(x)
     )
     w, b = torch.zeros(1, 10, 512).expand(3000, -1, -1), torch.zeros(1, 10).expand(3000, -1)
     out = head.decode(linked, w, b)
@@ -77,6 +78,7 @@ def test_prepared_points_are_kept_by_content_until_the_field_changes(model):
     assert not any(t.requires_grad for t in (first.weights, first.biases))
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_mirrored_images_use_the_mirrored_points(model):
     arrays = tensors("net_s")
@@ -119,6 +121,7 @@ def test_constants_travel():
         model.load_constants(wanted | {"mini": torch.zeros(4)})
 
 
+@pytest.mark.slow
 def test_only_one_convolution_is_shifted():
     for size, place in (("s", "6.0.block.1.0"), ("l", "6.0.block.1.0")):
         shifted = [
@@ -158,6 +161,7 @@ def test_one_step_of_training_reaches_every_tensor():
     assert model.canonical_lefts.grad.abs().max() > 0
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_bfloat16_features_float32_points(model):
     """16 bits in backbone and linking layer move points a little; the decoding stays in float32."""

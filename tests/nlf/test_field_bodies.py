@@ -37,6 +37,7 @@ def other(own) -> Body:
     )
 
 
+@pytest.mark.slow
 def test_places_of_another_body_are_carried_over_once(own, other, tmp_path, monkeypatch):
     monkeypatch.setenv("BODYFIELD_HOME", str(tmp_path))
     told: list[str] = []

@@ -65,6 +65,7 @@ def turn(xy: np.ndarray, shape: tuple[int, ...], quarters: int) -> np.ndarray:
     return xy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quarters", [1, 2, 3])
 def test_people_are_found_whichever_way_up(field, subject, quarters):
     image = np.ascontiguousarray(np.rot90(subject.image, quarters))
@@ -91,6 +92,7 @@ def test_unseen_parts_are_uncertain(field, subject):
     assert np.median(ratio[legs]) > 1.25 * np.median(ratio[top])
 
 
+@pytest.mark.slow
 def test_better_than_the_landmarks_against_marks_set_by_hand(body):
     truth = Truth.read(MARKS, MARKS / "pose2sim_single_calib.qca.txt", body)
     field = measure("field", [DEMO], truth, body, "cpu")

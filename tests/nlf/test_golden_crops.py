@@ -17,6 +17,7 @@ K640 = torch.tensor([[600, 0, 319.5], [0, 600, 239.5], [0, 0, 1]], dtype=torch.f
 LENS = torch.tensor([-0.2, 0.05, 0.001, -0.002, 0.01], dtype=torch.float64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", configs("crops"), ids=lambda c: c["name"])
 def test_parity(config):
     name = config["name"]

@@ -25,6 +25,8 @@ from .golden_weights import golden, golden_model
 from .recipe import configs, frames, tensor
 from .reference_arithmetic import prepared_as_the_fixtures
 
+pytestmark = pytest.mark.slow
+
 CONFIGS = {c["name"]: c for c in configs("multiperson_s")}
 BOXES = [tensor("multiperson_s", f"boxes{i}") for i in range(2)]
 

@@ -16,6 +16,8 @@ from backend.localizers.nlf.head import PreparedPoints
 from .golden_weights import golden, golden_model, tensors
 from .reference_arithmetic import prepared_as_the_fixtures
 
+pytestmark = pytest.mark.slow
+
 SIZES = ("s", "l")
 # Absolute tolerances, sections 2 and 3: (S, L).
 LIMITS = {

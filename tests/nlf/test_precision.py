@@ -33,6 +33,7 @@ def tiny(gain: float = 1.0) -> CropModel:
     return model.eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", ["s", "l"])
 @torch.inference_mode()
 def test_a_prepared_model_meets_the_golden_tolerances(size):
@@ -65,6 +66,7 @@ def test_folding_keeps_every_number():
             got = fold(got)
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_bfloat16_on_a_processor_stays_near():
     said: list[str] = []
@@ -119,6 +121,7 @@ def test_a_model_that_overflows_runs_in_float32(monkeypatch):
     assert "fp16" in said[0]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(COMPILER is None, reason="no C++ compiler here, which torch.compile needs on a processor")
 def test_compiled_is_the_same(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
@@ -134,6 +137,7 @@ def test_compiled_is_the_same(monkeypatch, tmp_path):
             torch.testing.assert_close(fast.features(images), eager.features(images), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_without_a_compiler_the_model_runs_as_it_is(monkeypatch, tmp_path):
     from torch._inductor import config
 

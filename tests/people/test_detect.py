@@ -64,6 +64,7 @@ def test_far_away(detector, man):
     assert detector.detect([image], far=True, enough=0) == [[]]
 
 
+@pytest.mark.slow
 def test_nobody(detector):
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (480, 640, 3)).astype(np.uint8)

@@ -42,6 +42,7 @@ def net():
     return BlazePose("lite")
 
 
+@pytest.mark.slow
 def test_one_man_is_one_id(detector, net):
     tracker = PeopleTracker(detector, 4)
     seen = follow(tracker, frames("demo.mp4", 14), net)

@@ -18,6 +18,8 @@ from backend.pipeline import mocap
 from backend.recall.track import PointBlock, track_points
 from backend.records import Chunk, Features, Notice, TrackMotion
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = MocapOptions(localizer="field", chunk=5, max_people=1, device="cpu")
 ENTRIES = [
     {"name": "knee", "joint": "left_knee"},

@@ -16,6 +16,8 @@ from backend.pipeline import mocap
 from backend.records import Chunk, Notice, TrackMotion
 from blender_addon.shared.frames import open_clip
 
+pytestmark = pytest.mark.slow
+
 CLIP = Path(__file__).resolve().parents[1] / "data" / "two_people.mp4"
 COUNT = 24
 OPTIONS = MocapOptions(localizer="landmarks-lite", chunk=8)

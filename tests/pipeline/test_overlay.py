@@ -15,6 +15,8 @@ from backend.options import MocapOptions
 from backend.pipeline import mocap
 from backend.records import TrackMotion
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def painter(frames):

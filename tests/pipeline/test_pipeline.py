@@ -59,6 +59,7 @@ def test_the_person_of_the_clip_stands_where_the_footage_shows(events, frames):
     assert np.abs(np.diff(motion.joints, axis=0)).max() < 0.15
 
 
+@pytest.mark.slow
 def test_a_resumed_job_ends_like_an_uninterrupted_one(events, frames):
     chunks = [e for e in events if isinstance(e, Chunk)]
     again = [Chunk.from_arrays(c.to_arrays()) for c in chunks[:1]]
@@ -71,6 +72,7 @@ def test_a_resumed_job_ends_like_an_uninterrupted_one(events, frames):
         np.testing.assert_array_equal(a.trans, b.trans)
 
 
+@pytest.mark.slow
 def test_a_job_of_which_all_frames_are_done_needs_no_more_frames(events):
     chunks = [e for e in events if isinstance(e, Chunk)]
     resumed = finals(mocap([], OPTIONS, resume=chunks))
@@ -78,6 +80,7 @@ def test_a_job_of_which_all_frames_are_done_needs_no_more_frames(events):
         np.testing.assert_array_equal(a.pose, b.pose)
 
 
+@pytest.mark.slow
 def test_cancel_ends_it_at_once(frames):
     seen = []
     events = []
@@ -89,6 +92,7 @@ def test_cancel_ends_it_at_once(frames):
     assert not any(isinstance(e, Summary) for e in events)
 
 
+@pytest.mark.slow
 def test_no_person_is_said_in_one_sentence():
     rng = np.random.default_rng(0)
     noise = [Frame(i, i / 30, rng.integers(0, 255, (240, 320, 3), np.uint8)) for i in range(3)]
@@ -103,6 +107,7 @@ def test_no_frames(frames):
     assert error.value.code == "no_frames"
 
 
+@pytest.mark.slow
 def test_frames_that_change_size_are_refused(frames):
     odd = replace(frames[1], image=np.ascontiguousarray(frames[1].image[:-2]))
     with pytest.raises(JobError, match="1080x1918") as error:

@@ -21,6 +21,7 @@ def test_hello_is_answered_with_capabilities(raw):
     assert said["version"] == wire.VERSION and said["localizers"] == ["toy"] and said["jobs"] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("token", ["", "x", "é" * 20, None, 5])
 def test_a_wrong_token_is_refused_and_nothing_else_is_heard(raw, token):
     raw.say("hello", token=token, client="raw", version=1)
@@ -63,6 +64,7 @@ def test_garbage_is_answered_and_the_loop_goes_on(raw, toy):
     assert toy.child.poll() is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "clip",
     [
@@ -97,6 +99,7 @@ def test_the_endpoint_file_is_for_its_user_alone(toy):
         assert stat.S_IMODE(toy.endpoint_file.stat().st_mode) == 0o600
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX; Windows ends the backend by saying bye")
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_a_signal_ends_it_cleanly(toy, name):
@@ -186,6 +189,7 @@ def test_an_orphan_ends(toy):
     assert not toy.endpoint_file.exists()
 
 
+@pytest.mark.slow
 def test_an_orphan_stays_while_another_add_on_uses_it(toy):
     parent = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     toy.start("0", str(parent.pid))

@@ -12,6 +12,8 @@ from blender_addon.shared.frames import ClipError
 from .helpers import Raw, Synthetic, run, wait_for
 from .toy_backend import CRASH, HOLD, REFUSE, STALL
 
+pytestmark = pytest.mark.slow
+
 
 def expected_trans(clip):
     """What the toy makes of a clip."""

@@ -12,6 +12,8 @@ from blender_addon.shared import wire
 from .helpers import Synthetic, run, wait_for
 from .toy_backend import FIT, HOLD, STALL
 
+pytestmark = pytest.mark.slow
+
 STILL_S = 0.4
 """How long a job that stands still is watched. One that does not takes milliseconds a frame."""
 

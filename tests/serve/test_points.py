@@ -18,6 +18,8 @@ from blender_addon.link.pointsjob import PointsJob
 
 from .helpers import PYTHON, ROOT, wait_for
 
+pytestmark = pytest.mark.slow
+
 COUNT = 40
 OPTIONS = {"localizer": "landmarks-lite", "max_people": 2, "device": "cpu"}
 ENTRIES = [

@@ -16,6 +16,8 @@ from blender_addon.shared.frames import open_clip
 
 from .helpers import ROOT, Synthetic, run, wait_for
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = {"localizer": "landmarks-lite", "max_people": 1, "device": "cpu"}
 ON_HIM, ON_HER, ON_WALL = (150, 260), (290, 230), (60, 620)
 """Pixels of frame 20 of the clip."""

@@ -188,6 +188,7 @@ def test_start_use_and_stop(started, home):
     started.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="stopped with POSIX signals")
 def test_a_backend_that_does_not_hear_is_forced(started, home):
     started.child.send_signal(signal.SIGSTOP)
@@ -214,6 +215,7 @@ def test_a_backend_that_cannot_start_says_why(home):
         wait_for(child.poll_ready)
 
 
+@pytest.mark.slow
 def test_a_device_that_is_not_there(home):
     child = process.start(process.BackendCommand(Path(PYTHON), ROOT), device="abacus")
     with pytest.raises(process.BackendFailed, match="The device 'abacus' is not there"):
@@ -249,6 +251,7 @@ def test_help_imports_nothing_heavy(home):
         assert command in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["serve", "mocap", "doctor", "overlay"])
 def test_every_command_is_there(home, command):
     done = run_backend(command, "--help", home=home)
@@ -267,6 +270,7 @@ def test_a_missing_package_is_one_sentence(home, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_what_training_alone_needs_has_a_hint_of_its_own(home, tmp_path):
     (tmp_path / "blocker").mkdir()
     (tmp_path / "blocker" / "numba.py").write_text(

@@ -13,6 +13,8 @@ from blender_addon.shared.frames import open_clip
 
 from .helpers import DEADLINE_S, PYTHON, ROOT, run, wait_for
 
+pytestmark = pytest.mark.slow
+
 CLIP = ROOT / "tests" / "data" / "demo.mp4"
 OPTIONS = {"localizer": "landmarks-lite", "max_people": 1, "chunk": 8, "device": "cpu"}
 

@@ -70,6 +70,7 @@ def test_resuming_gives_what_an_uninterrupted_run_gives(toy, frame):
     assert [c.first for c in chunks] == list(range(0, 50, 8)) and chunks[-1].last == 49
 
 
+@pytest.mark.slow
 def test_the_jobs_of_a_dead_backend_are_offered_for_resuming(toy):
     _, job = kill_at(toy, 30)
     assert toy.record(job.id)["state"] == "running"
@@ -80,6 +81,7 @@ def test_the_jobs_of_a_dead_backend_are_offered_for_resuming(toy):
     assert (known["id"], known["state"], known["name"]) == (job.id, "interrupted", "noise.mp4")
 
 
+@pytest.mark.slow
 def test_a_half_written_chunk_is_computed_anew(toy):
     _, job = kill_at(toy, 30)
     chunks = sorted(toy.folder(job.id).glob("chunk_*.npz"))
@@ -118,6 +120,7 @@ def test_a_finished_job_whose_result_was_damaged_is_computed_from_its_chunks(toy
     assert_same(final(run(client, again)), first)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("job_id", ["20200101-000000-none", "..", "a/b", "x" * 100])
 def test_a_job_that_is_not_there(toy, job_id):
     toy.start()

@@ -139,6 +139,7 @@ def test_an_array_claimed_larger_than_the_limit_is_refused_before_its_bytes_are_
         wire.unpack(_message(arrays=claimed))
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(st.lists(st.binary(max_size=80), max_size=4))
 def test_fuzz_raw_bytes(frames):
@@ -146,6 +147,7 @@ def test_fuzz_raw_bytes(frames):
         wire.unpack(frames)
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(st.data())
 def test_fuzz_damaged_messages_give_a_message_or_a_wire_error(data):
@@ -168,6 +170,7 @@ def test_fuzz_damaged_messages_give_a_message_or_a_wire_error(data):
         assert all(isinstance(a, np.ndarray) for a in message.arrays.values())
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.dictionaries(st.sampled_from(["v", "type", "job", "seq", "arrays", "x"]), values, max_size=6))
 def test_fuzz_headers_of_the_right_keys(header):

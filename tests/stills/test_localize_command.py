@@ -18,6 +18,8 @@ import pytest
 from backend.draw.colours import colours
 from backend.stills.pictures import read_picture
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

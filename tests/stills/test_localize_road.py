@@ -16,6 +16,8 @@ from backend.stills.localize import detected, given, localize
 from backend.stills.pictures import Picture
 from backend.stills.results import Results
 
+pytestmark = pytest.mark.slow
+
 CAMERA = MocapOptions().camera
 
 

@@ -42,6 +42,7 @@ def command() -> typer.Typer:
     return app
 
 
+@pytest.mark.slow
 def test_from_recipe_to_calibrated_weights(command, shards, tmp_path):
     recipe = tmp_path / "r.toml"
     recipe.write_text(RECIPE.format(shards=shards.as_posix()), encoding="utf-8")
@@ -65,6 +66,7 @@ def test_from_recipe_to_calibrated_weights(command, shards, tmp_path):
     assert model.sigma.tolist() == [1, 0]
 
 
+@pytest.mark.slow
 def test_mistakes_end_in_one_sentence(command, tmp_path):
     recipe = tmp_path / "r.toml"
     recipe.write_text(RECIPE.format(shards=(tmp_path / "none").as_posix()), encoding="utf-8")

@@ -36,6 +36,7 @@ def crops() -> torch.Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.slow
 def test_files_keep_the_model(model, crops, body, tmp_path):
     points = torch.from_numpy(body_landmarks(body)[0].positions)
     with torch.inference_mode():
@@ -47,6 +48,7 @@ def test_files_keep_the_model(model, crops, body, tmp_path):
     assert (tmp_path / "a.safetensors").stat().st_size < 60e6
 
 
+@pytest.mark.slow
 def test_a_trunk_as_shipped_is_not_written_again(crops, body, tmp_path):
     torch.manual_seed(5)
     made = new_model(replace(SMALL, branch="full")).eval()
@@ -91,6 +93,7 @@ def test_mirrored_crops_are_asked_for_mirrored_points(model, crops, body):
     assert not torch.allclose(mixed.coords3d_rel[which], plain.coords3d_rel[which], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_without_training_the_guess_is_the_answer(crops, body):
     untrained = new_model(SMALL).eval()
     points = torch.from_numpy(body_landmarks(body)[0].positions)
@@ -144,6 +147,7 @@ def test_region_turns_with_the_person():
     assert landmark_region(np.full((33, 2), 5.0)).size > 0
 
 
+@pytest.mark.slow
 def test_localizer_answers_in_the_pictures_frame(model, body, tmp_path):
     save_field(model, tmp_path / "a.safetensors")
     localizer = FieldLocalizer(body, file=tmp_path / "a.safetensors")
@@ -181,6 +185,7 @@ def test_localizer_answers_in_the_pictures_frame(model, body, tmp_path):
     assert localizer.localize([]).points3d.shape == (0, P, 3)
 
 
+@pytest.mark.slow
 def test_uncertainty_is_calibrated_by_the_file(model, crops):
     other = new_model(replace(SMALL))
     other.load_state_dict(model.state_dict())

@@ -15,6 +15,8 @@ from backend.train.streams.framing import STILL
 from backend.train.streams.shards import Shards
 from backend.train.streams.teacher import ARRAYS, TeacherStream
 
+pytestmark = pytest.mark.slow
+
 FILM = Path(__file__).parents[1] / "data" / "demo.mp4"
 
 

@@ -71,6 +71,7 @@ def test_description_ignores_where_the_person_is():
     assert (one[..., -1] == 1).all()
 
 
+@pytest.mark.slow
 def test_lifting_learns(recipe, body, tmp_path):
     plan = Lifting(steps=60, motion=str(motion(tmp_path)), batch=32, points=8, bank=20, lr=3e-3, ema=0.9)
     recipe = replace(recipe, lifting=plan)

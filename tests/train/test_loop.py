@@ -20,6 +20,8 @@ from backend.train import checkpoint
 from backend.train.config import Lifting
 from backend.train.loop import Progress, train
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -12,6 +12,8 @@ from backend.train.learner import Objective, build_model, freeze_parts, make_opt
 from backend.train.mix import MixedBatches
 from backend.train.objective import Schedule, batch_loss
 
+pytestmark = pytest.mark.slow
+
 MIX = torch.full((4, 1, 1), 0.5)
 
 

@@ -20,6 +20,7 @@ from backend.train.streams.shards import Shards
 from train.conftest import make_people, places
 
 
+@pytest.mark.slow
 def test_targets_lie_in_the_picture(recipe):
     batch = open_streams(recipe)[0].batch(3, 4)
     for K, x, xy, valid in zip(batch.K, batch.points3d, batch.points2d, batch.valid2d, strict=True):

@@ -1,6 +1,6 @@
 """Archives as the official release has them, written by torch itself: TorchScript, checkpoint and data files.
 
-Names, sizes, kinds of numbers and attributes are the official ones (dossier 4, 4b); the numbers follow the rule of the
+Names, sizes, kinds of numbers and attributes are the official ones (docs/nlf.md 11); the numbers follow the rule of the
 golden fixtures, so that what comes out can be compared. Bodies and skeletons are made up.
 This file has no postponed annotations, since TorchScript reads them.
 """

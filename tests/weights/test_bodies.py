@@ -17,6 +17,8 @@ from backend.volumes.volume import volume_of_smpl
 
 from .release import Recipe, made_up_body, make_torchscript, release_tensors, subset, thin
 
+pytestmark = pytest.mark.slow
+
 
 def arrays(kind: str, **options) -> dict[str, np.ndarray]:
     return {n: t.numpy() for n, t in made_up_body(kind, **options).items()}

@@ -21,6 +21,8 @@ from backend.localizers.nlf.weights.official import expected_shapes, recognise
 
 from .release import SKELETONS, data_members, joint_names, make_zip, npy, rounded_model, thin
 
+pytestmark = pytest.mark.slow
+
 
 def state(size: str = "s") -> dict[str, torch.Tensor]:
     return thin(blank_model(size).state_dict())

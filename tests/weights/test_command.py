@@ -15,6 +15,8 @@ from backend.commands import doctor
 from backend.commands import weights as command
 from backend.localizers.nlf.weights import installed
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "nlf-s-0.2.2"
 

@@ -24,6 +24,8 @@ from backend.localizers.nlf.weights.tree import tensors
 
 from .release import Recipe, data_members, make_torchscript, make_zip, release_tensors, thin
 
+pytestmark = pytest.mark.slow
+
 FAST = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 SLOW = settings(FAST, max_examples=25)
 

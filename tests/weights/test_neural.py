@@ -25,6 +25,8 @@ from backend.volumes.volume import volume_of_body
 
 from .release import data_members, make_zip, npy
 
+pytestmark = pytest.mark.slow
+
 NAME = "nlf-s-0.3.2"
 
 
@@ -160,7 +162,7 @@ def test_the_score_follows_the_official_rule(localizer):
 
 
 def test_a_point_alone_is_found_where_it_is_among_others(localizer, body):
-    """Solved from itself only, its distance would be a guess (dossier 9.7)."""
+    """Solved from itself only, its distance would be a guess (docs/nlf.md 6.3, 14.16)."""
     people = subjects({"K": True})
     marks = named_set(body, "landmarks_33")
     together = localizer.localize(people, localizer.prepare(marks))

@@ -12,6 +12,8 @@ from backend.localizers.nlf.weights.offered import offer_body, offered_body
 
 from .release import Recipe, make_torchscript, release_tensors
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def source():

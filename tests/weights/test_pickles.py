@@ -196,6 +196,7 @@ DONE = {"deep lists", "deep tuples", "deep dictionaries", "laughing tuples", "me
 """Bombs that are only large: they are read like anything else, within the bounds."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BOMBS)
 def test_bombs_end_soon(name):
     start = time.process_time()

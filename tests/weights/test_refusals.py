@@ -20,6 +20,8 @@ from backend.localizers.nlf.weights.official import recognise
 from .handmade import archive_of, tensor_pickle
 from .release import Recipe, make_torchscript, release_tensors, thin
 
+pytestmark = pytest.mark.slow
+
 LAYER = "heatmap_head.layer.0.weight"
 
 

@@ -19,6 +19,8 @@ from backend.localizers.nlf.weights import add, convert, installed, open_weights
 
 from .release import Recipe, data_members, make_torchscript, make_zip, release_tensors, thin
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -24,6 +24,7 @@ def opened(release):
     return open_weights("nlf-s-0.2.2", release.home)
 
 
+@pytest.mark.slow
 def test_every_tensor_is_taken_over_bit_by_bit(release):
     with safe_open(release.info.folder / "model.safetensors", "pt") as file:
         names = set(file.keys())
@@ -35,6 +36,7 @@ def test_every_tensor_is_taken_over_bit_by_bit(release):
             assert torch.equal(got, want), name
 
 
+@pytest.mark.slow
 def test_the_converted_model_gives_the_outputs_of_the_source(opened):
     golden = tensors("net_s")
     images = golden["images"].permute(0, 3, 1, 2) / 255

@@ -16,6 +16,8 @@ from backend.train.datasets.carried import Carried, vertices_in
 
 from .makers import HANDS, made_up
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("model", ["smpl", "smplx"])
 def test_files_pose_as_the_plain_formula(body, bodies, model):

@@ -21,6 +21,8 @@ from backend.train.streams.framing import Shake
 from .makers import HANDS, check_example, foreign, picture, project, write_picture
 from .people import skin_places, stand
 
+pytestmark = pytest.mark.slow
+
 K = np.array([[520.0, 0, 330], [0, 515, 245], [0, 0, 1]])
 SIZE = (660, 490)
 TURN = Rotation.from_rotvec([0.4, -0.8, 0.3]).as_matrix()

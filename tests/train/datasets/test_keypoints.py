@@ -23,6 +23,8 @@ from backend.train.streams.framing import Shake
 
 from .makers import check_example, picture, project, write_picture
 
+pytestmark = pytest.mark.slow
+
 K = np.array([[600.0, 0, 322], [0, 600, 238], [0, 0, 1]])
 SIZE = (640, 480)
 PLAIN = Looks(0, 0, 0, 0, 0, 0, 0)

@@ -26,6 +26,8 @@ from backend.train.streams.framing import Shake
 from .test_fitted import AGORA_ROWS, agora_truth, data_frame, fit_of, paint, write_3dpw, write_emdb
 from .test_keypoints import write_3dhp, write_coco, write_densepose, write_h36m, write_mpii
 
+pytestmark = pytest.mark.slow
+
 
 def write_amass(folder: Path) -> np.ndarray:
     """Two motions of 120 frames a second, one of a person lying in the older layout; a shape file that is none."""

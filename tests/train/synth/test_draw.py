@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from backend.body import body_landmarks, forward
 from backend.synth import draw, points_of, scene, view
 from backend.synth.picture import draw_meshes, in_sight
 from backend.synth.skin import rotations
+
+pytestmark = pytest.mark.slow
 
 
 def pixels(x: np.ndarray, K: np.ndarray) -> np.ndarray:

@@ -25,6 +25,7 @@ def mean_joints(world, name: str, n: int = 40) -> np.ndarray:
     return np.mean([joints(world, ruled_pose(rng, rule)[0]) for _ in range(n)], 0)
 
 
+@pytest.mark.slow
 def test_rules_are_what_they_are_called(world):
     at = lambda j, n: j[JOINT[n]]  # noqa: E731
     j = mean_joints(world, "handstand")

@@ -28,6 +28,7 @@ def folder(recipe, tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_what_is_read_is_what_was_drawn(folder, recipe):
     files = sorted(p.name for p in folder.glob("*.npz"))
     assert files == [shard_name(i) for i in range(3)]
@@ -44,6 +45,7 @@ def test_what_is_read_is_what_was_drawn(folder, recipe):
         Shard(folder / files[2])[1]
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on(folder, recipe):
     kept, lost = folder / shard_name(0), folder / shard_name(1)
     before, mine = kept.stat().st_mtime_ns, lost.read_bytes()
@@ -72,6 +74,7 @@ def test_a_broken_shard_is_refused(tmp_path):
     assert e.value.code == "bad_shard"
 
 
+@pytest.mark.slow
 def test_the_contact_sheet(tmp_path, motion_file, monkeypatch):
     out = tmp_path / "sheet.png"
     arguments = ["--motion", str(motion_file), "--count", "3", "--columns", "2", "--side", "64", "--dots"]

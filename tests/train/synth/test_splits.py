@@ -52,6 +52,7 @@ def test_no_body_in_both():
     assert len(cells[0]) > 3 * len(cells[1]) > 0
 
 
+@pytest.mark.slow
 def test_pictures_keep_to_their_split(world, held_out):
     for w, held in ((world, False), (held_out, True)):
         for i in range(4):
