@@ -22,7 +22,8 @@ from backend.fit.clusters import Gatherer, cluster
 from backend.fit.outliers import heavy_tails, without_outliers
 from backend.fit.results import BodyFit
 from backend.fit.solver.batchlast import exp
-from backend.fit.solver.newton import Newton, NewtonOptions, Solution
+from backend.fit.solver.equations import NewtonOptions
+from backend.fit.solver.newton import Newton, Solution
 from backend.fit.solver.observe import Data, root_from_rays
 from backend.fit.solver.prior import pose_prior
 from backend.fit.solver.skin import SkinModel

@@ -19,7 +19,8 @@ from backend.camera.pinhole import Camera
 from backend.fit import track
 from backend.fit.results import continuous
 from backend.fit.solver.batchlast import exp, log
-from backend.fit.solver.newton import Newton, NewtonOptions, Solution
+from backend.fit.solver.equations import NewtonOptions
+from backend.fit.solver.newton import Newton, Solution
 from backend.fit.solver.observe import Data, root_from_rays
 from backend.fit.solver.prior import pose_prior
 from backend.fit.solver.skin import SkinModel, State

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from backend.fit.clusters import Gatherer
-from backend.fit.solver.newton import MEDIAN, Solution
+from backend.fit.solver.equations import MEDIAN
+from backend.fit.solver.newton import Solution
 from backend.fit.solver.observe import Data
 from backend.fit.solver.skin import SkinModel
 

@@ -6,7 +6,9 @@ frames stay far below a gigabyte.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,8 +18,9 @@ from backend.body.skeleton import N_JOINTS
 from backend.fit.results import BodyFit, continuous
 from backend.fit.solver import batchlast as bl
 from backend.fit.solver import timing
+from backend.fit.solver.equations import ROTATIONS
 from backend.fit.solver.jacobian import jacobian
-from backend.fit.solver.newton import ROTATIONS, Newton, Solution
+from backend.fit.solver.newton import Newton, Solution
 from backend.fit.solver.observe import Data
 from backend.fit.solver.skin import SkinModel, State
 
@@ -31,26 +34,32 @@ _GAIN = 1e-4
 
 @dataclass(frozen=True)
 class Part:
-    """Some frames: their data (targets about `centre`), what was found, and `centre` (3, B) metres."""
+    """Some frames of a track."""
 
     data: Data
+    """What was seen, the targets about `centre`."""
     found: Solution
+    """The bodies that were found, about `centre`."""
     centre: Tensor
+    """(3, B) metres."""
 
 
 @dataclass(frozen=True)
 class Tie:
-    """`times`: (n,) seconds; `strength`: 1 for human motion; `joints`: rows that are tied and solved (None: all);
-    `root`: spectral densities of the place; `memory_s`: neighbouring frames' errors are alike for so long (None:
-    as the residuals say); `learn`: find out how lively this motion is, in place of taking the densities as they
-    stand."""
+    """How the frames of a track are tied in time."""
 
     times: Tensor
+    """(n,) seconds, rising."""
     strength: float
+    """1 for human motion."""
     joints: tuple[int, ...] | None = None
+    """Rows of the joints that are tied and solved; None for all."""
     root: tuple[float, float, float] = timing.ROOT_DENSITY
+    """Spectral densities of the root's place along x, y, z."""
     memory_s: float | None = None
+    """Seconds for which the errors of neighbouring frames are alike; None: as the residuals say."""
     learn: bool = True
+    """Learn from the frames how lively the motion is; otherwise the densities are taken as they stand."""
 
 
 def shows(data: Data) -> Tensor:
@@ -183,48 +192,57 @@ def _window(newton: Newton, part: Part, tie: Tie, times: Tensor) -> State:
     found = replace(part.found, state=replace(part.found.state, root=part.found.state.root + part.centre))
     if len(times) < 3:
         return found.state
-    model, device = newton.model, part.centre.device
-    joints = torch.arange(N_JOINTS, device=device)
+    joints = torch.arange(N_JOINTS, device=part.centre.device)
     if tie.joints is not None:
-        joints = torch.tensor(tie.joints, device=device)
+        joints = torch.tensor(tie.joints, device=part.centre.device)
     dt = float(np.median(np.diff(times.numpy())))
     repeated = memory(newton, part) if tie.memory_s is None else max(1.0, tie.memory_s / max(dt, 1e-3))
     density = timing.densities(joints, tie.strength * repeated, tie.root, part.centre)
     weight = timing.weights(times, density).to(part.centre)
-    s = found.noise
-
-    def cost(state: State) -> Tensor:
-        d = timing.differences(state, joints).double()
-        own = newton.cost(newton.look(data, state), s).double()
-        return own.sum() + (weight.double() * d * d).sum()
-
     state, shared = timing.bridge(found.state, shows(data)), bool((found.shared > 0).any())
+    cost = partial(_tied_cost, newton, data, found.noise, joints, weight)
     now = cost(state)
     for k in range(ROUNDS):
         newton.breathe()
         H, g = newton.information(data, replace(found, state=state))
-        world = model.chain(state)[0]
-        H, g = timing.to_parents(model, world, H, g, joints)
+        H, g = timing.to_parents(newton.model, newton.model.chain(state)[0], H, g, joints)
         if k == 0 and tie.learn:
             own = torch.linalg.inv((H + torch.eye(H.shape[1]).to(H)).double()).diagonal(dim1=1, dim2=2)
             density = timing.learnt_densities(state, joints, own.to(H), dt, density)
             weight = timing.weights(times, density).to(part.centre)
+            cost = partial(_tied_cost, newton, data, found.noise, joints, weight)
             now = cost(state)
         delta = timing.tied_step(H, g, weight, timing.differences(state, joints))
-        for _ in range(4):
-            trial = timing.apply(state, joints, delta)
-            then = cost(trial)
-            # Shared errors are not in this cost, which then says nothing of the step.
-            if shared or then < now:
-                gain = 1 - float(then / now)
-                state, now = trial, then
-                break
-            delta = delta / 2
-        else:
+        # Shared errors are not in this cost, which then says nothing of the step.
+        moved = _line_search(state, joints, delta, cost, None if shared else now)
+        if moved is None:
             break
+        state, then = moved
+        gain, now = 1 - float(then / now), then
         if abs(gain) < _GAIN or (shared and k == 1):
             break
     return state
+
+
+def _tied_cost(newton: Newton, data: Data, s: Tensor, joints: Tensor, weight: Tensor, state: State) -> Tensor:
+    """() float64: what the frames cost by themselves under the noise `s`, and what the ties between them cost."""
+    d = timing.differences(state, joints).double()
+    own = newton.cost(newton.look(data, state), s).double()
+    return own.sum() + (weight.double() * d * d).sum()
+
+
+def _line_search(
+    state: State, joints: Tensor, delta: Tensor, cost: Callable[[State], Tensor], below: Tensor | None
+) -> tuple[State, Tensor] | None:
+    """The step `delta`, its half, its quarter or its eighth: the first that costs less than `below` (None: the whole
+    step), with its cost; None when each costs more."""
+    for _ in range(4):
+        trial = timing.apply(state, joints, delta)
+        then = cost(trial)
+        if below is None or then < below:
+            return trial, then
+        delta = delta / 2
+    return None
 
 
 def report(newton: Newton, parts: list[Part], joints: SkinModel, uncertainties: bool) -> BodyFit:

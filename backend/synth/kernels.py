@@ -38,5 +38,11 @@ def kernel(function):
 
 
 def helper(function):
-    """A small function of numbers that the loops call; compiled into them."""
-    return numba.njit(function, inline="never", fastmath={"contract", "arcp", "nsz"}, error_model="numpy")
+    """A piece of a loop: a function of numbers and of arrays, or tuples of them, that it reads or fills.
+
+    It must not make arrays: it is compiled without counting references, of which a loop over all pixels would do so
+    many that they took half as long again as the work.
+    """
+    return numba.njit(
+        function, inline="never", fastmath={"contract", "arcp", "nsz"}, error_model="numpy", _nrt=False
+    )

@@ -9,6 +9,7 @@ import numpy as np
 from backend.synth import backdrop, raster, room, shade
 from backend.synth.light import Light, made_up
 from backend.synth.mesh import Mesh
+from backend.synth.rays import Lights, Pinhole
 from backend.synth.scene import Placed
 from backend.synth.view import View
 
@@ -90,48 +91,64 @@ def shadow_map(meshes: list[Mesh], sun: np.ndarray, middle: np.ndarray, reach: f
 
 
 def paint(rng, world, meshes: list[Mesh], drawn: Drawn, view: View, middle, reach, place) -> np.ndarray:
-    """(S, S, 3) float32 linear light. `place`: None, "photo", "panorama", "plain", or a `room.Room`."""
-    S = view.side
-    R = np.ascontiguousarray(view.R.T)
+    """(S, S, 3) float32 linear light. `place`: "photo", "panorama", "plain", or a `room.Room`."""
+    S, R = view.side, np.ascontiguousarray(view.R.T)
     need = np.empty((S, S), bool)
     raster.gaps(drawn.ids, need)
-    if place == "panorama":
-        back, light = backdrop.panorama(rng, world.panoramas, view.rays() @ R.T.astype(np.float32))
-        back = backdrop.sharpened(rng, back, world.photos)
-    elif isinstance(place, str):
-        back = (
-            backdrop.photo(rng, world.photos, S)
-            if place == "photo"
-            else backdrop.made_up(rng, S, world.split)
-        )
-        light = made_up(rng, rng.random() < 0.5, back[S // 2 :].mean((0, 1)))
-        _suit_light(rng, light, back)
-    else:
-        back = np.zeros((S, S, 3), np.float32)
-        light = made_up(rng, place.indoors, place.surfaces[2, 4:7])
+    back, light = _background(rng, world, view, place)
     shadow, to_sun = shadow_map(meshes, light.sun, middle, reach)
+    contact = _contact(meshes)
+    seed = int(rng.integers(1 << 20))
+    lights = Lights(light.sh, light.sun, light.sun_rgb, light.rim, light.rim_rgb, shadow, to_sun, float(light.soft),
+                    seed)  # fmt: skip
+    camera = Pinhole(view.f, S / 2, R, view.centre)
+    if not isinstance(place, str):
+        room.paint(place, camera, lights, contact, need, back)
+    elif place != "plain" or rng.random() < 0.5:
+        room.catch_shadow(camera, lights, contact, need, back)
+    seen, samples = shade.Samples(drawn.ids, drawn.wbuf), Pinhole(2 * view.f, S + 0.5, R, view.centre)
+    shade.shade(seen, _surfaces(meshes, drawn), _objects(meshes), samples, lights, back)
+    return back
+
+
+def _background(rng, world, view: View, place) -> tuple[np.ndarray, Light]:
+    """What stands behind the people, (S, S, 3) linear light, black where a room is painted later; and the light that
+    goes with it."""
+    S = view.side
+    if not isinstance(place, str):
+        return np.zeros((S, S, 3), np.float32), made_up(rng, place.indoors, place.surfaces[2, 4:7])
+    if place == "panorama":
+        directions = view.rays() @ view.R.astype(np.float32)
+        back, light = backdrop.panorama(rng, world.panoramas, directions)
+        return backdrop.sharpened(rng, back, world.photos), light
+    if place == "photo":
+        back = backdrop.photo(rng, world.photos, S)
+    else:
+        back = backdrop.made_up(rng, S, world.split)
+    light = made_up(rng, rng.random() < 0.5, back[S // 2 :].mean((0, 1)))
+    _suit_light(rng, light, back)
+    return back, light
+
+
+def _contact(meshes: list[Mesh]) -> np.ndarray:
+    """(96, 96) what stands or lies on the ground, blurred; see `room.splat`."""
     contact = np.zeros((96, 96), np.float32)
     for m in meshes:
         if m.casts:
             room.splat(m.x, contact)
-    contact = backdrop.cv2.blur(contact, (5, 5))
-    sh, sun_rgb, seed = light.sh, light.sun_rgb, int(rng.integers(1 << 20))
-    lights = (sh, light.sun, sun_rgb, shadow, to_sun, float(light.soft), seed, contact, need)
-    if isinstance(place, str):
-        if place != "plain" or rng.random() < 0.5:
-            room.catch_shadow(view.f, R, view.centre, *lights, back)
-    else:
-        room.paint(view.f, R, view.centre, place.low, place.high, place.turn, place.surfaces, int(place.indoors),
-                   *lights, back)  # fmt: skip
+    return backdrop.cv2.blur(contact, (5, 5))
+
+
+def _surfaces(meshes: list[Mesh], drawn: Drawn) -> shade.Surfaces:
     canon = np.concatenate([m.canon for m in meshes])
     eyes = np.concatenate([m.eyes if m.eyes is not None else np.zeros(len(m.x), np.uint8) for m in meshes])
+    return shade.Surfaces(drawn.x, drawn.normals, canon, eyes, drawn.faces, drawn.owner)
+
+
+def _objects(meshes: list[Mesh]) -> shade.Objects:
     kinds = np.array([m.kind for m in meshes], np.int32)
     layers = np.array([m.layer for m in meshes], np.int32)
-    rows = np.stack([m.row for m in meshes])
-    shade.shade(drawn.ids, drawn.wbuf, drawn.x, drawn.normals, canon, eyes, drawn.faces,
-                drawn.owner, kinds, layers, rows, 2 * view.f, S + 0.5, R, view.centre, sh, light.sun, sun_rgb,
-                light.rim, light.rim_rgb, shadow, to_sun, float(light.soft), seed, back)  # fmt: skip
-    return back
+    return shade.Objects(kinds, layers, np.stack([m.row for m in meshes]))
 
 
 def _suit_light(rng, light: Light, back: np.ndarray) -> None:

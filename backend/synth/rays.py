@@ -1,11 +1,52 @@
-"""Light at a place: what comes from the sky, what of the sun is let through, how much of the sky is open."""
+"""What the compiled loops share: the camera and the lights, as tuples of numbers and arrays; and light at a place.
+
+Light at a place is what comes from the sky, what of the sun is let through, and how much of the sky is open.
+"""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 
 from backend.synth.kernels import helper
 from backend.synth.noise import hash01
+
+
+class Pinhole(NamedTuple):
+    """A camera as the loops know it, in pixels, or in samples of which a pixel has two a side."""
+
+    f: float
+    """Focal length."""
+    c: float
+    """Both coordinates of the principal point."""
+    R: np.ndarray
+    """(3, 3) camera -> world."""
+    centre: np.ndarray
+    """(3,) the camera's place in the world, metres."""
+
+
+class Lights(NamedTuple):
+    """The light of a scene, in linear rgb; see `light.Light`."""
+
+    sh: np.ndarray
+    """(9, 3) the sky: irradiance over pi in spherical harmonics, world axes."""
+    sun: np.ndarray
+    """(3,) unit, towards the sun, world axes."""
+    sun_rgb: np.ndarray
+    """(3,) irradiance over pi at right angles to the sun."""
+    rim: np.ndarray
+    """(3,) unit, towards the light that edges shine in; it casts no shadow."""
+    rim_rgb: np.ndarray
+    """(3,) its irradiance over pi at right angles."""
+    shadow: np.ndarray
+    """(n, n) depth of what the sun sees, greater is nearer to it."""
+    to_sun: np.ndarray
+    """(3, 4) world -> texels and depth of `shadow`."""
+    soft: float
+    """Texels over which shadows fade."""
+    seed: int
+    """Of the grain that soft shadows are made of."""
 
 
 @helper
@@ -36,6 +77,17 @@ def lit(shadow, view, x, y, z, soft, i, j, seed):
         if p < 0 or q < 0 or p >= side or q >= side or shadow[q, p] <= d + 0.008:
             free += 0.25
     return free
+
+
+@helper
+def sunlight(lights, nx, ny, nz, x, y, z, i, j, wrap):
+    """Share 0..1 of the sun's light on a surface with the unit normal (nx, ny, nz) at the world place (x, y, z).
+    `wrap`: how far light reaches round an edge; `i`, `j`: the sample, for the grain of the shadow's edge."""
+    sun = lights.sun
+    light = max(0.0, (nx * sun[0] + ny * sun[1] + nz * sun[2] + wrap) / (1 + wrap))
+    if light > 0:
+        light *= lit(lights.shadow, lights.to_sun, x, y, z, lights.soft, i, j, lights.seed)
+    return light
 
 
 @helper

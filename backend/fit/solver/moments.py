@@ -54,7 +54,7 @@ class PairMoments:
         self.neighbour = torch.full((N_JOINTS, m), len(self.j), device=self.j.device)
         self.neighbour[self.j, slot] = torch.arange(len(self.j), device=self.j.device)
         padded = torch.cat([lever_shape, torch.zeros_like(lever_shape[:1])])[self.neighbour]
-        # (55, 4 * nc, m * 3): row lever and coefficient, column neighbour and rest axis
+        # (55, 4 * nc, m * 3): row lever and coefficient, column neighbour and rest axis.
         self.lever_shape = padded.permute(0, 2, 4, 1, 3).reshape(N_JOINTS, 4 * nc, 3 * m).contiguous()
         flat = D.reshape(len(D), -1)
         shape2 = torch.stack([(flat * weighed[:, p : p + 1]).T @ flat for p in range(len(self.j))])
@@ -144,19 +144,12 @@ class PairMoments:
     def _shape_block(
         self, H: Tensor, C: Tensor | None, posed: Posed, pair: Tensor, shifted: Tensor, scale: bool
     ) -> None:
-        _model, B, nc = self.model, pair.shape[-1], self.model.coefs
+        """Fill in the rows and columns of the coefficients in `H`, and their coupling to shared shifts in `C`."""
+        B, nc = pair.shape[-1], self.model.coefs
         R, T = 3 * N_JOINTS, 3 * N_JOINTS + 3
         S = slice(T, T + nc)
         turned = posed.turn[self.i] * pair[:, None, None]
-        rows = torch.cat([transpose(turned).reshape(-1, 9 * B), turned.new_zeros(1, 9 * B)])[self.neighbour]
-        # Lever (4) about joint j times what shape does to the points under its neighbours (3), for each coefficient.
-        motion = torch.bmm(self.lever_shape, rows.reshape(N_JOINTS, -1, 3 * B)).reshape(N_JOINTS, 4, nc, 3, B)
-        # Their joints move too: first moments of the pairs times the shifts of the joints.
-        first = pair.new_zeros(N_JOINTS, N_JOINTS, 4, B)
-        first[self.j, self.i] = self.lever2[:, :, 3, None] * pair[:, None]
-        flat = shifted.permute(3, 0, 2, 1).reshape(B, N_JOINTS, 3 * nc)
-        carried = torch.bmm(first.permute(3, 0, 2, 1).reshape(B, -1, N_JOINTS), flat)
-        carried = carried.reshape(B, N_JOINTS, 4, nc, 3).permute(1, 2, 3, 4, 0)
+        motion, carried = self._shape_moments(turned, pair, shifted)
         K = motion + carried
         if C is not None:
             C[S] = K[:, 3].permute(1, 2, 0, 3)
@@ -178,6 +171,19 @@ class PairMoments:
         H[S, S] = square + mixed + mixed.transpose(0, 1) + last
         if scale:
             H[S, -1] = K[0, 0, :, 0] + K[0, 1, :, 1] + K[0, 2, :, 2]
+
+    def _shape_moments(self, turned: Tensor, pair: Tensor, shifted: Tensor) -> tuple[Tensor, Tensor]:
+        """(55, 4, nc, 3, B) each: the lever (4) of the points about every joint times what each coefficient does to
+        them (3), through their places in the rest pose, and through the joints that carry them."""
+        B, nc = pair.shape[-1], self.model.coefs
+        rows = torch.cat([transpose(turned).reshape(-1, 9 * B), turned.new_zeros(1, 9 * B)])[self.neighbour]
+        motion = torch.bmm(self.lever_shape, rows.reshape(N_JOINTS, -1, 3 * B)).reshape(N_JOINTS, 4, nc, 3, B)
+        # First moments of the pairs times the shifts of the joints.
+        first = pair.new_zeros(N_JOINTS, N_JOINTS, 4, B)
+        first[self.j, self.i] = self.lever2[:, :, 3, None] * pair[:, None]
+        flat = shifted.permute(3, 0, 2, 1).reshape(B, N_JOINTS, 3 * nc)
+        carried = torch.bmm(first.permute(3, 0, 2, 1).reshape(B, -1, N_JOINTS), flat)
+        return motion, carried.reshape(B, N_JOINTS, 4, nc, 3).permute(1, 2, 3, 4, 0)
 
 
 def _skew(v: Tensor) -> Tensor:

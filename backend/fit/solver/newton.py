@@ -1,31 +1,25 @@
 """Gauss-Newton with damping on B bodies at once, each of which goes its own way.
 
-Cost of a frame: sum of rho(w |r|^2 / s) + prior, where s is the variance of the noise in units of the stated one.
-It is estimated from the residuals, so that a fit to exact points is exact and a fit to coarse ones leans on the
-prior; with `noise="given"` it stays 1. Frames whose residuals are alike within parts of the body are solved on with
-shared errors (see `coherent`).
+First every frame is fitted with independent noise. Frames whose residuals are alike within parts of the body are then
+solved on with shared errors (see `coherent`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from backend.body.skeleton import N_JOINTS
-from backend.fit.solver import coherent, normal
-from backend.fit.solver.batchlast import cross, exp, mm, mv, transpose
+from backend.fit.solver import coherent
+from backend.fit.solver.batchlast import exp, mm, mv, transpose
+from backend.fit.solver.equations import ROTATIONS, Equations, Look
 from backend.fit.solver.factor import DenseFactor, Factor
 from backend.fit.solver.jacobian import jacobian
-from backend.fit.solver.moments import PairMoments
-from backend.fit.solver.observe import Data, Residuals, forces, posed_points, residuals
-from backend.fit.solver.prior import PosePrior, PriorTerms
-from backend.fit.solver.skin import Posed, SkinModel, State
+from backend.fit.solver.observe import Data
+from backend.fit.solver.skin import State
 
-ROTATIONS = 3 * N_JOINTS
 MAX_TURN = 0.8
 """Radians that a joint may turn in one step."""
 REBUILT = (0, 1, 2, 5, 8)
@@ -36,62 +30,22 @@ _SLICE = 8
 """Frames whose rows are held at once."""
 _LONGEST, _MOVING = 3, 0.02
 """A frame that a step still makes better by this part of its cost gets so many times the steps."""
-MEDIAN = 2.366
-"""Median of the squared length of a normal vector in three dimensions."""
-
-
-@dataclass(frozen=True)
-class NewtonOptions:
-    """`steps`: so many, or three times as many where a frame is still far from its end; `tolerance`: a
-    frame ends when a step lowers its cost by less than this part of it; `robust`: scale of Geman-McClure in
-    sigmas, 0 for least squares; `shape`, `scale`: solve for the coefficients, for the size;
-    `coef_precision`: of betas and expression; `noise`: estimated or given; `trust`: how many observations
-    the stated noise counts as, when it is estimated; `coherent`: steps with shared errors at most, 0 for
-    never; `floor_m`: the noise is never taken for less."""
-
-    steps: int = 4
-    tolerance: float = 1e-4
-    robust: float = 0.0
-    shape: bool = True
-    scale: bool = False
-    noise: str = "estimated"
-    trust: float = 0.0
-    coef_precision: float = 1.0
-    coherent: int = 8
-    floor_m: float = 2e-5
-
-
-@dataclass
-class _Look:
-    posed: Posed
-    off: Residuals
-    prior: PriorTerms
-    extra: Tensor
-    gone: coherent.Eliminated | None = None
-    shifted: Tensor | None = None
-
-    def take(self, frames: Tensor) -> _Look:
-        """Some frames, of a look without shared errors."""
-        return _Look(
-            self.posed.take(frames), self.off.take(frames), self.prior.take(frames), self.extra[frames]
-        )
-
-    def where(self, keep: Tensor, other: _Look) -> _Look:
-        """This one in the frames `keep` (B,), `other` elsewhere; both without shared errors."""
-        pairs = ((self.posed, other.posed), (self.off, other.off), (self.prior, other.prior))
-        parts = (a.where(keep, b) for a, b in pairs)
-        return _Look(*parts, torch.where(keep, self.extra, other.extra))
+_DAMPING = 1e-5
+"""Damping of the first step, relative to the matrix's diagonal."""
 
 
 @dataclass
 class Solution:
-    """`state`; `noise`: (B,) variance found, in units of the stated one; `shared`: (B,) variance of shared errors,
-    0 where there are none."""
+    """Where B frames ended."""
 
     state: State
+    """The bodies."""
     noise: Tensor
+    """(B,) variance of the noise that was found, in units of the stated one."""
     shared: Tensor
-    look: _Look | None = None  # at `state`, where it is at hand
+    """(B,) variance of shared errors, 0 where there are none."""
+    look: Look | None = None
+    """The look at `state`, where it is at hand."""
 
     def take(self, frames) -> Solution:
         """Some frames."""
@@ -109,145 +63,92 @@ class Solution:
         )
 
 
-class Newton:
-    """The solver for one model and prior. `mass`: (N,) original points that each point stands for; `breathe`: called
-    before each step."""
+@dataclass
+class _Going:
+    """The frames that are not at their end yet, and where they stand."""
 
-    def __init__(self, model: SkinModel, mass: Tensor, prior: PosePrior, options: NewtonOptions,
-                 kept: dict[str, Any] | None = None, breathe: Callable[[], None] = lambda: None,
-                 ) -> None:  # fmt: skip
-        self.model, self.mass, self.prior, self.options, self.breathe = model, mass, prior, options, breathe
-        self._kept = {} if kept is None else kept
+    frames: Tensor
+    """(b,) their indices in the batch."""
+    data: Data
+    """What was seen of them."""
+    state: State
+    """Their bodies."""
+    noise: Tensor
+    """(b,) variance of the noise at `state`."""
+    look: Look
+    """The look at `state`."""
+    damping: Tensor
+    """(b,) of the next step."""
+    factor: Factor | None = None
+    """Of the last matrix that was made."""
+    unit: Tensor | None = None
+    """(b,) noise under which `factor` was made."""
 
-    @property
-    def moments(self) -> PairMoments:
-        """Computed when first needed: a fit to rays never is."""
-        if "moments" not in self._kept:
-            self._kept["moments"] = PairMoments(self.model, self.mass)
-        return self._kept["moments"]
+    def take(self, left: Tensor) -> _Going:
+        """Some of the frames (indices)."""
+        return _Going(
+            self.frames[left], self.data.take(left), self.state.take(left), self.noise[left],
+            self.look.take(left), self.damping[left], self.factor.take(left), self.unit[left],
+        )  # fmt: skip
 
-    @property
-    def blocks(self) -> list[normal.Block]:
-        """The points by the part of the tree that they hang on; made when first needed."""
-        if "blocks" not in self._kept:
-            self._kept["blocks"] = normal.blocks_of(self.model)
-        return self._kept["blocks"]
 
-    def with_options(self, **changes) -> Newton:
-        """The same with other options."""
-        return Newton(self.model, self.mass, self.prior, replace(self.options, **changes), self._kept,
-                      self.breathe)  # fmt: skip
+class Newton(Equations):
+    """The solver for one model and prior; see `Equations` for the arguments."""
 
-    def look(self, data: Data, state: State, s: Tensor | None = None, shared=None) -> _Look:
-        """Residuals and prior at `state`; with `shared` the shared errors are taken out of the residuals."""
-        posed = posed_points(self.model, data, state)
-        off = residuals(data, posed)
-        prior = self.prior.terms(state.rotations)
-        extra = prior.cost + self.options.coef_precision * (state.coefs**2).sum(0)
-        if shared is None:
-            return _Look(posed, off, prior, extra)
-        r, W = off.space, self.model.weights
-        for _ in range(2 if self.options.robust else 1):
-            weight = data.weights * self.rho(off.square, s)[1] / s
-            pairs = self.moments.shared(self.moments.share @ (weight / self.mass[:, None]))
-            gone = coherent.eliminate(r, weight, W, pairs, shared)
-            own = r - (W @ gone.shifts.reshape(N_JOINTS, -1)).reshape(r.shape)
-            off = Residuals(own, (own * own).sum(1) * data.weights)
-        return _Look(posed, off, prior, extra + gone.cost, gone)
+    def solve(self, data: Data, state: State) -> Solution:
+        """Both stages. Every frame goes to its own end: its result does not depend on the others of the batch."""
+        return self.share(data, self.iterate(data, state))
 
-    def noise(self, data: Data, off: Residuals, known: Tensor | float = 0.0) -> Tensor:
-        """Variance of the noise (B,) from residuals, `known` unknowns beside the body's having been fitted."""
-        o = self.options
-        if o.noise == "given":
-            return torch.ones_like(off.square[0])
-        seen = (data.weights > 0).sum(0).to(off.square.dtype)
-        if o.robust:
-            some = torch.where(data.weights > 0, off.square, torch.nan)
-            total = some.nanmedian(0).values.nan_to_num() / MEDIAN * 3 * seen
-        else:
-            total = off.square.sum(0)
-        unknowns = ROTATIONS / 3 + 3 + (self.model.coefs if o.shape else 0) + known
-        free = (3 * seen - unknowns).clamp_min(0.3 * seen).clamp_min(1.0)
-        floor = o.floor_m**2 * data.weights.sum(0) / seen.clamp_min(1)
-        return ((total + o.trust) / (free + o.trust)).clamp_min(1e-30).maximum(floor)
-
-    def rho(self, square: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
-        """Robust cost and weight of weighted squares under noise `s`."""
-        q = square / s
-        if not self.options.robust:
-            return q, torch.ones_like(q)
-        c = self.options.robust**2
-        d = 1 + q / c
-        return q / d, 1 / (d * d)
-
-    def cost(self, look: _Look, s: Tensor) -> Tensor:
-        """(B,) at the noise `s`."""
-        out = self.rho(look.off.square, s)[0].sum(0) + look.extra
-        if look.off.flat is not None:
-            out = out + self.rho(look.off.flat_square, s)[0].sum(0)
+    def iterate(self, data: Data, state: State) -> Solution:
+        """Fit with independent noise, each frame until a step changes little."""
+        steps, batch = self.options.steps, state.root.shape[-1]
+        look = self.look(data, state)
+        noise = self.noise(data, look.off)
+        none = torch.zeros_like(state.root[0])
+        out = Solution(state, noise, none)
+        everyone = torch.arange(batch, device=state.root.device)
+        going = _Going(everyone, data, state, noise, look, torch.full_like(none, _DAMPING))
+        for k in range(_LONGEST * steps):
+            self.breathe()
+            delta = self._direction(going, k)
+            ended = self._advance(going, delta, self.options.tolerance if k + 1 < steps else _MOVING)
+            out = out.put(going.frames, going.state, going.noise, none[going.frames])
+            if bool(ended.any()):
+                left = torch.where(~ended)[0]
+                if len(left) == 0:
+                    break
+                going = going.take(left)
+        if len(going.frames) == batch:
+            out.look = going.look
         return out
 
-    def _weights(self, data: Data, look: _Look, s: Tensor) -> tuple[Tensor, Tensor | None]:
-        weight = data.weights * self.rho(look.off.square, s)[1] / s
-        if data.rays is None:
-            return weight, None
-        return weight, data.ray_weights * self.rho(look.off.flat_square, s)[1] / s
+    def _direction(self, going: _Going, k: int) -> Tensor:
+        """(D, b) the k-th step, from a new matrix or from the one that was kept."""
+        slope = self.slope(going.data, going.state, going.look, going.noise)
+        if k in REBUILT or k > max(REBUILT) or self.options.robust:
+            H, _ = self.matrix(going.data, going.look, going.noise)
+            going.factor, going.unit = Factor(H, going.damping), going.noise
+        # A kept matrix is that of another noise; the data outweigh the prior by then.
+        return going.factor.solve(slope * (going.noise / going.unit))
 
-    def matrix(self, data: Data, state: State, look: _Look, s: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Gauss-Newton matrix of data and prior (D, D, B) in units of 1/sigma^2, and the coupling to shared errors."""
-        o = self.options
-        weight, flat_weight = self._weights(data, look, s)
-        C = None
-        if data.isotropic:
-            shifted = look.shifted if o.shape else None
-            relative = weight / self.mass[:, None]
-            H, C = self.moments.matrix(look.posed, relative, shifted, o.scale, look.gone is not None)
+    def _advance(self, going: _Going, delta: Tensor, least: float) -> Tensor:
+        """Take the step `delta` where it lowers the cost, estimate noise and damping anew. (b,) bool: the frames
+        whose cost it lowered by less than the part `least`, which are at their end."""
+        trial = self.step(going.state, going.look, delta)
+        seen = self.look(going.data, trial)
+        cost, then = self.cost(going.look, going.noise), self.cost(seen, going.noise)
+        # False where the cost is not a number.
+        better = then < cost
+        going.damping = _damped(going.damping, better)
+        if bool(better.all()):
+            going.state, going.look = trial, seen
         else:
-            shifted = look.shifted if o.shape else None
-            H = normal.matrix(
-                self.model, self.blocks, data, look.posed, weight, flat_weight, shifted, o.scale
-            )
-            H = H.permute(1, 2, 0)
-        self.prior.add_to(H, look.prior)
-        if o.shape:
-            S = torch.arange(ROTATIONS + 3, ROTATIONS + 3 + self.model.coefs, device=H.device)
-            H[S, S] += o.coef_precision
-        return H, C
+            going.state = trial.where(better, going.state)
+            going.look = seen.where(better, going.look)
+        going.noise = self.noise(going.data, going.look.off)
+        return better & (cost - then < least * cost.abs().clamp_min(1.0))
 
-    def slope(self, data: Data, state: State, look: _Look, s: Tensor) -> Tensor:
-        """Minus half the gradient of the cost (D, B), but for what pose correctives change with the pose.
-
-        The matrix does not know that either; with both left out the iteration converges faster, to a point that
-        is as near to the truth.
-        """
-        o, model, posed = self.options, self.model, look.posed
-        force = forces(data, posed, look.off, *self._weights(data, look, s))
-        B = force.shape[-1]
-        flat = (force[:, None] * posed.lever[:, :, None]).reshape(-1, 9, B)
-        sums = (model.weights.T @ torch.cat([flat, force], 1).reshape(len(force), -1)).reshape(
-            N_JOINTS, 12, B
-        )
-        pulled, push = sums[:, :9].reshape(N_JOINTS, 3, 3, B), sums[:, 9:]
-        # Torque of each joint's own share about that joint, then down the tree.
-        spun = mm(posed.turn, pulled) - mv(posed.turn, posed.rest)[:, :, None] * push[:, None]
-        torque = torch.stack([spun[:, b, c] - spun[:, c, b] for b, c in ((1, 2), (2, 0), (0, 1))], 1)
-        arm = posed.joints - posed.joints[:1]
-        both = torch.cat([torque + cross(arm, push), push], 1).reshape(N_JOINTS, -1)
-        moved = (model.below @ both).reshape(N_JOINTS, 6, B)
-        turn = moved[:, :3] - cross(arm, moved[:, 3:])
-        look.prior.differentiate(posed.world, model.parent)
-        parts = [(turn + look.prior.slope).reshape(ROTATIONS, B), moved[0, 3:]]
-        if o.shape:
-            back = (posed.blend[:, :3] * force[:, None]).sum(2)  # forces in the rest pose
-            look.shifted = model.coef_motion(posed)
-            slope = model.directions.reshape(-1, model.coefs).T @ back.reshape(-1, B)
-            slope = slope + (look.shifted * push[:, :, None]).sum((0, 1))
-            parts.append(slope - o.coef_precision * state.coefs)
-        if o.scale:
-            parts.append(((posed.points - state.root) * force).sum((0, 1))[None])
-        return torch.cat(parts)
-
-    def step(self, state: State, look: _Look, delta: Tensor) -> State:
+    def step(self, state: State, look: Look, delta: Tensor) -> State:
         """`delta`: (D, B) applied; each joint's turn capped."""
         o, model = self.options, self.model
         turn = delta[:ROTATIONS].reshape(N_JOINTS, 3, -1)
@@ -260,22 +161,13 @@ class Newton:
         size = (state.log_scale + delta[-1].clamp(-0.2, 0.2)).clamp(-1.5, 1.5) if o.scale else state.log_scale
         return State(R, state.root + delta[ROTATIONS : ROTATIONS + 3], coefs, size)
 
-    def solve(self, data: Data, state: State) -> Solution:
-        """Both stages. Every frame goes to its own end: its result does not depend on the others of the batch."""
-        return self.share(data, self.iterate(data, state))
-
-    def iterate(self, data: Data, state: State) -> Solution:
-        """Fit with independent noise."""
-        return self._iterate(data, state, None, self.options.steps)
-
     def share(self, data: Data, found: Solution) -> Solution:
         """Go on with shared errors where residuals are alike within parts of the body."""
         if not (self.options.coherent and data.isotropic):
             return found
         look = found.look or self.look(data, found.state)
-        weight, _ = self._weights(data, look, found.noise)
-        pairs = self.moments.shared(self.moments.share @ (weight / self.mass[:, None]))
-        alike, size = coherent.suspicion(look.off.space, weight, self.model.weights, pairs)
+        weight, _ = self.weights(data, look, found.noise)
+        alike, size = coherent.suspicion(look.off.space, weight, self.model.weights, self.pairs(weight))
         some = torch.where(alike)[0]
         if len(some) == 0:
             return found
@@ -283,96 +175,83 @@ class Newton:
         stated = coherent.stated_variance(part.weights, self.model.weights, self.mass)
         # The body has followed the shared errors as far as it could: what is left understates them.
         first = 4 * (size[some] / stated).mean(1)
-        shared = coherent.Shared(first.clamp_min(1e-14), stated)
-        better = self._iterate(part, found.state.take(some), shared, self.options.coherent)
+        better = self._with_shared(
+            part, found.state.take(some), coherent.Shared(first.clamp_min(1e-14), stated)
+        )
         return found.put(some, better.state, better.noise, better.shared)
+
+    def _with_shared(self, data: Data, state: State, shared: coherent.Shared) -> Solution:
+        """Solve on from `state` with shared errors, whose variance each step learns better; all frames take all
+        steps."""
+        s = self.noise(data, self.look(data, state).off)
+        damping = torch.full_like(s, _DAMPING)
+        for _ in range(self.options.coherent):
+            self.breathe()
+            look = self.look(data, state, s, shared)
+            delta, shared, known = self._shared_direction(data, state, look, s, shared, damping)
+            trial = self.step(state, look, delta)
+            # Both sides under the variance that was learnt just now.
+            cost = self.cost(self.look(data, state, s, shared), s)
+            seen = self.look(data, trial, s, shared)
+            better = self.cost(seen, s) < cost
+            damping = _damped(damping, better)
+            if bool(better.all()):
+                state, look = trial, seen
+            else:
+                state = trial.where(better, state)
+                look = self.look(data, state, s, shared)
+            s = self.noise(data, look.off, known)
+        return Solution(state, s, shared.variance)
+
+    def _shared_direction(
+        self, data: Data, state: State, look: Look, s: Tensor, shared: coherent.Shared, damping: Tensor
+    ) -> tuple[Tensor, coherent.Shared, Tensor]:
+        """A step (D, B) with the shared errors eliminated, their variances as it shows them, and the number (B,) of
+        unknowns among them that the points determine."""
+        slope = self.slope(data, state, look, s)
+        H, C = self.matrix(data, look, s)
+        reduced, half = coherent.reduce(H, C, look.gone)
+        factor = DenseFactor(reduced, damping)
+        learnt, known = coherent.learn(shared, look.gone, half, factor.lower)
+        return factor.solve(slope), learnt, known
 
     def information(self, data: Data, found: Solution) -> tuple[Tensor, Tensor]:
         """Matrix (B, D, D) in units of 1/sigma^2, and right-hand side (B, D), of a step from what was found."""
-        o, state, s = self.options, found.state, found.noise
+        state, s = found.state, found.noise
         plain = self.look(data, state)
         slope = self.slope(data, state, plain, s)
-        H, _ = self.matrix(data, state, plain, s)
+        H, _ = self.matrix(data, plain, s)
         H, slope = H.permute(2, 0, 1).contiguous(), slope.T.contiguous()
         some = torch.where(found.shared > 0)[0]
-        if len(some) and o.coherent and data.isotropic:
-            part, there = data.take(some), state.take(some)
-            stated = coherent.stated_variance(part.weights, self.model.weights, self.mass)
-            look = self.look(part, there, s[some], coherent.Shared(found.shared[some], stated))
-            own = self.slope(part, there, look, s[some]).T
-            less = torch.cat([self._reduced(part.take(f), look.take(f), s[some][f], stated[f], found.shared[some][f])
-                              for f in torch.arange(len(some), device=H.device).split(_SLICE)])  # fmt: skip
-            variance = coherent.WHOLE * found.shared[some] * stated.median(1).values
-            H[some], slope[some] = coherent.shifted_whole(less, own, variance, ROTATIONS)
+        if len(some) and self.options.coherent and data.isotropic:
+            H[some], slope[some] = self._shared_information(data.take(some), found.take(some))
         return H, slope
 
-    def _reduced(self, data: Data, look: _Look, s: Tensor, stated: Tensor, shared: Tensor) -> Tensor:
+    def _shared_information(self, data: Data, found: Solution) -> tuple[Tensor, Tensor]:
+        """`information` of frames that all have shared errors."""
+        s = found.noise
+        stated = coherent.stated_variance(data.weights, self.model.weights, self.mass)
+        look = self.look(data, found.state, s, coherent.Shared(found.shared, stated))
+        own = self.slope(data, found.state, look, s).T
+        slices = torch.arange(len(s), device=s.device).split(_SLICE)
+        less = torch.cat([self._reduced(data.take(f), look.take(f), s[f], stated[f], found.shared[f])
+                          for f in slices])  # fmt: skip
+        variance = coherent.WHOLE * found.shared * stated.median(1).values
+        return coherent.shifted_whole(less, own, variance, ROTATIONS)
+
+    def _reduced(self, data: Data, look: Look, s: Tensor, stated: Tensor, shared: Tensor) -> Tensor:
         """(B, D, D) of data and prior with the shared errors eliminated, from the points' own rows."""
         o, model = self.options, self.model
         look.shifted = model.coef_motion(look.posed) if o.shape else None
         look.prior.differentiate(look.posed.world, model.parent)
         J = jacobian(model, look.posed, look.shifted, o.scale)
-        weight, _ = self._weights(data, look, s)
+        weight, _ = self.weights(data, look, s)
         rest = J.new_zeros(J.shape[-1], J.shape[-1], len(J))
-        self.prior.add_to(rest, look.prior)
-        if o.shape:
-            S = torch.arange(ROTATIONS + 3, ROTATIONS + 3 + model.coefs, device=J.device)
-            rest[S, S] += o.coef_precision
+        self.add_prior(rest, look)
         data_part = coherent.reduced_rows(J, weight, model.weights, coherent.Shared(shared, stated))
         return (data_part + rest.permute(2, 0, 1)).to(J.dtype)
 
-    def _iterate(self, data: Data, state: State, shared: coherent.Shared | None, steps: int) -> Solution:
-        o = self.options
-        like, B = state.root, state.root.shape[-1]
-        none = like.new_zeros(B)
-        look = self.look(data, state)
-        s = self.noise(data, look.off)
-        out = Solution(state, s, none if shared is None else shared.variance)
-        going = torch.arange(B, device=like.device)
-        damping = like.new_full((B,), 1e-5)
-        known: Tensor | float = 0.0
-        if shared is not None:
-            look = self.look(data, state, s, shared)
-        factor, unit = None, s
-        for k in range(_LONGEST * steps):
-            self.breathe()
-            slope = self.slope(data, state, look, s)
-            if shared is not None:
-                H, C = self.matrix(data, state, look, s)
-                reduced, half = coherent.reduce(H, C, look.gone)
-                factor, unit = DenseFactor(reduced, damping), s
-                shared, known = coherent.learn(shared, look.gone, half, factor.lower)
-            elif factor is None or k in REBUILT or k > max(REBUILT) or o.robust:
-                H, _ = self.matrix(data, state, look, s)
-                factor, unit = Factor(H, damping), s
-            # A kept matrix is that of another noise; the data outweigh the prior by then.
-            trial = self.step(state, look, factor.solve(slope * (s / unit)))
-            now = look if shared is None else self.look(data, state, s, shared)
-            cost = self.cost(now, s)
-            seen = self.look(data, trial, s, shared)
-            then = self.cost(seen, s)
-            better = then < cost  # False for NaN too
-            least = o.tolerance if k + 1 < steps else _MOVING
-            ended = better & (cost - then < least * cost.abs().clamp_min(1.0))
-            damping = torch.where(better, damping * 0.2, (damping * 20).clamp_min(1e-3)).clamp(1e-7, 1e4)
-            if bool(better.all()):
-                state, look = trial, seen
-            else:
-                state = trial.where(better, state)
-                look = seen.where(better, look) if shared is None else self.look(data, state, s, shared)
-            s = self.noise(data, look.off, known)
-            out = out.put(going, state, s, none[going] if shared is None else shared.variance)
-            if shared is not None:
-                if k + 1 == steps:
-                    break
-            elif bool(ended.any()):
-                left = torch.where(~ended)[0]
-                if len(left) == 0:
-                    break
-                going, damping, data, state = going[left], damping[left], data.take(left), state.take(left)
-                factor, unit, s, look = factor.take(left), unit[left], s[left], look.take(left)
-            if shared is not None:
-                look = self.look(data, state, s, shared)
-        if shared is None and len(going) == B:
-            out.look = look
-        return out
+
+def _damped(damping: Tensor, better: Tensor) -> Tensor:
+    """(B,) for the next step: less after a step that helped, more after one that did not."""
+    return torch.where(better, damping * 0.2, (damping * 20).clamp_min(1e-3)).clamp(1e-7, 1e4)

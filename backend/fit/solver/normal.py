@@ -26,16 +26,20 @@ _LEFT, _RIGHT = range(25, 40), range(40, 55)
 
 @dataclass(frozen=True)
 class Block:
-    """Points that hang on the same part of the tree. `points`: (n,) rows; `carriers`: (c,) joints that carry them;
-    `joints`: (k,) those and all above them; `weights`: (n, c); `below`: (k, c), 1 where a carrier hangs on a joint;
-    `held`: (n, k) share of a point that hangs on a joint."""
+    """Points that hang on the same part of the tree."""
 
     points: Tensor
+    """(n,) their rows."""
     carriers: Tensor
+    """(c,) joints that carry them."""
     joints: Tensor
+    """(k,) those and all above them."""
     weights: Tensor
+    """(n, c) skinning weights."""
     below: Tensor
+    """(k, c), 1 where a carrier hangs on a joint."""
     held: Tensor
+    """(n, k) share of a point that hangs on a joint."""
 
 
 def blocks_of(model: SkinModel) -> list[Block]:
@@ -100,7 +104,7 @@ def matrix(
     extra = others(model, posed, shifted, scale)
     B, e = len(extra), extra.shape[-1]
     D = _ROTATIONS + e
-    a, b, c, d, f = _factors(data, posed, weight, flat_weight)  # (B, N, 1) each
+    factors = _factors(data, posed, weight, flat_weight)
     H = extra.new_zeros(B, D, D)
     total = extra.new_zeros(2, B, 3, D)
     share = None
@@ -108,37 +112,44 @@ def matrix(
         share = torch.stack([weight.T, (data.weights / data.weights.sum(0).clamp_min(1e-12)).T])  # (2, B, N)
     for block in blocks:
         p, arm = block.points, arms(block, posed)
-        x, y, z = arm
-        n, k = x.shape[1:]
-        A = x.new_empty(B, n, 3, 3 * k + e)
-        turn = A[..., : 3 * k].unflatten(-1, (k, 3))
-        pa, pb, pc, pd, pf = a[:, p], b[:, p], c[:, p], d[:, p], f[:, p]
-        # Columns of minus the skew matrix of the arm, times the factor's rows (a, 0, c), (0, b, d), (0, 0, f).
-        turn[:, :, 0, :, 0] = pc * y
-        turn[:, :, 0, :, 1] = pa * z - pc * x
-        turn[:, :, 0, :, 2] = -pa * y
-        turn[:, :, 1, :, 0] = pd * y - pb * z
-        turn[:, :, 1, :, 1] = -pd * x
-        turn[:, :, 1, :, 2] = pb * x
-        turn[:, :, 2, :, 0] = pf * y
-        turn[:, :, 2, :, 1] = -pf * x
-        turn[:, :, 2, :, 2] = 0
         own = extra[:, p]
-        A[:, :, 0, 3 * k :] = pa * own[:, :, 0] + pc * own[:, :, 2]
-        A[:, :, 1, 3 * k :] = pb * own[:, :, 1] + pd * own[:, :, 2]
-        A[:, :, 2, 3 * k :] = pf * own[:, :, 2]
-        A = A.flatten(1, 2)
+        A = _rows(arm, own, *(f[:, p] for f in factors)).flatten(1, 2)
         cols = columns(block, D, H.device)
         H[:, cols[:, None], cols] += A.mT @ A
         if share is not None:
             mean = torch.einsum("sbn,abnk->sbak", share[:, :, p], arm)
-            total[..., cols[: 3 * k]] += _turned(mean)
+            total[..., cols[:-e]] += _turned(mean)
             total[..., _ROTATIONS:] += torch.einsum("sbn,bnae->sbae", share[:, :, p], own)
-    if share is None:
-        return H
-    # Places up to a common shift: each less the weighted mean of all.
+    return H if share is None else _less_mean(H, total, weight, data.axes)
+
+
+def _rows(arm: Tensor, own: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor, f: Tensor) -> Tensor:
+    """(B, n, 3, 3 k + e) a block's rows: the factor's rows (a, 0, c), (0, b, d), (0, 0, f) times the derivatives of
+    the points, which are columns of minus the skew matrix of the arm (3, B, n, k), and `own` (B, n, 3, e)."""
+    x, y, z = arm
+    B, n, k = x.shape
+    A = x.new_empty(B, n, 3, 3 * k + own.shape[-1])
+    turn = A[..., : 3 * k].unflatten(-1, (k, 3))
+    turn[:, :, 0, :, 0] = c * y
+    turn[:, :, 0, :, 1] = a * z - c * x
+    turn[:, :, 0, :, 2] = -a * y
+    turn[:, :, 1, :, 0] = d * y - b * z
+    turn[:, :, 1, :, 1] = -d * x
+    turn[:, :, 1, :, 2] = b * x
+    turn[:, :, 2, :, 0] = f * y
+    turn[:, :, 2, :, 1] = -f * x
+    turn[:, :, 2, :, 2] = 0
+    A[:, :, 0, 3 * k :] = a * own[:, :, 0] + c * own[:, :, 2]
+    A[:, :, 1, 3 * k :] = b * own[:, :, 1] + d * own[:, :, 2]
+    A[:, :, 2, 3 * k :] = f * own[:, :, 2]
+    return A
+
+
+def _less_mean(H: Tensor, total: Tensor, weight: Tensor, axes: Tensor | None) -> Tensor:
+    """The matrix for places up to a common shift: each less the weighted mean of all. `total`: (2, B, 3, D), the
+    points' derivatives summed with `weight` (N, B), and their mean."""
     summed, mean = total
-    axes = H.new_ones(3) if data.axes is None else data.axes
+    axes = H.new_ones(3) if axes is None else axes
     left = torch.cat([summed, mean], 1) * axes.repeat(2)[:, None]
     right = torch.cat([mean, summed - weight.sum(0)[:, None, None] * mean], 1)
     return torch.baddbmm(H, left.mT, right, alpha=-1)
