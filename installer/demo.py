@@ -32,7 +32,12 @@ STAGES = {
 def run_demo(env: Environment, video: Path, out: Path, blender: str | None) -> dict:
     """Video -> `out`/{demo.fbx, demo.blend, overlay.mp4, summary.json}; returns the summary."""
     start = time.monotonic()
-    environ = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "BODYFIELD_PYTHON": str(env.python), "PYTHONUTF8": "1"}
+    environ = {
+        "OMP_WAIT_POLICY": "PASSIVE",
+        **os.environ,
+        "BODYFIELD_PYTHON": str(env.python),
+        "PYTHONUTF8": "1",
+    }
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder, Line() as line:
         work = Path(folder)

@@ -41,7 +41,8 @@ def test_memory_does_not_grow_with_the_points(linked, monkeypatch):
     head = LocalizerHead(256)
     seen = []
     monkeypatch.setattr(
-        "backend.localizers.nlf.head.decode_heatmaps", lambda x, f=head._units: seen.append(x.shape[1]) or decode(x)
+        "backend.localizers.nlf.head.decode_heatmaps",
+        lambda x, f=head._units: seen.append(x.shape[1]) or decode(x),
     )
     w, b = torch.zeros(1, 10, 512).expand(3000, -1, -1), torch.zeros(1, 10).expand(3000, -1)
     out = head.decode(linked, w, b)
