@@ -41,23 +41,24 @@ TRUST = 30.0
 
 @dataclass(frozen=True)
 class FitOptions:
-    """How to fit.
-
-    `shape`: "track" for one shape of all frames, "frame" for one each; `scale`: solve for a size factor too;
-    `smooth`: strength of the tie between frames, 0 for none (needs `times`), 1 for human motion; `robust`: "auto"
-    looks for outliers and leaves them out, "never" trusts every point; `coherent`: learn errors that the points of a
-    body part share; `uncertainties`: compute covariances; `evidence`: so many frames at most say something of their
-    own about the shape, None for all; `steps`: of the solver, at most.
-    """
+    """How to fit."""
 
     shape: str = "track"
+    """Either "track": one shape for all frames; or "frame": one for each."""
     scale: bool = False
+    """Solve for a size factor too."""
     smooth: float = 0.0
+    """Strength of the tie between frames: 0 for none, 1 for human motion. It needs `times`."""
     robust: str = "auto"
+    """Either "auto": looks for outliers and leaves them out; or "never": trusts every point."""
     coherent: bool = True
+    """Learn the errors that the points of a body part share."""
     uncertainties: bool = True
+    """Compute covariances."""
     evidence: float | None = None
+    """Frames that say something of their own about the shape, at most; None for all."""
     steps: int = 4
+    """Steps of the solver, at most."""
 
 
 def surface_and_joints(body: Body) -> CanonicalPoints:
@@ -132,7 +133,8 @@ class BodyFitter:
                 parts = track.tied(held, parts, tie)
             found = track.report(newton if known is None else newton.with_options(shape=False), parts,
                                  self.joint_model, options.uncertainties)  # fmt: skip
-        found.pose[:, ~self.body.present] = 0  # held there by the prior, to a thousandth of a degree
+        # The prior holds them there, to a thousandth of a degree.
+        found.pose[:, ~self.body.present] = 0
         return found
 
     def _alone(self, newton: Newton, targets: np.ndarray, uncertainty: np.ndarray | None, known: Tensor | None,
@@ -153,7 +155,8 @@ class BodyFitter:
             y = torch.where((w > 0)[:, None], y, 0.0)
             centre = (y * w[:, None]).sum(0) / w.sum(0).clamp_min(1e-12)
         if pictures is not None:
-            centre = torch.zeros_like(centre)  # rays meet in the camera, which must stay the origin
+            # Rays meet in the camera, which must stay the origin.
+            centre = torch.zeros_like(centre)
         # Near the origin float32 keeps micrometres.
         y = y - centre
         mean, weight, shift = self.gather.plain(y) if w is None else self.gather.weighted(y, w)

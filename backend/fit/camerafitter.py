@@ -28,19 +28,20 @@ from backend.fit.solver.start import start
 
 BODY_JOINTS = 22
 """The joints whose motion is tied in time: pelvis to wrists."""
-DEPTH_FACTOR = 2.0  # a single camera sees depth this much worse than the other two axes
-IMAGE_FACTOR = (
-    0.35  # … and where a point is in the picture this much better than its place relative to the others
-)
-INDEPENDENT = (
-    33  # points that bring news each: errors of many points on one body are alike, and more weigh as these
-)
-CORRELATION_S = 0.12  # errors of neighbouring frames are alike for about this long
-ROOT_DENSITY = (25.0, 25.0, 6.0)  # m²/s³; depth is what a single camera sees worst, so it is smoothed most
-SHAPE_FRAMES = 64  # an even sample of this many frames settles the shape
-SHAPE_EVIDENCE = (
-    4.0  # a localizer errs alike in every frame: all of them say as much of the shape as this many
-)
+DEPTH_FACTOR = 2.0
+"""A single camera sees depth so many times worse than the other two axes."""
+IMAGE_FACTOR = 0.35
+"""The error of a point in the picture, as a share of that of its place relative to the others."""
+INDEPENDENT = 33
+"""Points that bring news of their own: errors of many points on one body are alike, and more weigh as these."""
+CORRELATION_S = 0.12
+"""Seconds for which errors of neighbouring frames are alike."""
+ROOT_DENSITY = (25.0, 25.0, 6.0)
+"""m^2/s^3 along x, y, z; depth is what a single camera sees worst, so it is smoothed most."""
+SHAPE_FRAMES = 64
+"""An even sample of so many frames settles the shape."""
+SHAPE_EVIDENCE = 4.0
+"""A localizer errs alike in every frame: all of them say as much of the shape as so many would."""
 CHUNK = 64
 WIDE = 5.0
 """First the robust loss is so many times wider: from a start far off it would take the right points for outliers."""
@@ -49,16 +50,20 @@ OPTIONS = NewtonOptions(steps=8, tolerance=3e-3, robust=4.0, noise="given", cohe
 
 @dataclass
 class Fit:
-    """One person over n frames. `pose`: (n, 55, 3) rotvecs, continuous in time, row 0 in camera space; `betas`: (nb,)
-    of the body; `trans`: (n, 3) metres, camera space, SMPL-X convention; `joints`: (n, 55, 3) metres, camera space;
-    `joint_uncertainty`: (n, 55) metres, one sigma of the 3D distance."""
+    """One person over n frames."""
 
     pose: np.ndarray
+    """(n, 55, 3) rotation vectors, continuous in time, row 0 in camera space."""
     betas: np.ndarray
+    """(nb,) of the body."""
     trans: np.ndarray
+    """(n, 3) metres, camera space, SMPL-X convention."""
     joints: np.ndarray
+    """(n, 55, 3) metres, camera space."""
     joint_uncertainty: np.ndarray
+    """(n, 55) metres, one sigma of the 3D distance."""
     state: State = field(repr=False)
+    """The bodies as the solver left them."""
 
 
 class Fitter:
@@ -150,7 +155,8 @@ class Fitter:
 
     def _result(self, state: State, obs: Data, given: np.ndarray | None) -> Fit:
         pose = continuous(log(state.rotations).permute(2, 0, 1).float().cpu().numpy())
-        pose[:, ~self.body.present] = 0  # held there by the prior, to a thousandth of a degree
+        # The prior holds them there, to a thousandth of a degree.
+        pose[:, ~self.body.present] = 0
         betas = np.zeros(self.body.n_betas, np.float32)
         betas[: self.num_betas] = state.coefs[:, 0].float().cpu().numpy()
         if given is not None:

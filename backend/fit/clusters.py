@@ -21,13 +21,16 @@ _CANDIDATES = 4000
 
 @dataclass(frozen=True, eq=False)
 class Clusters:
-    """`points`: N averaged points; `member`: (V,) cluster of each original point; `count`: (N,) their numbers;
-    `offset`: (V, 3) rest place of each original point from its cluster's."""
+    """V points as N averaged ones."""
 
     points: CanonicalPoints
+    """The N averaged points."""
     member: np.ndarray
+    """(V,) cluster of each original point."""
     count: np.ndarray
+    """(N,) original points in each cluster."""
     offset: np.ndarray
+    """(V, 3) rest place of each original point from its cluster's, metres."""
 
 
 def cluster(points: CanonicalPoints, number: int) -> Clusters:

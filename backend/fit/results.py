@@ -9,26 +9,28 @@ import numpy as np
 
 @dataclass
 class BodyFit:
-    """A body in n frames, metres and radians, in the axes of the targets.
-
-    `pose`: (n, 55, 3) rotation vectors relative to the parent, continuous in time; `betas`: (n, nb), equal rows for
-    a shared shape; `expression`: (n, ne); `trans`: (n, 3), added after posing (SMPL-X convention); `scale`: (n,)
-    factor about the pelvis, 1 unless asked for; `joints`: (n, 55, 3); `rotation_covariance`: (n, 55, 3, 3) rad^2 of
-    each joint's turn, in the parent's axes; `joint_uncertainty`: (n, 55) one sigma of the 3D distance, metres;
-    `noise_m`: (n,) one sigma per axis of a target of mean weight, as found; `shared_m`: (n,) one sigma per axis of
-    the errors that the points of a part share, 0 where none were found.
-    """
+    """A body in n frames, metres and radians, in the axes of the targets."""
 
     pose: np.ndarray
+    """(n, 55, 3) rotation vectors relative to the parent, continuous in time."""
     betas: np.ndarray
+    """(n, nb), equal rows for a shared shape."""
     expression: np.ndarray
+    """(n, ne)."""
     trans: np.ndarray
+    """(n, 3), added after posing (SMPL-X convention)."""
     scale: np.ndarray
+    """(n,) factor about the pelvis, 1 unless it was asked for."""
     joints: np.ndarray
+    """(n, 55, 3)."""
     rotation_covariance: np.ndarray
+    """(n, 55, 3, 3) rad^2 of each joint's turn, in the parent's axes."""
     joint_uncertainty: np.ndarray
+    """(n, 55) one sigma of the 3D distance."""
     noise_m: np.ndarray
+    """(n,) one sigma per axis of a target of mean weight, as found."""
     shared_m: np.ndarray
+    """(n,) one sigma per axis of the errors that the points of a part share, 0 where none were found."""
     uncertainty: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     """(n, Q) metres, one sigma of the points that were asked for with `report`."""
 

@@ -30,25 +30,32 @@ _LEAST_SEEN = 0.1
 
 @dataclass(frozen=True, eq=False)
 class Person:
-    """The parameters of a body in front of the camera. `pose`: (55, 3) rotation vectors, the root in camera
-    space; `betas`: (nb,); `expression`: (ne,); `trans`: (3,) metres, camera space. All float32."""
+    """The parameters of a body in front of the camera, float32."""
 
     pose: np.ndarray
+    """(55, 3) rotation vectors, the root in camera space."""
     betas: np.ndarray
+    """(nb,)."""
     expression: np.ndarray
+    """(ne,)."""
     trans: np.ndarray
+    """(3,) metres, camera space."""
 
 
 @dataclass(frozen=True, eq=False)
 class SynthPicture:
-    """`image`: (S, S, 3) uint8 RGB; `K`: (3, 3) float64 of its camera; `person`: the one it is about (others are
-    only drawn); `visible`: (V,) bool, the vertices of that person that are seen; `kind`: its pose's source."""
+    """A picture of a made-up person, and the truth about it."""
 
     image: np.ndarray
+    """(S, S, 3) uint8 RGB."""
     K: np.ndarray
+    """(3, 3) float64 of its camera."""
     person: Person
+    """The one it is about; others are only drawn."""
     visible: np.ndarray
+    """(V,) bool, the vertices of that person that are seen."""
     kind: str
+    """Where the pose came from."""
 
 
 class World:

@@ -25,10 +25,12 @@ _LARGEST = 1280
 
 @dataclass(frozen=True, eq=False)
 class Panorama:
-    """`radiance`: (h, 2h, 3) float32 linear, median 0.2; `light`: what it sheds."""
+    """A view all around."""
 
     radiance: np.ndarray
+    """(h, 2h, 3) float32 linear, median 0.2."""
     light: Light
+    """What it sheds."""
 
 
 def load(files: Sequence[Path], split: str) -> tuple[list[np.ndarray], list[Panorama]]:

@@ -45,90 +45,117 @@ def covers(row, k, x, y, z):
 
 
 @helper
-def cloth(row, k, x, y, z):
-    """Linear rgb, gloss and roughness of the layer at `k`."""
+def repeated(kind, u, v, s, ph, trim):
+    """Patterns that repeat along and around a limb, at (u, v): shares of the second and the third colour. `s`: size,
+    `ph`: phase, `trim`: width of stripes."""
+    if kind == o.ACROSS:
+        return 1.0 if fract(u / s + ph) < trim else 0.0, 0.0
+    if kind == o.ALONG:
+        return 1.0 if fract(v / s + ph) < trim else 0.0, 0.0
+    if kind == o.CHECKS:
+        a, b = fract(u / s + ph), fract(v / s + ph)
+        line = abs(a - 0.7) < 0.05 or abs(b - 0.7) < 0.05
+        return 0.5 * ((1.0 if a < 0.45 else 0.0) + (1.0 if b < 0.45 else 0.0)), 0.7 if line else 0.0
+    if kind == o.DOTS:
+        a, b = fract(u / s) - 0.5, fract(v / s) - 0.5
+        return step(0.085, 0.06, a * a + b * b), 0.0
+    # Flowers.
+    i, j = np.floor(u / s), np.floor(v / s)
+    h, g = hash01(np.int32(i), np.int32(j), 3), hash01(np.int32(i), np.int32(j), 8)
+    a, b = fract(u / s) - 0.3 - 0.4 * h, fract(v / s) - 0.3 - 0.4 * g
+    mix = step(0.09, 0.05, a * a + b * b)
+    return mix, step(0.025, 0.01, a * a + b * b) * mix
+
+
+@helper
+def print_on_chest(px, py, ph):
+    """A patch of letters and blots at (px, py): shares of the second and the third colour. `ph`: which print."""
+    cell = hash01(np.int32(np.floor(px * 60)), np.int32(np.floor(py * 26)), np.int32(ph * 100))
+    blot = step(0.0, 0.1, noise(px * 30 + ph, py * 30, ph))
+    if ph < 0.4:
+        return 1.0 if cell > 0.45 and fract(py * 13) < 0.7 else 0.0, 0.0
+    if ph < 0.7:
+        return blot, step(0.2, 0.25, noise(px * 50, py * 50, ph + 3))
+    return 1.0, blot
+
+
+@helper
+def denim(row, k, x, y, z, ph):
+    """Jeans: share of the second colour, where they are worn, and brightness."""
+    mix = 0.55 * row[k + TRIM] * min(max(0.0, z) * 6, 1.0) * step(0.25, 0.0, abs(y + 0.62))
+    shade = 1.0 + 0.2 * noise(60 * x + 50 * ph, 25 * y, 60 * z)
+    pocket = abs(abs(x) - 0.12) < 0.075 and z < 0.0 and abs(y + 0.42) < 0.055
+    if pocket and (abs(abs(abs(x) - 0.12) - 0.07) < 0.006 or abs(abs(y + 0.42) - 0.05) < 0.006):
+        shade *= 0.75
+    return mix, shade
+
+
+@helper
+def placed(kind, row, k, x, y, z, on_arm):
+    """Patterns that have their place on the body: shares of the second and the third colour."""
+    s, ph = row[k + SCALE], row[k + PHASE]
+    if kind == o.BLOTCHES:
+        n = clouds(x / s + ph, y / s, z / s)
+        return step(-0.05, 0.05, n), step(0.3, 0.38, clouds(x / s, y / s + ph, z / s + 9))
+    if kind == o.PRINT:
+        px, py = x / s, (y + 0.04) / s
+        if z > 0.06 and abs(px) < 0.11 and abs(py) < 0.09:
+            return print_on_chest(px, py, ph)
+        return 0.0, 0.0
+    if kind == o.RAGLAN:
+        if on_arm:
+            return 1.0, 0.0
+        return 1.0 if y > -0.3 and abs(x) > 0.1 + 0.3 * (0.15 - y) * ph else 0.0, 0.0
+    if kind == o.FADE:
+        return step(row[k + LOWER], min(row[k + UPPER], 0.15), y + 0.03 * noise(4 * x, 4 * y, 4 * z)), 0.0
+    # Stripes down the sides.
+    a = abs(z - 0.04)
+    outside = abs(x) > 0.12 if y < -0.2 else y > 0.08
+    stripe = a < 0.011 or (row[k + TRIM] > 0.5 and a < 0.035 and a > 0.024)
+    return 1.0 if outside and stripe else 0.0, 0.0
+
+
+@helper
+def pattern(row, k, x, y, z):
+    """The pattern of the layer at `k`: shares of its second and third colour, and brightness."""
     kind = int(row[k + PATTERN])
-    s = row[k + SCALE]
     ph = row[k + PHASE]
     on_arm = abs(x) > ARM and y > -0.2
     # u along the limb, v around it.
     u = abs(x) if on_arm else y
     v = y + z if on_arm else x
-    mix = 0.0
-    third = 0.0
-    shade = 1.0
-    if kind == 1:
-        mix = 1.0 if fract(u / s + ph) < row[k + TRIM] else 0.0
-    elif kind == 2:
-        mix = 1.0 if fract(v / s + ph) < row[k + TRIM] else 0.0
-    elif kind == 3:
-        a, b = fract(u / s + ph), fract(v / s + ph)
-        mix = 0.5 * ((1.0 if a < 0.45 else 0.0) + (1.0 if b < 0.45 else 0.0))
-        if abs(a - 0.7) < 0.05 or abs(b - 0.7) < 0.05:
-            third = 0.7
-    elif kind == 4:
-        n = clouds(x / s + ph, y / s, z / s)
-        mix = step(-0.05, 0.05, n)
-        third = step(0.3, 0.38, clouds(x / s, y / s + ph, z / s + 9))
-    elif kind == 5:
-        a, b = fract(u / s) - 0.5, fract(v / s) - 0.5
-        mix = step(0.085, 0.06, a * a + b * b)
-    elif kind == 6:
-        # A print on the chest: a patch of letters and blots.
-        px, py = x / s, (y + 0.04) / s
-        if z > 0.06 and abs(px) < 0.11 and abs(py) < 0.09:
-            cell = hash01(np.int32(np.floor(px * 60)), np.int32(np.floor(py * 26)), np.int32(ph * 100))
-            blot = step(0.0, 0.1, noise(px * 30 + ph, py * 30, ph))
-            if ph < 0.4:
-                mix = 1.0 if cell > 0.45 and fract(py * 13) < 0.7 else 0.0
-            elif ph < 0.7:
-                mix = blot
-                third = step(0.2, 0.25, noise(px * 50, py * 50, ph + 3))
-            else:
-                mix = 1.0
-                third = blot
-    elif kind == 7:
-        mix = 1.0 if on_arm and abs(x) > 0.2 else 0.0
-        if not on_arm and y > -0.3 and abs(x) > 0.1 + 0.3 * (0.15 - y) * ph:
-            mix = 1.0
-    elif kind == 8:
-        mix = step(row[k + LOWER], min(row[k + UPPER], 0.15), y + 0.03 * noise(4 * x, 4 * y, 4 * z))
-    elif kind == 9:
-        front = max(0.0, z) * 6
-        mix = 0.55 * row[k + TRIM] * min(front, 1.0) * step(0.25, 0.0, abs(y + 0.62))
-        shade += 0.2 * noise(60 * x + 50 * ph, 25 * y, 60 * z)
-        if abs(abs(x) - 0.12) < 0.075 and z < 0.0 and abs(y + 0.42) < 0.055:  # pockets
-            edge = abs(abs(abs(x) - 0.12) - 0.07) < 0.006 or abs(abs(y + 0.42) - 0.05) < 0.006
-            if edge:
-                shade *= 0.75
-    elif kind == 10:
-        a = abs(z - 0.04)
-        outside = abs(x) > 0.12 if y < -0.2 else y > 0.08
-        if outside and (a < 0.011 or (row[k + TRIM] > 0.5 and a < 0.035 and a > 0.024)):
-            mix = 1.0
-    elif kind == 11:
+    mix, third, shade = 0.0, 0.0, 1.0
+    if kind in (o.ACROSS, o.ALONG, o.CHECKS, o.DOTS, o.FLOWERS):
+        mix, third = repeated(kind, u, v, row[k + SCALE], ph, row[k + TRIM])
+    elif kind in (o.BLOTCHES, o.PRINT, o.RAGLAN, o.FADE, o.SIDE_STRIPE):
+        mix, third = placed(kind, row, k, x, y, z, on_arm)
+    elif kind == o.DENIM:
+        mix, shade = denim(row, k, x, y, z, ph)
+    elif kind == o.HEATHER:
         shade += 0.35 * noise(160 * x + 50 * ph, 160 * y, 160 * z)
-    elif kind == 12:
-        i, j = np.floor(u / s), np.floor(v / s)
-        h, g = hash01(np.int32(i), np.int32(j), 3), hash01(np.int32(i), np.int32(j), 8)
-        a, b = fract(u / s) - 0.3 - 0.4 * h, fract(v / s) - 0.3 - 0.4 * g
-        mix = step(0.09, 0.05, a * a + b * b)
-        third = step(0.025, 0.01, a * a + b * b) * mix
-    elif kind == 13:
+    elif kind == o.KNIT:
         shade += 0.18 * np.sin(u * 520) * (0.5 + 0.5 * np.sin(v * 380))
+    return mix, third, shade
+
+
+@helper
+def cloth(row, k, x, y, z):
+    """Linear rgb, gloss and roughness of the layer at `k`."""
+    mix, third, shade = pattern(row, k, x, y, z)
+    ph = row[k + PHASE]
     shade *= 1.0 + row[k + WEAR] * clouds(7 * x + 90 * ph, 7 * y, 7 * z + 90 * ph)
     # Hems and seams are darker.
     end = min(abs(y - row[k + LOWER]), abs(abs(x) - row[k + SLEEVE]))
     if end < 0.018 and end > 0.012:
         shade *= 0.8
     r = row[k + COLOUR] + mix * (row[k + SECOND] - row[k + COLOUR])
-    g2 = row[k + COLOUR + 1] + mix * (row[k + SECOND + 1] - row[k + COLOUR + 1])
-    b2 = row[k + COLOUR + 2] + mix * (row[k + SECOND + 2] - row[k + COLOUR + 2])
+    g = row[k + COLOUR + 1] + mix * (row[k + SECOND + 1] - row[k + COLOUR + 1])
+    b = row[k + COLOUR + 2] + mix * (row[k + SECOND + 2] - row[k + COLOUR + 2])
     r += third * (row[k + THIRD] - r)
-    g2 += third * (row[k + THIRD + 1] - g2)
-    b2 += third * (row[k + THIRD + 2] - b2)
+    g += third * (row[k + THIRD + 1] - g)
+    b += third * (row[k + THIRD + 2] - b)
     shade = max(shade, 0.1)
-    return r * shade, g2 * shade, b2 * shade, row[k + GLOSS], row[k + ROUGH]
+    return r * shade, g * shade, b * shade, row[k + GLOSS], row[k + ROUGH]
 
 
 @helper

@@ -12,15 +12,20 @@ BANDS = np.array([1.0] + [2 / 3] * 3 + [0.25] * 5)
 
 @dataclass
 class Light:
-    """`sh`: (9, 3) irradiance over pi, world axes; `sun`, `rim`: (3,) unit, towards the light; `*_rgb`: (3,)
-    irradiance over pi at right angles; `soft`: texels over which shadows fade."""
+    """The light of a scene; irradiances are over pi."""
 
     sh: np.ndarray
+    """(9, 3) the sky in spherical harmonics, world axes."""
     sun: np.ndarray
+    """(3,) unit, towards the sun."""
     sun_rgb: np.ndarray
+    """(3,) its irradiance at right angles."""
     rim: np.ndarray
+    """(3,) unit, towards the rim light."""
     rim_rgb: np.ndarray
+    """(3,) its irradiance at right angles."""
     soft: float
+    """Texels over which shadows fade."""
 
 
 def harmonics(n: np.ndarray) -> np.ndarray:

@@ -12,20 +12,28 @@ from backend.synth import shade
 
 @dataclass(eq=False)
 class Mesh:
-    """`x`: (n, 3) float32 world places, metres; `faces`: (F, 3) int32, outward; `canon`: (n, 3) float32 places
-    that patterns hang on; `row`: the outfit vector and `layer` its start (see `outfit`); `closed`: bounds a
-    solid; `casts`: throws shadows; `eyes`: (n,) uint8 or None; `owner`: number of the person it belongs to, -1."""
+    """Triangles of one object."""
 
     x: np.ndarray
+    """(n, 3) float32 world places, metres."""
     faces: np.ndarray
+    """(F, 3) int32, outward."""
     canon: np.ndarray
+    """(n, 3) float32 places that patterns hang on."""
     row: np.ndarray
+    """The outfit vector; see `outfit`."""
     kind: int = shade.THING
+    """What it is, of `shade`'s kinds."""
     layer: int = 0
+    """Start of its layer in `row`."""
     closed: bool = False
+    """It bounds a solid."""
     casts: bool = True
+    """It throws shadows."""
     eyes: np.ndarray | None = None
+    """(n,) uint8, 1 on eyeballs; None for none."""
     owner: int = -1
+    """Number of the person it belongs to, -1 for none."""
 
 
 @cache

@@ -29,13 +29,16 @@ _MIRROR = mirror_joints()[:BODY_JOINTS]
 
 @dataclass(frozen=True, eq=False)
 class Motion:
-    """Frames of some clips. `poses`: (n, 22, 3) float32; `starts`: (c + 1,) first frame of each clip;
-    `names`: (c,); `chance`: (c,) how often each is drawn."""
+    """Frames of c clips."""
 
     poses: np.ndarray
+    """(n, 22, 3) float32 rotation vectors."""
     starts: np.ndarray
+    """(c + 1,) first frame of each clip."""
     names: tuple[str, ...]
+    """(c,)."""
     chance: np.ndarray
+    """(c,) how often each is drawn."""
 
     def frame(self, rng: np.random.Generator) -> np.ndarray:
         """(22, 3): a random frame of a random clip."""

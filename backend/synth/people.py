@@ -20,14 +20,18 @@ _TRIES = 5
 
 @dataclass(frozen=True, eq=False)
 class Stance:
-    """A person before a camera is chosen, in the world (y up). `pose`: (55, 3); `kind`: the pose's source or
-    rule; `seat`: sits on something as high as a chair."""
+    """A person before a camera is chosen, in the world (y up)."""
 
     pose: np.ndarray
+    """(55, 3) rotation vectors."""
     betas: np.ndarray
+    """(nb,)."""
     expression: np.ndarray
+    """(ne,)."""
     kind: str
+    """The pose's source or rule."""
     seat: bool
+    """The person sits on something as high as a chair."""
 
 
 def stance(rng: np.random.Generator, skin: Skin, motion: Motion | None, split: str = "train") -> Stance:

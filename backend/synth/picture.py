@@ -18,20 +18,28 @@ _SHADOW_SIDE = 224
 
 @dataclass(eq=False)
 class Drawn:
-    """Buffers of one picture, two samples a pixel and side: see `raster`. `x`, `normals`: (n, 3) of all vertices,
-    camera space; `owner`: (T,) mesh of each triangle; `persons`: (T,) the person each
-    triangle belongs to, -1 for things."""
+    """Buffers of one picture, two samples a pixel and side; see `raster`."""
 
     sx: np.ndarray
+    """(n,) column of each vertex, samples."""
     sy: np.ndarray
+    """(n,) row of each vertex, samples."""
     w: np.ndarray
+    """(n,) reciprocal depth of each vertex, 0 where it is too near."""
     wbuf: np.ndarray
+    """(2 S, 2 S) reciprocal depth of what is seen."""
     ids: np.ndarray
+    """(2 S, 2 S) the triangle that is seen, -1 for none."""
     x: np.ndarray
+    """(n, 3) all vertices, camera space."""
     normals: np.ndarray
+    """(n, 3) theirs, camera space."""
     faces: np.ndarray
+    """(T, 3) int32 vertices of each triangle."""
     owner: np.ndarray
+    """(T,) mesh of each triangle."""
     persons: np.ndarray
+    """(T,) person of each triangle, -1 for things."""
 
 
 def draw_meshes(meshes: list[Mesh], view: View) -> Drawn:

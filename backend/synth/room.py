@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from backend.synth import dyes
-from backend.synth.kernels import helper, kernel
+from backend.synth.kernels import helper, kernel, piece
 from backend.synth.noise import clouds, fract, hash01, noise
 from backend.synth.rays import lit, sky, sunlight
 
@@ -229,7 +229,7 @@ def surface(p, k, u, v, fine):
     return r * shade, g * shade, b * shade
 
 
-@helper
+@piece
 def way_out(room, o, d):
     """Where the ray from `o` along `d` (3,), in the room's axes, leaves the box: distance in lengths of `d`, and
     axis of the side."""
@@ -246,7 +246,7 @@ def way_out(room, o, d):
     return best, axis
 
 
-@helper
+@piece
 def open_air(p, sh, d, image, i, j):
     """Colour the pixel (i, j) of `image` with the sky along `d` (3,), from horizon to zenith, with clouds. `p`: the
     surfaces."""
@@ -260,7 +260,7 @@ def open_air(p, sh, d, image, i, j):
         image[j, i, m] = 1.3 * e * (v + c * (0.95 - v))
 
 
-@helper
+@piece
 def corners(room, q, axis):
     """Share of the light at the place `q` (3,) of the side `axis` that the room's own corners leave."""
     ao = 1.0
@@ -271,7 +271,7 @@ def corners(room, q, axis):
     return ao
 
 
-@helper
+@piece
 def wall(room, lights, contact, f, d, q, best, axis, i, j, image):
     """Colour the pixel (i, j) of `image` with the place `q` (3,) where a ray along `d` leaves the room on the side
     `axis`, after `best` lengths of `d`. `f`: pixels."""

@@ -21,27 +21,44 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Rule:
-    """One family of poses. Sides have values of their own unless `together`; `split` gives the legs opposite
-    hip flexion. `pitch`: the trunk's tilt forwards (90: face down), `roll`: to the side."""
+    """One family of poses; ranges in degrees. The two sides have values of their own unless `together`."""
 
     name: str
+    """What the pose is called."""
     hip: Range = (10, 20)
+    """Flexion of the thigh."""
     out: Range = (5, 8)
+    """Thigh away from the middle."""
     twist: Range = (0, 12)
+    """Thigh about its own axis."""
     knee: Range = (20, 20)
+    """Flexion."""
     foot: Range = (0, 15)
+    """Turn of the ankle."""
     arm: Range = (35, 35)
+    """Upper arm from hanging, up in the side plane."""
     forward: Range = (20, 40)
+    """Upper arm round to the front."""
     elbow: Range = (30, 35)
+    """Flexion."""
     bend: Range = (0, 12)
+    """Spine forwards."""
     side: Range = (0, 10)
+    """Spine to the side."""
     turn: Range = (0, 15)
+    """Spine about its own axis."""
     head: Range = (0, 15)
+    """Neck and head forwards."""
     pitch: Range = (0, 6)
+    """Tilt of the trunk forwards; 90 is face down."""
     roll: Range = (0, 5)
+    """Tilt of the trunk to the side."""
     together: float = 0.5
+    """Chance that both sides do the same."""
     split: bool = False
+    """One leg gets the opposite hip flexion."""
     seat: bool = False
+    """The person sits on something as high as a chair."""
 
 
 RULES: tuple[Rule, ...] = (

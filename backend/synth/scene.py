@@ -21,18 +21,24 @@ from backend.synth.wardrobe import Dress, dress
 
 @dataclass(eq=False)
 class Placed:
-    """A clothed person in the world. `x`: (V, 3) float32 visible surface; `reach`: (V,) metres in front of a
-    vertex within which the person's own clothes do not hide it; `joints`: (55, 3); `lift`: (3,) translation
-    of the pose's world; `meshes`: the body first."""
+    """A clothed person in the world."""
 
     stance: Stance
+    """Pose and shape."""
     dress: Dress
+    """The clothes."""
     x: np.ndarray
+    """(V, 3) float32 visible surface."""
     reach: np.ndarray
+    """(V,) metres in front of a vertex within which the person's own clothes do not hide it."""
     joints: np.ndarray
+    """(55, 3) world, metres."""
     rest_joints: np.ndarray
+    """(55, 3) of the rest pose."""
     lift: np.ndarray
+    """(3,) translation of the pose's world."""
     meshes: list[Mesh] = field(default_factory=list)
+    """The body first."""
 
 
 def person(rng, skin: Skin, figure: Figure, faces: np.ndarray, motion, split: str, number: int,

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from backend.synth.fabric import cloth, person
-from backend.synth.kernels import helper, kernel
+from backend.synth.kernels import helper, kernel, piece
 from backend.synth.noise import noise
 from backend.synth.rays import open_sky, sky, sunlight
 
@@ -115,7 +115,7 @@ def material(surfaces, objects, mine, at):
     )
 
 
-@helper
+@piece
 def normal(surfaces, objects, mine, at, px, py, rough):
     """Normal, camera space and of any length, of the object `mine` at a place that `meet` found on the ray
     (px, py, 1), with creases as deep as `rough` says."""
@@ -143,7 +143,7 @@ def turned(R, x, y, z):
     )
 
 
-@helper
+@piece
 def shine(sun, nx, ny, nz, ex, ey, ez, gloss, light):
     """Share of the sun that a surface mirrors: Blinn's half-way lobe. (nx, ny, nz): normal, (ex, ey, ez): towards the
     eye, both unit; `light`: share of the sun that falls on it."""
@@ -155,7 +155,7 @@ def shine(sun, nx, ny, nz, ex, ey, ez, gloss, light):
     return gloss * 0.5 * h ** (10 + 60 * gloss) * min(light * 3, 1.0)
 
 
-@helper
+@piece
 def gather(ids, owner, i, j, first, last, count):
     """The objects that pixel (i, j) shows: their number. Of each of them `first` and `last` (4,) get its samples,
     0 to 3, and `count` (4,) how many it has."""
@@ -175,7 +175,7 @@ def gather(ids, owner, i, j, first, last, count):
     return found
 
 
-@helper
+@piece
 def light(samples, camera, lights, si, sj, kind, nx, ny, nz, rgb, gloss):
     """Linear rgb that comes from sample (si, sj) to the camera. (nx, ny, nz): normal, camera space; `rgb`: colour of
     the surface."""

@@ -36,17 +36,24 @@ _PARAMETERS = ("pose", "betas", "expression", "trans")
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a folder holds. `motion`, `backgrounds`: paths or ""; `per_file`: pictures in a shard; `framing`: of
-    `view.FRAMINGS`."""
+    """What a folder of pictures holds."""
 
     motion: str
+    """Path of the motion file, "" for poses by rules."""
     backgrounds: str
+    """Folder of backgrounds, "" for none."""
     split: str
+    """Either "train" or "held-out"."""
     seed: int
+    """Of the pictures."""
     side: int
+    """Of a picture, pixels."""
     per_file: int
+    """Pictures in a shard."""
     framing: str = "crop"
+    """One of `view.FRAMINGS`."""
     body: str = ""
+    """Path of a body file, "" for the open body."""
 
     def world(self) -> World:
         files = [p for p in Path(self.backgrounds).iterdir() if p.is_file()] if self.backgrounds else None

@@ -18,23 +18,30 @@ _CARRIERS = 8
 
 @dataclass(frozen=True, eq=False)
 class Skin:
-    """A body's arrays for `pose_vertices`. `basis`: (V * 3, nb + ne); `carriers`: (V, 8) joints with `weights`.
-
-    `corrected`: (n,) vertices of the pose correctives of all joints in a row, `first`: (56,) where each joint's
-    begin, `correctives`: (n, 3, 9) metres per element of R - I.
-    """
+    """A body's arrays for the compiled loops."""
 
     template: np.ndarray
+    """(V, 3) rest vertices, metres."""
     basis: np.ndarray
+    """(V * 3, nb + ne) of betas and expression."""
     joints: np.ndarray
+    """(55, 3) rest joints."""
     joint_basis: np.ndarray
+    """(165, nb + ne) theirs."""
     carriers: np.ndarray
+    """(V, 8) joints that carry a vertex."""
     weights: np.ndarray
+    """(V, 8) how much each does."""
     corrected: np.ndarray
+    """(n,) vertices of the pose correctives of all joints in a row."""
     first: np.ndarray
+    """(56,) where each joint's begin."""
     correctives: np.ndarray
+    """(n, 3, 9) metres per element of R - I."""
     n_betas: int
+    """nb."""
     n_expressions: int
+    """ne."""
 
 
 def prepare(body: Body) -> Skin:

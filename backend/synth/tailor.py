@@ -24,37 +24,46 @@ _LEVELS = 60
 
 @dataclass(frozen=True, eq=False)
 class Figure:
-    """What a tailor knows of the rest body. All (V,) or (V, 3) float32.
-
-    `p`: rest positions; `normal`: of the smoothed body; `arm`, `leg`, `foot`, `head`: 0..1, how much a vertex
-    belongs to each; `limb_out`: unit direction away from the limb's axis, `limb_r`: distance from it, metres;
-    `drop`: way to where cloth hangs that falls from what is above; `last`: way to the shoe's hull;
-    `eyes`: bool; `skull`: (k,) some vertices of ears, nose and chin, whose bounds say how large a head is.
-    """
+    """What a tailor knows of the rest body; float32 where nothing else is said."""
 
     p: np.ndarray
+    """(V, 3) rest positions."""
     normal: np.ndarray
+    """(V, 3) of the smoothed body."""
     arm: np.ndarray
+    """(V,) 0..1, how much a vertex belongs to an arm."""
     leg: np.ndarray
+    """(V,) to a leg."""
     foot: np.ndarray
+    """(V,) to a foot."""
     head: np.ndarray
+    """(V,) to the head."""
     limb_out: np.ndarray
+    """(V, 3) unit direction away from the limb's axis."""
     limb_r: np.ndarray
+    """(V,) distance from it, metres."""
     drop: np.ndarray
+    """(V, 3) way to where cloth hangs that falls from what is above."""
     last: np.ndarray
+    """(V, 3) way to the shoe's hull."""
     eyes: np.ndarray
+    """(V,) bool."""
     skull: np.ndarray
+    """(k,) some vertices of ears, nose and chin, whose bounds say how large a head is."""
     rings: Rings
+    """Outline of trunk and legs."""
 
 
 @dataclass(frozen=True, eq=False)
 class Rings:
-    """Convex outline of trunk and both legs by height. `heights`: (L,) falling; `radius`: (L, n) metres from the
-    axis (0, y, `axis`[L]) in n directions, the first one +x (the subject's left), turning to +z (front)."""
+    """Convex outline of trunk and both legs by height."""
 
     heights: np.ndarray
+    """(L,) metres, falling."""
     axis: np.ndarray
+    """(L,) z of the axis (0, y, axis), metres."""
     radius: np.ndarray
+    """(L, n) metres from the axis in n directions, the first one +x (the subject's left), turning to +z (front)."""
 
 
 def measure(body: Body) -> Figure:

@@ -15,19 +15,24 @@ from backend.synth.raster import bounds
 
 @dataclass(frozen=True)
 class Framing:
-    """How the person's box lies in the picture. `fill`: usual span of its longer side, in sides of the picture,
-    `over`: span of the rest, `often`: share of the usual; `shift`: most that its middle is off, in longer sides;
-    `roll`: standard deviation, degrees, cut at 20; `any_roll`: share that is rolled anyhow; `cut`: share of
-    people partly outside the picture, of whom only the inside is framed; `whole`: they are framed whole."""
+    """How the person's box lies in the picture."""
 
     fill: tuple[float, float] = (0.75, 1.0)
+    """Usual span of its longer side, in sides of the picture."""
     over: tuple[float, float] = (1.0, 1.25)
+    """Span of the rest."""
     often: float = 0.75
+    """Share of the usual."""
     shift: float = 0.1
+    """Most that its middle is off, in longer sides."""
     roll: float = 8.0
+    """Standard deviation, degrees, cut at 20."""
     any_roll: float = 0.1
+    """Share that is rolled anyhow."""
     cut: float = 0.15
+    """Share of people partly outside the picture, of whom only the inside is framed."""
     whole: bool = False
+    """Those are framed whole."""
 
 
 FRAMINGS = {
@@ -39,14 +44,18 @@ FRAMINGS = {
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """`R`: (3, 3) world -> camera; `centre`: (3,) the camera in the world; `f`: pixels; `side`: pixels.
-    `edges`: (k, 3) camera space: a ray is in the picture where its product with every row is >= 0."""
+    """A camera that looks at a person."""
 
     R: np.ndarray
+    """(3, 3) world -> camera."""
     centre: np.ndarray
+    """(3,) the camera in the world, metres."""
     f: float
+    """Focal length, pixels."""
     side: int
+    """Of the picture, pixels."""
     edges: np.ndarray
+    """(k, 3) camera space: a ray is in the picture where its product with every row is >= 0."""
 
     @property
     def K(self) -> np.ndarray:

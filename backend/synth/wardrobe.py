@@ -12,29 +12,40 @@ from backend.synth import outfit as o
 
 @dataclass(frozen=True)
 class Cut:
-    """How one layer stands off the body. Metres: `thick` everywhere, `hang` 0..1 how far it falls free of the
-    trunk, `tube`: radius at the end of a sleeve or leg that is cut straight, `folds`: height of its folds."""
+    """How one layer stands off the body, metres."""
 
     layer: int
+    """Its start in the outfit."""
     thick: float
+    """Everywhere."""
     hang: float = 0.0
+    """0..1, how far it falls free of the trunk."""
     tube: float = 0.0
+    """Radius at the end of a sleeve or leg that is cut straight."""
     folds: float = 0.0
+    """Height of its folds."""
 
 
 @dataclass
 class Dress:
-    """A person's clothes. `row`: see `outfit`; `cuts`: from the skin out; `skirt`: None or (waist y, hem y,
-    flare 0..1, layer whose cloth it is); `hair`, `hat`, `pack`: kinds of volumes, "" for none."""
+    """A person's clothes."""
 
     row: np.ndarray
+    """The outfit vector; see `outfit`."""
     cuts: list[Cut] = field(default_factory=list)
+    """From the skin out."""
     skirt: tuple[float, float, float, int] | None = None
+    """None, or (waist y, hem y, flare 0..1, layer whose cloth it is)."""
     hair: str = ""
+    """Kind of hair that has a volume of its own, "" for none."""
     hair_length: float = 0.0
+    """How far it hangs down, metres."""
     hair_volume: float = 0.0
+    """How far it stands off the scalp, metres."""
     hat: str = ""
+    """Kind of hat, "" for none."""
     pack: str = ""
+    """Kind of bag, "" for none."""
 
 
 _STYLES = ("casual", "sport", "suit", "winter", "skirt", "bare", "overall", "tight", "layers")

@@ -31,10 +31,12 @@ _GROWTH = 30.0
 
 @dataclass
 class Shared:
-    """State of the shared errors: `variance`: (B,) in units of `stated` (B, 55), the points' own stated variance."""
+    """State of the shared errors."""
 
     variance: Tensor
+    """(B,) in units of `stated`."""
     stated: Tensor
+    """(B, 55) the points' own stated variance, metres^2."""
 
     @property
     def precision(self) -> Tensor:
@@ -48,12 +50,14 @@ class Shared:
 
 @dataclass
 class Eliminated:
-    """What a step needs: `shifts`: (55, 3, B) metres, most likely at the present pose; `lower`: (B, 55, 55) factor of
-    their matrix; `cost`: (B,) of the shifts."""
+    """What a step needs of the shared errors."""
 
     shifts: Tensor
+    """(55, 3, B) metres, most likely at the present pose."""
     lower: Tensor
+    """(B, 55, 55) factor of their matrix."""
     cost: Tensor
+    """(B,) of the shifts."""
 
 
 def stated_variance(weights: Tensor, skinning: Tensor, mass: Tensor) -> Tensor:

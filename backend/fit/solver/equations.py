@@ -43,7 +43,7 @@ class NewtonOptions:
     scale: bool = False
     """Solve for the size."""
     noise: str = "estimated"
-    """"estimated" from the residuals, or "given": as stated."""
+    """Either "estimated": from the residuals; or "given": as stated."""
     trust: float = 0.0
     """Observations that the stated noise counts as, where the noise is estimated."""
     coef_precision: float = 1.0

@@ -20,21 +20,22 @@ NEAR_M = 0.1
 
 @dataclass(frozen=True)
 class Data:
-    """Observations of B frames at N points.
-
-    `targets`: (N, 3, B) metres; `weights`: (N, B), 1/variance in one unit for all, 0 where unseen; `shift`: (N, 3, B)
-    of the rest points, or None; `axes`: (3,) factors of the weights along x, y, z, or None for 1, 1, 1; `placed`:
-    False when the targets are known only up to a common shift; `rays`: (N, 2, B) as x/z, y/z, or None, with
-    `ray_weights`: (N, B) in the same unit as `weights` (1/variance of the ray).
-    """
+    """Observations of B frames at N points."""
 
     targets: Tensor
+    """(N, 3, B) metres."""
     weights: Tensor
+    """(N, B) 1/variance in one unit for all, 0 where unseen."""
     shift: Tensor | None = None
+    """(N, 3, B) of the rest points, or None."""
     axes: Tensor | None = None
+    """(3,) factors of the weights along x, y, z; None for 1, 1, 1."""
     placed: bool = True
+    """False when the targets are known only up to a common shift."""
     rays: Tensor | None = None
+    """(N, 2, B) as x/z, y/z, or None."""
     ray_weights: Tensor | None = None
+    """(N, B) 1/variance of the rays, in the same unit as `weights`."""
 
     @property
     def isotropic(self) -> bool:
@@ -50,12 +51,16 @@ class Data:
 
 @dataclass
 class Residuals:
-    """`space`: (N, 3, B) metres, `square`: (N, B) weighted square; `flat`: (N, 2, B) and `flat_square` for rays."""
+    """How far posed points are from what was seen."""
 
     space: Tensor
+    """(N, 3, B) metres."""
     square: Tensor
+    """(N, B) weighted square."""
     flat: Tensor | None = None
+    """(N, 2, B) of the rays, None without."""
     flat_square: Tensor | None = None
+    """(N, B) their weighted square, None without."""
 
     def take(self, frames: Tensor) -> Residuals:
         """Some frames (indices)."""

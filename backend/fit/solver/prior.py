@@ -51,7 +51,8 @@ _MIDDLE: dict[str, tuple[tuple[float, ...], ...]] = {
 }
 _FACE = {"jaw": ((5, 0, 0), (5, 2, 2)), "left_eye_smplhf": ((0, 0, 0), (8, 8, 3)),
          "right_eye_smplhf": ((0, 0, 0), (8, 8, 3))}  # fmt: skip
-_CURL_MEAN = 20.0  # degrees that each joint of a long finger is bent in a hand at ease
+_CURL_MEAN = 20.0
+"""Degrees that each joint of a long finger is bent in a hand at ease."""
 _CURL_ALL, _CURL_FINGER, _CURL_JOINT = 9.0, 12.0, 13.0
 _SPREAD_AT_KNUCKLE, _SPREAD_BEYOND, _TWIST = 6.0, 2.5, 3.0
 _THUMB = (8.0, 13.0, 9.0)
@@ -62,23 +63,30 @@ _BODY = range(1, 22)
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Joints that belong together: k rows from `first` on, `mean` (k * 3,), `precision` (k * 3, k * 3), radians."""
+    """k joints in a row that belong together."""
 
     first: int
+    """The first of them."""
     mean: Tensor
+    """(k * 3,) rotation vectors, radians."""
     precision: Tensor
+    """(k * 3, k * 3) inverse of their covariance, 1/rad^2."""
 
 
 @dataclass(frozen=True, eq=False)
 class PosePrior:
-    """`groups` cover joints 1 to 54; `mean`: (55, 3) rotation vectors; `spread`: (55, 3) one sigma, radians;
-    `lower`, `upper`: (55, 3) ends of range. The pelvis is free."""
+    """What is known of a pose before anything is seen. The pelvis is free."""
 
     groups: tuple[Group, ...]
+    """They cover joints 1 to 54."""
     mean: Tensor
+    """(55, 3) rotation vectors."""
     spread: Tensor
+    """(55, 3) one sigma, radians."""
     lower: Tensor
+    """(55, 3) lower ends of range, radians."""
     upper: Tensor
+    """(55, 3) upper ends of range, radians."""
 
     def terms(self, rotations: Tensor) -> PriorTerms:
         """Cost of `rotations` (55, 3, 3, B), and what its derivatives need."""
@@ -121,17 +129,22 @@ class PosePrior:
 
 @dataclass
 class PriorTerms:
-    """`cost`: (B,); `theta`, `over`, `pull`: (55, 3, B) rotation vectors, what is beyond the range, and minus half the
-    slope by rotation vectors; `shares`: (B,) weight of each group. After `differentiate` also `J`: (55, 3, 3, B), the
-    rotation vectors' change with increments about world axes, and `slope`: (55, 3, B) by those."""
+    """What the prior says of B poses."""
 
     cost: Tensor
+    """(B,)."""
     theta: Tensor
+    """(55, 3, B) rotation vectors."""
     over: Tensor
+    """(55, 3, B) what is beyond the range."""
     pull: Tensor
+    """(55, 3, B) minus half the slope by rotation vectors."""
     shares: list[Tensor]
+    """(B,) weight of each group."""
     J: Tensor | None = None
+    """(55, 3, 3, B) the rotation vectors' change with increments about world axes; filled in by `differentiate`."""
     slope: Tensor | None = None
+    """(55, 3, B) minus half the slope by such increments; filled in by `differentiate`."""
 
     def take(self, frames: Tensor) -> PriorTerms:
         """Some frames (indices), not differentiated."""

@@ -20,13 +20,16 @@ PARENT = torch.from_numpy(PARENTS.astype("int64")).clamp_min(0)
 
 @dataclass(frozen=True)
 class State:
-    """B bodies. `rotations`: (55, 3, 3, B) relative to the parent; `root`: (3, B) place of the pelvis joint, metres;
-    `coefs`: (nc, B) betas and then expression; `log_scale`: (B,) natural log of the size factor about the pelvis."""
+    """B bodies."""
 
     rotations: Tensor
+    """(55, 3, 3, B) relative to the parent."""
     root: Tensor
+    """(3, B) place of the pelvis joint, metres."""
     coefs: Tensor
+    """(nc, B) betas and then expression."""
     log_scale: Tensor
+    """(B,) natural log of the size factor about the pelvis."""
 
     @property
     def parts(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -53,18 +56,22 @@ class State:
 
 @dataclass(frozen=True)
 class Posed:
-    """`world`: (55, 3, 3, B) rotations of the joints in the world; `turn`: the same times the size factor;
-    `joints`: (55, 3, B); `rest`: (55, 3, B) joints of the rest pose; `blend`: (N, 4, 3, B) blended transforms,
-    columns and then shift; `lever`: (N, 3, B) points of the rest pose with shape and correctives; `points`: (N, 3, B).
-    """
+    """B posed bodies and N of their points."""
 
     world: Tensor
+    """(55, 3, 3, B) rotations of the joints in the world."""
     turn: Tensor
+    """(55, 3, 3, B) the same times the size factor."""
     joints: Tensor
+    """(55, 3, B)."""
     rest: Tensor
+    """(55, 3, B) joints of the rest pose."""
     blend: Tensor
+    """(N, 4, 3, B) blended transforms, columns and then shift."""
     lever: Tensor
+    """(N, 3, B) points of the rest pose with shape and correctives."""
     points: Tensor
+    """(N, 3, B)."""
 
     def take(self, frames: Tensor) -> Posed:
         """Some frames (indices)."""
@@ -119,7 +126,8 @@ class SkinModel:
             while k >= 0:
                 below[k, j] = 1
                 k = int(PARENTS[k])
-        self.below = below  # [k, j] = 1 where j hangs on k
+        # [k, j] = 1 where j hangs on k.
+        self.below = below
 
     @property
     def coefs(self) -> int:
