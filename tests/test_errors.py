@@ -74,10 +74,12 @@ def test_every_code_that_is_raised_or_sent_is_in_the_table():
     assert {code: where for code, where in used().items() if code not in CODES} == {}
 
 
+@pytest.mark.slow
 def test_every_code_of_the_table_is_raised_or_sent():
     assert set(CODES) - set(used()) == set()
 
 
+@pytest.mark.slow
 def test_codes_that_the_wire_alone_has_are_seen():
     """Else the two tests above could agree on nothing."""
     wire = {"internal", "no_hello", "bad_token", "version", "malformed", "stopped", "silent", "cancelled"}

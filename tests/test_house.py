@@ -173,6 +173,7 @@ def test_every_room_has_a_floor_and_says_what_it_is(house):
     assert len(files) <= 6, files
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("house", FLOORS)
 def test_no_files_form_a_circle(house):
     assert not circle(arrows(house))

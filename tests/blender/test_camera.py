@@ -97,6 +97,7 @@ def test_render_fills_the_very_pixels(lens):
     assert np.array_equal(alpha > 0.5, want)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("up", [(0.0, -1.0, 0.0), (0.25, -0.87, -0.42)])
 def test_joints_fall_on_the_person_in_the_footage(up):
     """Through the whole of ClipScene: levelled world, floor offset, root conversion, camera."""

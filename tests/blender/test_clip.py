@@ -70,6 +70,7 @@ def test_lowest_foot_stands_on_the_floor():
     assert min(lowest) == pytest.approx(0, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_mesh_has_uvs_weights_and_smooth_faces():
     mesh = mesh_of(built(motion(2)))
     body = open_body()
@@ -98,6 +99,7 @@ def test_expression_keys_move_the_face():
         assert np.abs(skinned_vertices(mesh_of(clip)) - in_world(vertices[i], result)).max() < TENTH_MM
 
 
+@pytest.mark.slow
 def test_final_result_replaces_the_provisional_chunks():
     clip = ClipScene(FOOTAGE, "job-1")
     clip.set_body(open_body())

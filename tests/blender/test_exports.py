@@ -114,6 +114,7 @@ def test_in_place_keeps_the_pose_and_drops_the_way(tmp_path):
     assert np.abs(found - (joints - joints[:, :1] * [1, 1, 0])).max() < MM
 
 
+@pytest.mark.slow
 def test_what_the_user_built_on_top_is_in_the_file(tmp_path):
     """A constraint, and the armature moved as a whole."""
     armature, _ = person()
@@ -146,6 +147,7 @@ def test_the_pose_on_screen_stays_also_where_it_is_not_keyed(tmp_path, export):
     assert bpy.context.scene.frame_current == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("shape", "keys"), [("bake", 0), ("keep", 17)])
 def test_shape_sliders_are_baked_or_kept(tmp_path, shape, keys):
     blender_addon.register()
@@ -188,6 +190,7 @@ def accessor(document: dict, binary: bytes, index: int) -> np.ndarray:
     return np.frombuffer(binary, "<f4", width * about["count"], start).reshape(about["count"], width)
 
 
+@pytest.mark.slow
 def test_glb_holds_every_joint_of_every_frame(tmp_path):
     armature, joints = person()
     bpy.data.scenes.new("A first one by its name")
@@ -254,6 +257,7 @@ def test_npz_is_the_same_motion_for_smplx_code(tmp_path):
         export_npz(bpy.context.active_object, tmp_path / "b.npz")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", [".glb", ".bvh", ".npz"])
 def test_operator_writes_each_format(tmp_path, ending):
     blender_addon.register()

@@ -101,6 +101,7 @@ def test_bvh_is_y_up_and_complete(tmp_path):
         assert np.abs(bone_heads(back) - joints[i]).max() < MM
 
 
+@pytest.mark.slow
 def test_two_people_are_exported_apart(tmp_path):
     clip = ClipScene(Footage("walk", Path("nowhere.mp4"), 640, 360, 30.0), "job-1")
     clip.set_body(open_body())

@@ -365,5 +365,6 @@ def test_export_operator_writes_the_selected_person(addon, walk, tmp_path):
         bpy.ops.bodyfield.export_fbx(filepath=str(tmp_path / "file" / "a.fbx"))
 
 
+@pytest.mark.slow
 def test_time_left_is_told_as_people_say_it():
     assert [time_left(s) for s in (0.2, 59.4, 61, 3725)] == ["0 s", "59 s", "1:01 min", "1:02 h"]

@@ -93,6 +93,7 @@ def test_another_shape_moves_points_with_their_triangle():
     assert np.linalg.norm(seen("deep") - skin) == pytest.approx(0.03, abs=MM)
 
 
+@pytest.mark.slow
 def test_a_click_makes_a_point_that_stays_on_its_place():
     result = motion(8)
     clip = built(result)
@@ -237,6 +238,7 @@ def test_points_survive_undo_and_saving(tmp_path):
     assert np.linalg.norm(seen("p") - before) == pytest.approx(0.01, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_plug_in_gait_markers_sit_where_vicon_says():
     built(motion(2))
     assert bpy.ops.bodyfield.add_preset(preset="gait") == {"FINISHED"}
@@ -285,6 +287,7 @@ def test_presets_of_joints_and_keypoints():
     assert points().items[62].name == "left_elbow_2"
 
 
+@pytest.mark.slow
 def test_a_file_of_points_comes_back(tmp_path):
     built(motion(2))
     add(
@@ -304,6 +307,7 @@ def test_a_file_of_points_comes_back(tmp_path):
     assert points().items[5].name == "skin_2"
 
 
+@pytest.mark.slow
 def test_the_backend_reads_the_file_as_the_same_places(tmp_path):
     pytest.importorskip("torch", reason="the backend needs torch")
     from backend.body.load import load_body

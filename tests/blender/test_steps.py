@@ -70,6 +70,7 @@ def walk(clip: ClipScene, meanwhile, every: int = 7, force: bool = True) -> int:
     return count
 
 
+@pytest.mark.slow
 def test_steps_make_what_is_made_at_once():
     clip_of(*two()).refresh(force=True)
     at_once, names = all_there_is(), names_of_everything()
@@ -121,6 +122,7 @@ def test_nobody_is_seen_before_they_are_whole():
                 assert len(curves_of(ob)) == 279 and ob.children[0].modifiers
 
 
+@pytest.mark.slow
 def test_an_undo_between_steps_loses_nothing():
     clip_of(*two()).refresh(force=True)
     at_once = all_there_is()
@@ -167,6 +169,7 @@ def test_an_undo_that_brings_back_older_keys_is_noticed():
     assert got == all_there_is()
 
 
+@pytest.mark.slow
 def test_loading_another_file_between_steps_loses_nothing(tmp_path):
     clip_of(*two()).refresh(force=True)
     at_once = all_there_is()
@@ -231,6 +234,7 @@ def test_leaving_off_between_steps_leaves_no_half_person():
     assert len(curves_of(clip.armature(1))) == 279
 
 
+@pytest.mark.slow
 def test_steps_that_are_dropped_before_their_end_leave_the_rest_to_the_next():
     """At the end of a job, when the final results are keyed but the camera stands where it stood before."""
 

@@ -56,6 +56,7 @@ def imported(replay: Replay) -> VideoImport:
     return new
 
 
+@pytest.mark.slow
 def test_an_import_goes_step_by_step(replay):
     new = VideoImport(replay, None, {}, job_id="replay", scene=bpy.context.scene.name)
     assert pumped(new) > 100 and new.state == "done"
@@ -82,6 +83,7 @@ def test_cancel_between_steps_leaves_a_person_whose_bones_agree():
         replay.close()
 
 
+@pytest.mark.slow
 def test_points_come_step_by_step_and_survive_an_undo(replay):
     imported(replay)
     places = {i + 1: Place(f"p{i}", face=i, barycentric=(1.0, 0.0, 0.0)) for i in range(12)}
@@ -102,6 +104,7 @@ def test_points_come_step_by_step_and_survive_an_undo(replay):
     assert {len(c.keyframe_points) for ob in empties for c in curves_of(ob)} == {40}
 
 
+@pytest.mark.slow
 def test_points_of_a_clip_that_is_deleted_meanwhile_end_with_a_sentence(replay):
     imported(replay)
     places = {i + 1: Place(f"p{i}", face=i, barycentric=(1.0, 0.0, 0.0)) for i in range(12)}

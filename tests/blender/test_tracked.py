@@ -161,6 +161,7 @@ def test_sampling_sees_what_the_user_changed_and_leaves_the_file_alone():
     assert np.allclose(found.uncertainty, points_of(result).uncertainty, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["trc", "c3d", "csv"])
 def test_export_operator_writes_each_kind(tmp_path, ending):
     armature, result = person()

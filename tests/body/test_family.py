@@ -56,6 +56,7 @@ def test_forward_kinematics_are_those_of_the_reference(tmp_path, kind, ending):
     assert (body.name, np.flatnonzero(body.present).tolist()) == (kind, rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", [0, 2, 4])
 @pytest.mark.parametrize("kind", ["smplh", "smpl"])
 def test_pickles_as_they_are_released(tmp_path, kind, protocol):
@@ -93,6 +94,7 @@ def refusal(path) -> str:
     return text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", [".npz", ".pkl"])
 def test_others_are_refused_in_one_sentence(tmp_path, ending):
     good, path = blob("smpl"), tmp_path / f"body{ending}"
@@ -140,6 +142,7 @@ def fewer(request, open_body, tmp_path_factory):
     return load_body(write(path, person(open_body, request.param)))
 
 
+@pytest.mark.slow
 def test_joints_that_are_not_there_lie_where_the_skin_says(open_body, fewer):
     """The same mesh without its eyes, jaw and fingers gives their places back, other shapes about so."""
     absent = ~fewer.present
@@ -157,6 +160,7 @@ def test_joints_that_are_not_there_lie_where_the_skin_says(open_body, fewer):
         assert np.linalg.norm(found - open_body.joints_template, axis=1)[absent].max() > 5e-4
 
 
+@pytest.mark.slow
 def test_landmarks_are_found_without_eyes_and_fingers(open_body, fewer):
     ours, theirs = (body_landmarks(b)[0].positions for b in (open_body, fewer))
     off = np.linalg.norm(ours - theirs, axis=1)

@@ -71,6 +71,7 @@ def test_joints_and_vertices_match_the_reference(case):
     assert (ours.vertices - theirs.vertices).norm(dim=-1).max() <= 1e-5
 
 
+@pytest.mark.slow
 def test_rotation_matrices_do_the_same_as_vectors(case):
     body = case["body"].to()
     a = forward(body, case["pose"], case["betas"], case["trans"], vertices=True)

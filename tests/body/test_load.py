@@ -38,6 +38,7 @@ def saved(tmp_path, arrays):
     return path
 
 
+@pytest.mark.slow
 def test_smplx_file_keeps_its_numbers(synthetic_file):
     arrays = synthetic_arrays()
     body = load_body(synthetic_file, betas=300, expressions=100)
@@ -51,6 +52,7 @@ def test_smplx_file_keeps_its_numbers(synthetic_file):
         assert getattr(body, name).dtype == np.float32, name
 
 
+@pytest.mark.slow
 def test_only_as_many_directions_as_asked(synthetic_file):
     body = load_body(synthetic_file, betas=12, expressions=7)
     assert (body.n_betas, body.n_expressions) == (12, 7)
@@ -111,6 +113,7 @@ def test_uv_may_be_missing(small, tmp_path):
     assert body.faces_uv.shape == body.faces.shape and body.faces_uv.max() < len(body.uv)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "change", "word"),
     [

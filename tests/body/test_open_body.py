@@ -26,6 +26,7 @@ def test_file_is_small_and_holds_no_objects():
         assert all(f[name].dtype.kind in "iuf" for name in f.files)
 
 
+@pytest.mark.slow
 def test_sizes(full):
     assert full.name == "open" and full.n_betas >= 16 and full.n_expressions >= 10
     assert len(full.v_template) == 13718 and full.uv.shape[1] == 2

@@ -147,6 +147,7 @@ def test_a_file_made_for_another_body_may_still_name_joints(open_body, tmp_path)
 # --- written and read again --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["open", "smplx"])
 def test_what_is_written_reads_back_the_same(open_body, synthetic_file, tmp_path, which):
     body = open_body if which == "open" else load_body(synthetic_file)

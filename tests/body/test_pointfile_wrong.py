@@ -232,6 +232,7 @@ def test_any_text(open_body, text):
     accepted_or_refused(text, open_body)
 
 
+@pytest.mark.slow
 @FUZZ
 @given(
     said=st.lists(ENTRY | JSON, max_size=3)
@@ -243,6 +244,7 @@ def test_any_json(open_body, tmp_path, said):
     accepted_or_refused(put(tmp_path, "any.json", said), open_body)
 
 
+@pytest.mark.slow
 @FUZZ
 @given(
     ending=st.sampled_from(["json", "csv", "txt", "npy", "npz"]),
@@ -253,6 +255,7 @@ def test_any_bytes(open_body, tmp_path, ending, data):
     accepted_or_refused(put(tmp_path, f"any.{ending}", data), open_body)
 
 
+@pytest.mark.slow
 @FUZZ
 @given(at=st.integers(0, 400), byte=st.integers(0, 255), zipped=st.booleans())
 def test_arrays_with_a_wrong_byte(open_body, tmp_path, at, byte, zipped):

@@ -128,6 +128,7 @@ def test_spreads_are_alike_on_both_sides_and_the_same_every_time(open_body, kind
     assert again is not found and np.array_equal(again.points.positions, p)
 
 
+@pytest.mark.slow
 def test_surface_points_lie_on_the_skin_and_move_with_it(body):
     found = named_set(body, "surface_100")
     p = found.points.positions.astype(np.float64)
@@ -138,6 +139,7 @@ def test_surface_points_lie_on_the_skin_and_move_with_it(body):
     assert np.abs(out.points.numpy() - skin).max() < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [500, 4000])
 def test_surface_points_are_spread_by_area(open_body, count):
     """Each part of the body has its share of the points, and none is much nearer to its neighbour than others."""
@@ -173,6 +175,7 @@ def test_no_surface_point_in_the_mouth(open_body):
     assert np.linalg.norm(p - inside, axis=1).min() > 0.015
 
 
+@pytest.mark.slow
 def test_every_vertex_count_can_be_asked_for(open_body):
     most = len(open_body.v_template)
     p = named_set(open_body, f"surface_{most}").points.positions

@@ -134,6 +134,7 @@ def test_many_points_equal_few(open_body):
     assert len(canonical_points(open_body, np.zeros((0, 3)))) == 0
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_points_times_vertices(open_body):
     """Twice as many deep points need more memory for themselves, 10 KB each, not for a row of vertices, 110 KB each."""
     spine = open_body.joints_template[[JOINT["pelvis"], JOINT["spine3"]]]

@@ -42,11 +42,13 @@ def wait_for(met, seconds: float = 120) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_an_error_is_one_sentence_as_it_is_and_exit_code_1(tmp_path):
     code, out, err = run("overlay", "[red]x", "a.mp4", "-o", "b.mp4", home=tmp_path)
     assert (code, out, err) == (1, "", "There is no job [red]x here: import the clip once more.\n")
 
 
+@pytest.mark.slow
 def test_wrong_arguments_are_exit_code_2(tmp_path):
     code, out, err = run("overlay", "job", home=tmp_path)
     assert (code, out) == (2, "") and "Missing argument" in err

@@ -25,6 +25,7 @@ def real() -> RealSet:
     )
 
 
+@pytest.mark.slow
 def test_truth_has_no_error_and_axes_are_the_cameras(real):
     asked = []
 

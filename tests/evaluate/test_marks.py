@@ -131,6 +131,7 @@ def test_left_taken_for_right_is_found(cameras, joints):
     assert {(1, 60, "left_knee"), (1, 60, "right_knee")} <= {row[:3] for row in found}
 
 
+@pytest.mark.slow
 def test_every_marked_place_of_the_skin_is_defined_on_the_body(cameras):
     body = load_body()
     places = read_points(FOLDER / "places.json", body)

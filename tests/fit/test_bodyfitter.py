@@ -87,6 +87,7 @@ def test_a_mesh_gives_its_body_back(narrow, mesh, name, most_mm):
         )
 
 
+@pytest.mark.slow
 def test_shared_errors_are_found_and_taken_out(narrow, mesh):
     scene = make_scenario(narrow, "corr", 4, 5)
     fit, plain = fit_scene(mesh, scene), fit_scene(mesh, scene, coherent=False)
@@ -95,6 +96,7 @@ def test_shared_errors_are_found_and_taken_out(narrow, mesh):
     assert (fit_scene(mesh, make_scenario(narrow, "iid10", 4, 5)).shared_m == 0).all()
 
 
+@pytest.mark.slow
 def test_a_fit_does_not_depend_on_its_companions(narrow, mesh):
     """Neither on their number nor on how hard they are."""
     easy, hard = make_scenario(narrow, "iid10", 2, 5), make_scenario(narrow, "outlier20_unweighted", 3, 6)
@@ -106,6 +108,7 @@ def test_a_fit_does_not_depend_on_its_companions(narrow, mesh):
     np.testing.assert_allclose(alone.betas[0], among.betas[0], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_sparse_points_of_every_kind(body, sparse, sparse_points):
     _pose, _betas, _trans, points, joints = people(body, sparse_points, 4, 1)
     fit = sparse.fit(points, options=ALONE)
@@ -115,6 +118,7 @@ def test_sparse_points_of_every_kind(body, sparse, sparse_points):
     np.testing.assert_allclose(again, points, atol=0.02)
 
 
+@pytest.mark.slow
 def test_scale_and_expression(body, sparse_points):
     fitter = BodyFitter(body, sparse_points, expressions=4)
     _pose, _betas, _trans, points, joints = people(body, sparse_points, 2, 2)
@@ -163,6 +167,7 @@ def test_what_no_point_shows_stays_at_rest(body):
     assert fit.joint_uncertainty[0, 20] > 5 * fit.joint_uncertainty[0, 3]
 
 
+@pytest.mark.slow
 def test_missing_points_missing_frames_and_nothing_at_all(body, sparse, sparse_points):
     _, _, _, points, joints = people(body, sparse_points, 8, 3, clip=True)
     times = np.arange(8) / 30
@@ -187,6 +192,7 @@ def test_one_point(body):
     np.testing.assert_allclose(fit.joints[0, 20], [1, 2, 3], atol=0.05)
 
 
+@pytest.mark.slow
 def test_no_input_diverges(body, sparse, sparse_points):
     """Points of no body: a cloud, all in one place, enormous."""
     rng = np.random.default_rng(0)
@@ -213,6 +219,7 @@ def test_wrong_input_is_told_in_a_sentence(sparse, body, sparse_points):
         BodyFitter(body, sparse_points.take(slice(0, 0)))
 
 
+@pytest.mark.slow
 def test_a_track_has_one_shape_which_is_surer_than_a_frame_s(body, sparse, sparse_points):
     _pose, betas, _trans, points, joints = people(body, sparse_points, 24, 4, clip=True)
     noisy = points + np.random.default_rng(1).normal(0, 0.02, points.shape)

@@ -27,6 +27,7 @@ def run(*args):
     return CliRunner().invoke(app, ["fit", *map(str, args)])
 
 
+@pytest.mark.slow
 def test_joints_of_a_file_become_a_motion(tmp_path, points):
     np.savez(tmp_path / "in.npz", points3d=points, fps=30.0)
     ran = run(tmp_path / "in.npz", "-o", tmp_path / "out.npz", "--device", "cpu")

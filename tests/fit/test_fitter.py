@@ -17,6 +17,7 @@ def error_mm(a: np.ndarray, b: np.ndarray) -> float:
     return 1000 * float(np.linalg.norm(a - b, axis=-1).mean())
 
 
+@pytest.mark.slow
 def test_exact_points_give_the_pose_back(fitter, truth):
     sigma = np.full(truth.points3d.shape[:2], 0.002)
     fit = fitter.fit(truth.points3d, truth.points2d, sigma, truth.times, smooth=0.01)
@@ -24,6 +25,7 @@ def test_exact_points_give_the_pose_back(fitter, truth):
     assert error_mm(fit.joints[:, main], truth.joints[:, main]) < 12
 
 
+@pytest.mark.slow
 def test_known_shape_makes_it_exact(fitter, truth):
     sigma = np.full(truth.points3d.shape[:2], 0.002)
     fit = fitter.fit(truth.points3d, truth.points2d, sigma, truth.times, smooth=0.01, betas=truth.betas)
@@ -46,6 +48,7 @@ def test_noise_is_averaged_over_time(fitter, truth):
     assert error_mm(tied.joints[:, :22], truth.joints[:, :22]) < error_mm(noisy, truth.points3d)
 
 
+@pytest.mark.slow
 def test_outliers_lose_their_say(fitter, truth):
     spoilt, flat = truth.points3d.copy(), truth.points2d.copy()
     spoilt[::3, 15] += [0.8, -0.6, 0.3]
@@ -55,6 +58,7 @@ def test_outliers_lose_their_say(fitter, truth):
     assert error_mm(fit.joints[:, 20], truth.joints[:, 20]) < 40
 
 
+@pytest.mark.slow
 def test_many_points_on_one_body_do_not_make_it_surer(fitter, truth):
     """A field gives hundreds of points whose errors are alike: the same landmark ten times is no news."""
     few = body_landmarks(fitter.body)[0]
@@ -80,6 +84,7 @@ def test_missing_points_and_frames_are_bridged_and_said_to_be_uncertain(fitter, 
     assert unseen > 3 * seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_very_short_tracks(fitter, truth, n):
     sigma = np.full((n, 33), 0.02)
@@ -93,6 +98,7 @@ def test_no_frames_are_refused(fitter):
         fitter.fit(np.zeros((0, 33, 3)), np.zeros((0, 33, 2)), np.zeros((0, 33)), np.zeros(0))
 
 
+@pytest.mark.slow
 def test_nothing_seen_at_all_gives_the_mean_pose(fitter):
     nan = np.full((4, 33, 3), np.nan)
     fit = fitter.fit(nan, nan[..., :2], nan[..., 0], np.arange(4) / 30)
@@ -116,6 +122,7 @@ def test_limbs_that_nobody_sees_stay_within_their_range(fitter, truth):
     assert np.abs(fit.pose[:, [20, 21]]).max() < 0.5
 
 
+@pytest.mark.slow
 def test_any_canonical_point_is_answered(fitter, body, truth):
     sigma = np.full(truth.points3d.shape[:2], 0.005)
     data = (truth.points3d, truth.points2d, sigma, truth.times)

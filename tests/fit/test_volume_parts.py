@@ -68,6 +68,7 @@ def test_derivatives_match_differences(body):
         np.testing.assert_allclose(joints[..., k], numeric, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_carriers_are_those_of_canonical_points(body):
     rng = np.random.default_rng(1)
     surface = surface_of(body)
@@ -84,6 +85,7 @@ def test_carriers_are_those_of_canonical_points(body):
     np.testing.assert_allclose(mine[:, 55:], points.shapedirs[..., 0], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_normals_of_a_cloud_point_outwards(posed):
     v, faces = posed
     places = strewn(v, faces, 6890, np.random.default_rng(2))
@@ -98,6 +100,7 @@ def test_normals_of_a_cloud_point_outwards(posed):
     assert (areas > 0).all()
 
 
+@pytest.mark.slow
 def test_teeth_and_backs_of_eyeballs_are_not_seen(body, posed):
     v, faces = posed
     inner = np.setdiff1d(np.arange(len(v)), np.unique(faces))
@@ -107,6 +110,7 @@ def test_teeth_and_backs_of_eyeballs_are_not_seen(body, posed):
     assert seen[limbs].mean() > 0.97
 
 
+@pytest.mark.slow
 def test_a_volume_that_is_symmetric_up_to_its_vertices_gets_its_image(posed):
     v, faces = posed
     rng = np.random.default_rng(3)
@@ -150,6 +154,7 @@ def test_what_has_no_origin_gets_the_nearest_place():
     np.testing.assert_allclose(found[0, :2], [0.2, -0.3], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_triangles_between_strewn_places_close_the_surface(posed):
     v, faces = posed
     places = strewn(v, faces, 8000, np.random.default_rng(6))

@@ -31,6 +31,7 @@ def one_sentence(text: str) -> bool:
     return len(text.strip().splitlines()) == 1 and text.strip().endswith(".") and "Traceback" not in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments", [[], ["dance"], ["demo", "--speed", "9"], ["extension", "--platform", "amiga"]]
 )
@@ -119,6 +120,7 @@ def test_a_child_that_fails_is_quoted():
         demo.run_child([sys.executable, "-c", code], dict(os.environ), "It", print)
 
 
+@pytest.mark.slow
 def test_a_demo_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
     monkeypatch.setenv("BODYFIELD_HOME", str(tmp_path / "home"))
     clip, out = tmp_path / "letter.mp4", tmp_path / "results"

@@ -67,6 +67,7 @@ def test_says_what_and_how_much_and_deletes_nothing_unasked(made):
     assert (made / "venv" / "big").exists() and (made / "installed").exists()
 
 
+@pytest.mark.slow
 @posix
 def test_removes_the_add_on_the_environment_and_the_way_to_it(made):
     said = remove(made, "--yes")

@@ -107,6 +107,7 @@ def test_a_summary_is_json_also_where_a_number_is_none(folder):
     assert json.loads((folder.path / "job.json").read_text())["summary"] == said
 
 
+@pytest.mark.slow
 def test_a_job_begun_on_the_command_line_is_listed_with_its_video(tmp_path, monkeypatch):
     """By the real road on real pictures, and stopped by Ctrl-C in its middle."""
     monkeypatch.setenv("BODYFIELD_HOME", str(tmp_path))

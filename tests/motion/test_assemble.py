@@ -92,6 +92,7 @@ def motion(body):
     )
 
 
+@pytest.mark.slow
 def test_amass_file_poses_the_same_body_in_a_world_with_z_up(body, motion):
     data = amass_arrays(motion, body, 25.0, np.array([0.1, 0.5, 0.2]))
     pose, trans = torch.from_numpy(data["poses"]).reshape(-1, 55, 3), torch.from_numpy(data["trans"])

@@ -51,6 +51,7 @@ def test_refinement_is_mediapipes():
     assert ((peak >= 0) & (peak <= 1)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["lite", "full", "heavy"])
 def test_finds_the_person_upright(variant, crops):
     """On a real crop: head above shoulders above hips above ankles, sides not swapped in 3D, sensible metres."""

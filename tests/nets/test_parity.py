@@ -38,6 +38,7 @@ def assert_equal(got: dict[str, np.ndarray], want: dict[str, np.ndarray]) -> Non
         assert difference <= LIMIT * span, f"{name} differs by {difference:.3g} of {span:.3g}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", oracle.MODELS)
 def test_equals_the_recorded_outputs(variant):
     with np.load(oracle.GOLDEN) as golden:

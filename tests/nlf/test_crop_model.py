@@ -26,6 +26,7 @@ def linked() -> torch.Tensor:
     return torch.randn(3, 512, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_chunks_do_not_matter(model, linked):
     prepared = model.prepare(tensors("net_s")["points"])
@@ -99,6 +100,7 @@ def test_mirrored_images_use_the_mirrored_points(model):
         model.forward_prepared(images, K, model.prepare(points, mirrored=False), flags)
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_uncertainty_factor(model):
     fixed = copy.deepcopy(model)
@@ -144,6 +146,7 @@ def test_blocks_are_dropped_in_training_only():
     assert torch.equal(block(x), block(x))
 
 
+@pytest.mark.slow
 def test_one_step_of_training_reaches_every_tensor():
     """Gradients arrive from the absolute points of points that differ per image: the road of training."""
     model = CropModel("s").train()

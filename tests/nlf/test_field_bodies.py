@@ -68,6 +68,7 @@ def test_places_of_another_body_are_carried_over_once(own, other, tmp_path, monk
     assert len(told) == 1
 
 
+@pytest.mark.slow
 def test_the_shipped_bodys_places_are_the_fields_own(own):
     points = own.vertices_as_points(np.arange(5))
     assert np.array_equal(

@@ -78,6 +78,7 @@ def test_people_are_found_whichever_way_up(field, subject, quarters):
     assert np.median(error) < 0.03 * max(w, h)
 
 
+@pytest.mark.slow
 def test_unseen_parts_are_uncertain(field, subject):
     seen = field.localize([subject])
     half = subject.image.copy()
@@ -104,6 +105,7 @@ def test_better_than_the_landmarks_against_marks_set_by_hand(body):
     assert ours["joints"]["mpjpe_mm"] < 0.85 * theirs["landmarks"]["mpjpe_mm"]
 
 
+@pytest.mark.slow
 def test_a_mirrored_person_is_the_mirror_image(field, subject):
     seen = field.localize([subject])
     width = subject.image.shape[1]

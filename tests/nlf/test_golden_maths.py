@@ -122,6 +122,7 @@ def test_translations_and_views(size):
         assert ((got - t[f"{size}_ref_{name}"]).abs() <= limits).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weak", [False, True])
 def test_gradients_of_reconstruction(weak):
     t = tensors("reconstruct", torch.float64)

@@ -107,6 +107,7 @@ def test_an_unknown_word_is_refused():
         precision("cpu", "half")
 
 
+@pytest.mark.slow
 def test_a_model_that_overflows_runs_in_float32(monkeypatch):
     monkeypatch.setattr("backend.localizers.nlf.precision.precision", lambda *_: torch.float16)
     said: list[str] = []

@@ -36,6 +36,7 @@ def test_one_person(detector, man):
     assert d.box[0] >= 0 and d.box[0] + d.box[2] <= man.shape[1]
 
 
+@pytest.mark.slow
 def test_two_people_one_behind_the_other(detector):
     (found,) = detector.detect([frame("two_people.mp4", 20)], far=True)
     hips = sorted(d.hips[0] for d in found)
@@ -43,6 +44,7 @@ def test_two_people_one_behind_the_other(detector):
     assert hips[1] - hips[0] > 50
 
 
+@pytest.mark.slow
 def test_backlit_man_on_a_wall_and_a_walker(detector):
     image = cv2.imread(str(DATA / "wall.jpg"))[..., ::-1]
     (found,) = detector.detect([np.ascontiguousarray(image)], far=True)
@@ -51,6 +53,7 @@ def test_backlit_man_on_a_wall_and_a_walker(detector):
         assert min(np.linalg.norm(d.hips - want) for d in found) < 25
 
 
+@pytest.mark.slow
 def test_far_away(detector, man):
     """The man a seventh as high as a full HD picture: only the tiles can find him, in his place."""
     small = cv2.resize(man, (90, 160), interpolation=cv2.INTER_AREA)
@@ -77,6 +80,7 @@ def test_nobody(detector):
     assert detector.detect([noise, ramp, blobs, black], far=True) == [[], [], [], []]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(1, 1), (3, 500), (8, 8), (9, 2000), (2000, 9), (64, 48)])
 def test_odd_sizes(detector, shape):
     image = np.random.default_rng(2).integers(0, 256, (*shape, 3)).astype(np.uint8)

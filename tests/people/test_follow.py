@@ -52,6 +52,7 @@ def test_one_man_is_one_id(detector, net):
     assert man[0] in tracker.people
 
 
+@pytest.mark.slow
 def test_two_people_stay_who_they_are(detector, net):
     """She stands on the right, he moves on the left and comes near her; at most two."""
     tracker = PeopleTracker(detector, 2)
@@ -64,6 +65,7 @@ def test_two_people_stay_who_they_are(detector, net):
     assert max(hips[left]) < min(hips[right])
 
 
+@pytest.mark.slow
 def test_resume_goes_on_with_the_same_ids(detector, net):
     pictures = frames("two_people.mp4", 8)
     first = PeopleTracker(detector, 2)
@@ -81,6 +83,7 @@ def test_resume_goes_on_with_the_same_ids(detector, net):
         np.testing.assert_array_equal(second.memory()[name], array)
 
 
+@pytest.mark.slow
 def test_nobody_is_nobody(detector, net):
     tracker = PeopleTracker(detector)
     noise = np.random.default_rng(0).integers(0, 256, (240, 320, 3)).astype(np.uint8)

@@ -52,6 +52,7 @@ def test_the_other_side_shows_the_whole_person_as_large_as_it_can(shown):
     assert [view.place[2] for view in views] == pytest.approx([views[0].place[2]] * 3), "at one height"
 
 
+@pytest.mark.slow
 def test_a_body_is_drawn_where_its_corners_are(shown):
     part, _ = footage_view(shown)
     cover = draw(part, shown.vertices[0], FACES, np.ones((8, 3)))[..., 3]

@@ -101,6 +101,7 @@ def test_no_person_is_said_in_one_sentence():
     assert error.value.code == "no_person"
 
 
+@pytest.mark.slow
 def test_no_frames(frames):
     with pytest.raises(JobError) as error:
         list(mocap([], OPTIONS))
@@ -140,6 +141,7 @@ def test_options_survive_the_wire():
     assert MocapOptions.from_dict(options.to_dict()) == options
 
 
+@pytest.mark.slow
 def test_unknown_localizer_device_and_body(frames, tmp_path):
     with pytest.raises(JobError, match="landmarks-heavy"):
         list(mocap(frames[:1], replace(OPTIONS, localizer="magic")))

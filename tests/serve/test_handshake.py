@@ -157,6 +157,7 @@ def test_a_second_backend_leaves_the_first_alone(toy):
     assert toy.endpoint == before
 
 
+@pytest.mark.slow
 def test_what_a_killed_backend_left_is_replaced(toy):
     toy.start()
     before = toy.endpoint
@@ -169,6 +170,7 @@ def test_what_a_killed_backend_left_is_replaced(toy):
     child.communicate()
 
 
+@pytest.mark.slow
 def test_an_orphan_ends(toy):
     """The parent starts the backend as Blender would and is killed, so it can tell nobody."""
     code = (

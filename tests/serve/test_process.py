@@ -97,6 +97,7 @@ def test_the_child_gets_an_environment_of_its_own(monkeypatch):
     assert process.BackendCommand(Path("python"), ROOT).environment()["PYTHONPATH"] == str(ROOT)
 
 
+@pytest.mark.slow
 def test_a_file_that_appears_while_it_is_looked_for_stays(home):
     """While its child starts the add-on looks for the file many thousand times a second."""
     rounds, path, ready = 300, home / "endpoint.json", home / "ready.json"

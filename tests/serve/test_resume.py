@@ -37,6 +37,7 @@ def kill_at(toy, frame):
     return client, job
 
 
+@pytest.mark.slow
 def test_a_killed_backend_is_noticed_and_said(toy):
     client, job = kill_at(toy, 30)
     assert job.state == "failed"
@@ -48,6 +49,7 @@ def test_a_killed_backend_is_noticed_and_said(toy):
     assert client.pump(0) is False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frame", [0, 7, 8, 30, 49])
 def test_resuming_gives_what_an_uninterrupted_run_gives(toy, frame):
     _, job = kill_at(toy, frame)
@@ -130,6 +132,7 @@ def test_a_job_that_is_not_there(toy, job_id):
     assert job.state == "failed" and job.error.endswith(".")
 
 
+@pytest.mark.slow
 def test_resuming_at_once_after_cancelling_waits_for_the_worker(toy):
     """The old worker is still inside a frame when the job is asked for again."""
     toy.start()

@@ -161,6 +161,7 @@ def test_truncated_movie_is_used_up_to_the_damage(tmp_path):
     assert "cut off" in clip.damage and str(len(left)) in clip.damage and clip.damage.endswith(".")
 
 
+@pytest.mark.slow
 def test_truncated_matroska_is_told_by_its_duration(tmp_path):
     whole = write_movie(tmp_path / "whole.mkv", 120, noise=True, faststart=False)
     cut = tmp_path / "cut.mkv"

@@ -28,6 +28,7 @@ anything = hnp.arrays(
 fields = st.dictionaries(names, values, max_size=4)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(names, jobs, st.integers(0, 2**53 - 1), fields, st.dictionaries(names, anything, max_size=4))
 def test_what_is_packed_comes_back(kind, job, seq, said, arrays):

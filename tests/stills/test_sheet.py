@@ -36,6 +36,7 @@ def seen(person, localizer, detector, few) -> Found:
     return found
 
 
+@pytest.mark.slow
 def test_dots_of_the_right_colour_lie_on_the_points(seen, person, few):
     drawn = card(person, seen, few)
     assert picture_scale(540, 960) == 1

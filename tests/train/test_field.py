@@ -81,6 +81,7 @@ def test_other_files_are_refused(tmp_path):
         load_field(file)
 
 
+@pytest.mark.slow
 def test_mirrored_crops_are_asked_for_mirrored_points(model, crops, body):
     points = torch.from_numpy(body_landmarks(body)[0].positions)
     which = torch.tensor([True, False, True])
@@ -231,6 +232,7 @@ def test_regions_stay_near_what_was_looked_at():
     assert nothing is before
 
 
+@pytest.mark.slow
 def test_a_close_up_is_no_end(model, body, tmp_path):
     """Somebody so near that most of them lies behind the picture's plane."""
     save_field(model, tmp_path / "a.safetensors")

@@ -63,6 +63,7 @@ def test_big_endian(tmp_path):
         load(tmp_path / "x.pt")
 
 
+@pytest.mark.slow
 def test_members_that_unpack_to_too_much(tmp_path):
     """73 MB of zeros in 70 kB, as a tensor and as the pickle."""
     zeros = bytes(70 << 20)

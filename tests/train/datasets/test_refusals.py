@@ -14,6 +14,7 @@ from backend.errors import JobError
 from .test_keypoints import opened, write_3dhp, write_coco, write_h36m
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "said"),
     [

@@ -74,6 +74,7 @@ def test_harmonics_are_orthonormal():
     assert np.abs(np.einsum("hwa,hwb,hw->ab", Y, Y, area) - np.eye(9)).max() < 1e-3
 
 
+@pytest.mark.slow
 def test_a_shadow_falls_away_from_the_sun():
     sun = np.array([0.6, 0.8, 0.0])
     box = solid(unit_box(), [0.2, 0.2, 0.2], np.eye(3), [0.0, 1.0, 0.0], np.zeros(300, np.float32))

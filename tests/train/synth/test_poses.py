@@ -51,6 +51,7 @@ def test_rules_are_what_they_are_called(world):
         assert at(j, f"{side}_wrist")[2] > at(j, f"{side}_elbow")[2] + 0.1
 
 
+@pytest.mark.slow
 def test_the_mirror_image(world):
     pose = ruled_pose(np.random.default_rng(5))[0]
     assert np.allclose(mirrored(mirrored(pose)), pose)

@@ -59,6 +59,7 @@ def test_a_stopped_run_goes_on(folder, recipe):
     assert not list(folder.glob("*.part"))
 
 
+@pytest.mark.slow
 def test_another_recipe_is_refused(folder, recipe):
     other = Recipe(recipe.motion, "", "train", 12, 96, 2)
     with pytest.raises(JobError, match="another folder"):
