@@ -185,7 +185,7 @@ def parser() -> argparse.ArgumentParser:
         "--out", default="demo_out", metavar="DIR", help="where the results go (default: demo_out)"
     )
     sub = command(test, "check the style and run the whole test suite; other arguments go to pytest")
-    sub.add_argument("--quick", action="store_true", help="only the part that takes a few minutes")
+    sub.add_argument("--quick", action="store_true", help="only the part that takes under 3 minutes")
     sub = command(extension, "build the zip that Blender installs")
     sub.add_argument(
         "--platform", action="append", choices=[*PIP_PLATFORMS, "all"], help="default: this machine's"
