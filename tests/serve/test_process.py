@@ -12,6 +12,7 @@ from pathlib import Path
 import platformdirs
 import pytest
 
+from backend.commands.serve import NICE
 from blender_addon.link import process
 from blender_addon.link.client import Client
 from blender_addon.shared import wire
@@ -172,6 +173,10 @@ def started(home):
 def test_start_use_and_stop(started, home):
     assert started.alive() and started.endpoint.pid == started.child.pid
     assert os.name != "posix" or os.getpgid(started.child.pid) == started.child.pid
+    # It steps back behind the program that started it.
+    if os.name == "posix":
+        nice = [os.getpriority(os.PRIO_PROCESS, pid) for pid in (os.getpid(), started.child.pid)]
+        assert nice[1] == min(nice[0] + NICE, 19)
     # Whoever comes now uses the one that is running.
     other = process.connect_or_start()
     assert other.child is None and other.poll_ready() == started.endpoint and other.alive()
