@@ -121,7 +121,7 @@ def refine(xy: Tensor, heatmap: Tensor, kernel: int = _KERNEL) -> tuple[Tensor, 
     """
     B, P, h, w = heatmap.shape
     scale = xy.new_tensor([w / SIDE, h / SIDE])
-    cell = (xy * scale).trunc().long()
+    cell = (xy * scale).long()  # towards zero
     inside = ((cell >= 0) & (cell < cell.new_tensor([w, h]))).all(-1)
     step = torch.arange(kernel, device=xy.device) - (kernel - 1) // 2
     col = (cell[..., 0, None] + step).unsqueeze(-2).expand(B, P, kernel, kernel).reshape(B, P, -1)
