@@ -35,6 +35,10 @@ class MocapOptions:
     """auto, cpu, cuda, cuda:1 or mps."""
     keep_features: bool = True
     """Whether to keep in the job's folder what the localizer needs to find points that are added later."""
+    engine: str = "auto"
+    """By which the frozen networks run: auto, torch or onnxruntime."""
+    workers: int = 0
+    """Pictures that are looked at side by side, at most; 0 for as many as there are cores. It changes no result."""
     people: PeopleChoice | None = None
     """Follow only these, however many `max_people` allows."""
 
@@ -45,6 +49,7 @@ class MocapOptions:
             "focal_px": (10, 1e6),
             "smooth": (0, 1000),
             "chunk": (1, 1000),
+            "workers": (0, 256),
         }
         for name, (low, high) in ranges.items():
             value = getattr(self, name)
@@ -58,7 +63,7 @@ class MocapOptions:
     def from_dict(cls, given: Mapping[str, object]) -> MocapOptions:
         """Options from a JSON object. Raises JobError("bad_options") that names the key at fault."""
         kinds = {"localizer": str, "max_people": int, "body": str, "chunk": int, "device": str,
-                 "keep_features": bool}  # fmt: skip
+                 "keep_features": bool, "engine": str, "workers": int}  # fmt: skip
         known = {f.name for f in fields(cls)}
         values: dict[str, object] = {}
         for key, value in given.items():

@@ -7,21 +7,26 @@ and a first `TrackMotion` per person every `chunk` frames; when the clip ends, t
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import count
 
 from backend.errors import JobError
 from backend.localizers.choose import create_localizer
-from backend.localizers.contract import Localizer, LocalizerOptions
+from backend.localizers.contract import SHIPPED, Localizer, LocalizerOptions
 from backend.motion.assemble import Clip, assemble, mean_uncertainty, stand_upright
 from backend.motion.chunks import Pending, person_tracks
+from backend.nets.engine import RUNTIME, choose_engine, is_installed
+from backend.nets.hands import ONE, Hands
 from backend.options import MocapOptions, choose_device
+from backend.people.ahead import agree, frames_ahead
 from backend.people.chosen import ChosenTracker
 from backend.people.detect import PersonDetector
 from backend.people.follow import PeopleTracker
-from backend.records import Chunk, Event, Notice, Progress, Subject, Summary, TrackMotion
+from backend.people.track import Aim
+from backend.records import Chunk, Event, Localization, Notice, Progress, Subject, Summary, TrackMotion
 from blender_addon.shared.frames import Frame
 
 
@@ -40,20 +45,31 @@ def mocap(
     `cancelled()`. `breathe` is called every few tenths of a second while bodies are fitted: it may wait (a pause) or
     raise. Raises JobError with code no_frames, no_person, no_choice, bad_options, bad_body, bad_weights or no_device.
     """
-    road = yield from _prepare(options, resume, breathe)
-    source = iter(frames)
-    while not cancelled():
-        with road.watch("decode"):
-            frame = next(source, None)
-        if frame is None:
-            yield from _hand_over(road, ended=True)
-            yield from _finish(road, cancelled)
-            return
-        _look(road, frame)
-        yield from map(Notice, road.tracker.take_notices())
-        yield Progress("localize", frame.index + 1, total)
-        if road.pending.size >= options.chunk:
-            yield from _hand_over(road, ended=False)
+    with _hands(options) as hands:
+        road = yield from _prepare(options, resume, breathe, hands)
+        source, waiting = iter(frames), deque[Frame]()
+        while not cancelled():
+            with road.watch("decode"):
+                _fetch(road.tracker, source, waiting)
+            if not waiting:
+                yield from _hand_over(road, ended=True)
+                yield from _finish(road, cancelled)
+                return
+            for _ in range(_look(road, list(waiting))):
+                yield Progress("localize", waiting.popleft().index + 1, total)
+            yield from map(Notice, road.tracker.take_notices())
+            if road.pending.size >= options.chunk:
+                yield from _hand_over(road, ended=False)
+
+
+def _hands(options: MocapOptions) -> AbstractContextManager[Hands]:
+    """Who look at pictures side by side; nobody where the network takes them in batches."""
+    if (
+        options.localizer in SHIPPED
+        and choose_engine(choose_device(options.device), options.engine) == RUNTIME
+    ):
+        return Hands(options.workers)
+    return nullcontext(ONE)
 
 
 class Stopwatch:
@@ -85,10 +101,12 @@ class _Road:
     """What was seen and not yet handed over."""
     watch: Stopwatch
     """How long each stage takes."""
+    hands: Hands
+    """Who do what can be done side by side."""
 
 
 def _prepare(
-    options: MocapOptions, resume: Sequence[Chunk], breathe: Callable[[], None]
+    options: MocapOptions, resume: Sequence[Chunk], breathe: Callable[[], None], hands: Hands
 ) -> Generator[Event, None, _Road]:
     """Load body, localizer and detector, and take up where `resume` ends."""
     device = choose_device(options.device)
@@ -96,10 +114,16 @@ def _prepare(
     told: list[str] = []
     # Weights that meet this body for the first time need up to a minute.
     yield Progress("prepare", 0, None)
-    wanted = LocalizerOptions(device, note=told.append, keep=options.keep_features)
+    wanted = LocalizerOptions(
+        device, note=told.append, keep=options.keep_features, engine=options.engine, hands=hands
+    )
     localizer = create_localizer(options.localizer, body, wanted)
+    if localizer.engine != RUNTIME and device == "cpu" and options.engine == "auto" and not is_installed():
+        told.append(
+            "ONNX Runtime is not installed, so this takes twice as long: run 'python install.py setup'."
+        )
     yield from map(Notice, told)
-    detector = PersonDetector(device)
+    detector = PersonDetector(device, engine=options.engine, hands=hands)
     if options.people is None:
         tracker = PeopleTracker(detector, options.max_people)
     else:
@@ -108,29 +132,78 @@ def _prepare(
     for chunk in resume:
         clip.add(chunk)
     tracker.recall(clip.chunks[-1].memory if clip.chunks else {})
-    return _Road(localizer, tracker, clip, Pending(clip.frames), Stopwatch())
+    return _Road(localizer, tracker, clip, Pending(clip.frames), Stopwatch(), hands)
 
 
-def _look(road: _Road, frame: Frame) -> None:
-    """One frame: where the people are expected, what the localizer finds there, who they are."""
+def _fetch(tracker: PeopleTracker, source: Iterator[Frame], waiting: deque[Frame]) -> None:
+    """Fill up `waiting` to as many frames as can be looked at at once; it stays empty at the end of the clip."""
+    while not waiting or len(waiting) < frames_ahead(tracker, waiting[0].index):
+        frame = next(source, None)
+        if frame is None:
+            return
+        waiting.append(frame)
+
+
+def _look(road: _Road, frames: Sequence[Frame]) -> int:
+    """Some frames at once: where the people are expected, what the localizer finds there, who they are. -> how many
+    of them are done; the others must be looked at again, with these known."""
     tracker, clip, watch = road.tracker, road.clip, road.watch
-    clip.see(frame)
+    for frame in frames:
+        clip.see(frame)
+    first = frames[0]
     with watch("people"):
-        rois = tracker.rois(frame.index, frame.image)
+        parts = tracker.open(first.index, first.image)
+        # Whoever is seen stays where he is whatever the detector finds: it can be asked beside.
+        beside = parts is not None and tracker.all_seen
+        finds = None if parts is None else road.hands.begin(tracker.find, first.image, parts)
+        if finds is not None and not beside:
+            tracker.meet(finds.result())
+        aims = [tracker.aims(frame.index) for frame in frames]
     with watch("points"):
-        people = [
-            Subject(frame.image, clip.camera, roi.person, roi, tracker.expected(track)) for track, roi in rois
-        ]
-        seen = road.localizer.localize(people)
-        landmarks = seen.points2d[:, road.localizer.landmarks]
-    with watch("people"):
-        for i, (track, _) in enumerate(rois):
-            anchors = None if seen.anchors2d is None else seen.anchors2d[i]
-            tracker.update(track, landmarks[i], float(seen.score[i]), anchors)
-        counted = tracker.settle()
-    for i, (track, _) in enumerate(rois):
+        seen = _localize(road, frames, aims)
+    if finds is not None and beside:
+        with watch("people"):
+            tracker.meet(finds.result())
+        known = {aim.track for aim in aims[0]}
+        if new := [aim for aim in tracker.aims(first.index) if aim.track not in known]:
+            with watch("points"):
+                seen[0] += _localize(road, [first], [new])[0]
+    for k, frame in enumerate(frames):
+        if k and (tracker.must_look(frame.index) or not agree(aims[k], tracker.aims(frame.index))):
+            return k
+        with watch("people"):
+            if k:
+                tracker.open(frame.index, frame.image)
+            tracker.ask()
+            _settle(road, frame, seen[k])
+    return len(frames)
+
+
+_Seen = tuple[int, Localization, int]
+"""Number of a track, and the row of a localization that holds what was seen of it."""
+
+
+def _localize(road: _Road, frames: Sequence[Frame], aims: Sequence[Sequence[Aim]]) -> list[list[_Seen]]:
+    """What is seen in each frame of those who are looked for in it."""
+    people = [
+        Subject(frame.image, road.clip.camera, aim.roi.person, aim.roi, aim.landmarks)
+        for frame, aimed in zip(frames, aims, strict=True)
+        for aim in aimed
+    ]
+    seen, row = road.localizer.localize(people), count()
+    return [[(aim.track, seen, next(row)) for aim in aimed] for aimed in aims]
+
+
+def _settle(road: _Road, frame: Frame, seen: Sequence[_Seen]) -> None:
+    """Say who is who in the open frame, and keep what counts."""
+    for track, found, i in seen:
+        anchors = None if found.anchors2d is None else found.anchors2d[i]
+        landmarks = found.points2d[i, road.localizer.landmarks]
+        road.tracker.update(track, landmarks, float(found.score[i]), anchors)
+    counted = road.tracker.settle()
+    for track, found, i in seen:
         if track in counted:
-            road.pending.add(track, frame, seen, i)
+            road.pending.add(track, frame, found, i)
     road.pending.last = frame.index
 
 
@@ -174,4 +247,5 @@ def _finish(road: _Road, cancelled: Callable[[], bool]) -> Iterator[Event]:
     yield from stand_upright(motions)
     if dropped := len(clip.track_ids() - ghosts) - len(motions):
         yield Notice(f"{dropped} find(s) that were too short or did not look like a person were left out.")
-    yield Summary(clip.frames, len(motions), dict(road.watch.seconds), mean_uncertainty(motions))
+    seconds = dict(road.watch.seconds)
+    yield Summary(clip.frames, len(motions), seconds, mean_uncertainty(motions), road.localizer.engine)

@@ -179,6 +179,8 @@ class Summary:
     """Spent in each stage."""
     mean_uncertainty: float
     """Metres, over people, frames and the 22 joints of the body."""
+    engine: str
+    """By which the localizer's network ran: onnxruntime or torch."""
 
     def as_json(self) -> dict[str, Any]:
         """For a JSON file or message, which know no NaN: what is not a number becomes null."""

@@ -60,7 +60,7 @@ def main() -> None:
     a = p.parse_args()
     body, device = load_body(), choose_device("cpu")
     field = FieldLocalizer(body, LocalizerOptions(device))
-    landmarks = LandmarksLocalizer("heavy", body, device)
+    landmarks = LandmarksLocalizer("heavy", body, LocalizerOptions(device))
     videos = sorted(a.single.glob("cam*.mp4"))
     figures: dict = {}
     if a.only_speed:

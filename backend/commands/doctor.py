@@ -38,6 +38,7 @@ NEEDED = (
     "pyzmq",
     "av",
     "safetensors",
+    "onnxruntime",
     "typer",
     "rich",
 )
@@ -92,6 +93,8 @@ class Report:
     """What "auto" means here: cpu, cuda or mps; None without torch."""
     device_name: str
     """What the device is, in words."""
+    engine: str | None
+    """What runs the shipped networks on that device: onnxruntime or torch; None without torch."""
     packages: dict[str, str | None]
     """Versions by name; None for a package that is not installed."""
     assets: list[Asset]
@@ -137,6 +140,7 @@ def examine(assets: Path = ASSETS) -> Report:
         platform=platform.platform(),
         device=device,
         device_name=name,
+        engine=_engine(device),
         packages=packages,
         assets=found,
         weights=weights,
@@ -151,6 +155,7 @@ def in_words(report: Report) -> str:
     """The report as lines for a person."""
     lines = [f"Bodyfield {report.version} on Python {report.python}, {report.platform}"]
     lines.append(f"Device: {report.device or 'none'} ({report.device_name})")
+    lines.append(f"Engine of the shipped networks: {report.engine or 'none'}")
     lines += [f"Package {name}: {version or 'not installed'}" for name, version in report.packages.items()]
     for asset in report.assets:
         state = f"{asset.bytes / 1e6:.1f} MB, sha256 {asset.sha256[:12]}" if asset.sha256 else "missing"
@@ -199,6 +204,14 @@ def _weights() -> tuple[list[Weights], list[str]]:
         )
         for i in whole
     ], damaged
+
+
+def _engine(device: str | None) -> str | None:
+    if device is None:
+        return None
+    from backend.nets.engine import choose_engine
+
+    return choose_engine(device)
 
 
 def _device() -> tuple[str, str]:

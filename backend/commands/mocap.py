@@ -49,6 +49,8 @@ def mocap(
     body: str | None = typer.Option(None, help="Your licensed SMPL-X, SMPL-H or SMPL file."),
     smooth: float = typer.Option(1.0, help="Strength of smoothing in time; 0 for none."),
     device: str = typer.Option("auto", help="auto, cpu, cuda, mps."),
+    engine: str = typer.Option("auto", help="What runs the networks: auto, torch or onnxruntime."),
+    workers: int = typer.Option(0, help="Pictures looked at side by side; 0: as many as there are cores."),
     fbx: bool = typer.Option(False, help="Write an FBX too (needs bpy in this Python)."),
     bvh: bool = typer.Option(False, help="Write BVH files too (needs bpy)."),
     blend: bool = typer.Option(False, help="Write a .blend too (needs bpy)."),
@@ -60,7 +62,10 @@ def mocap(
         text = "FBX, BVH and .blend need Blender's module bpy: run 'python install.py setup'."
         raise JobError("no_bpy", text)
     chosen = None if people is None else PeopleChoice.from_text(people)
-    options = MocapOptions(localizer, max_people, fov, focal, body, smooth, device=device, people=chosen)
+    options = MocapOptions(
+        localizer, max_people, fov, focal, body, smooth,
+        device=device, people=chosen, engine=engine, workers=workers,
+    )  # fmt: skip
     with console.Stages() as stages:
         outcome = run_clip(video, options, partial(_show, stages))
     stem = Path(video).stem

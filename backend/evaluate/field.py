@@ -102,7 +102,7 @@ def real_set(folder: Path, every: int = 10, variant: str = "heavy") -> RealSet:
     cameras = read_qualisys(folder / "Calib.qca.txt")
     if len(videos) != len(cameras):
         raise JobError("bad_data", f"{folder} must hold one cam*.mp4 for each camera of Calib.qca.txt.")
-    localizer = LandmarksLocalizer(variant, load_body(), "cpu")
+    localizer = LandmarksLocalizer(variant, load_body())
     seen = [watch(v, localizer, float(c.K[0, 0])) for v, c in zip(videos, cameras, strict=True)]
     n = min(len(s.points2d) for s in seen)
     reference, _ = triangulate(cameras, np.stack([s.points2d[:n, LIMBS] for s in seen]))

@@ -10,6 +10,7 @@ import numpy as np
 
 from backend.body.model import CanonicalPoints
 from backend.body.pointsets import PointSet
+from backend.nets.hands import ONE, Hands
 from backend.records import Localization, Subject
 
 OWN = "field"
@@ -24,6 +25,8 @@ class Localizer(Protocol):
 
     name: str
     """What `create_localizer` was asked for."""
+    engine: str
+    """Name of the engine by which its network runs, see `nets.engine`."""
     native: CanonicalPoints
     """The P canonical points that it answers best and that the fit uses."""
     landmarks: np.ndarray
@@ -80,3 +83,7 @@ class LocalizerOptions:
     """Called with one sentence for each wish that cannot be met and for each step that takes long."""
     keep: bool = False
     """Also return the features that `recall` needs."""
+    engine: str = "auto"
+    """By which the frozen networks run: see `nets.engine`."""
+    hands: Hands = ONE
+    """Who look at the people, each at one at a time."""

@@ -63,3 +63,9 @@ def joined(parts: Sequence[Localization]) -> Localization:
     kept = [p.features for p in parts]
     features = None if kept[0] is None else {n: np.concatenate([k[n] for k in kept]) for n in kept[0]}
     return Localization(*(None if c[0] is None else np.concatenate(c) for c in columns), features)
+
+
+def nobody(points: int) -> Localization:
+    """The localization of no people at all."""
+    empty = np.zeros((0, points, 3), np.float32)
+    return Localization(empty, empty[..., :2], empty[..., 0], np.zeros(0, np.float32), np.zeros((0, 2, 2)))

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from backend.errors import JobError
-from backend.nets.graph import load_graph
+from backend.nets.engine import create_engine
+from backend.nets.graph import Graph, load_graph
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 VARIANTS = ("lite", "full", "heavy")
@@ -81,35 +82,46 @@ class BlazePoseOutput:
     """(B,) 0..1, how sure it is that the crop holds a person."""
 
 
-class BlazePose:
-    """The landmark network of one size, ready to run."""
+class PoseNet(nn.Module):
+    """The network and what MediaPipe does after it, as one module."""
 
-    def __init__(self, variant: str = "heavy", device: str | torch.device = "cpu") -> None:
-        if variant not in VARIANTS:
-            raise JobError("bad_options", f"There is no BlazePose '{variant}': choose lite, full or heavy.")
-        self.device = torch.device(device)
-        self.graph = load_graph(ASSETS / f"blazepose_{variant}.safetensors", self.device)
+    def __init__(self, graph: Graph) -> None:
+        super().__init__()
+        self.graph = graph
 
-    @torch.inference_mode()
-    def run(self, images: np.ndarray) -> BlazePoseOutput:
-        """`images`: (B, 256, 256, 3) RGB, uint8 or float in 0..1. ValueError for any other shape."""
-        if images.ndim != 4 or images.shape[1:] != (SIDE, SIDE, 3):
-            raise ValueError(f"BlazePose takes crops of shape (B, 256, 256, 3), not {images.shape}.")
-        x = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
-        x = x.float().div_(255) if x.dtype == torch.uint8 else x.float()
+    def forward(self, pictures: Tensor) -> tuple[Tensor, ...]:
+        """(B, 256, 256, 3) uint8 RGB -> the arrays of `BlazePoseOutput`, in its order."""
         # (B, H, W, 3) seen as NCHW is the channels-last layout already: no copy.
-        out = self.graph(x.permute(0, 3, 1, 2), ("landmarks", "score", "heatmap", "world"))
+        x = pictures.permute(0, 3, 1, 2).float() / 255
+        out = self.graph(x, ("landmarks", "score", "heatmap", "world"))
         points = out["landmarks"].reshape(-1, 39, 5)
         xy, peak = refine(points[..., :2], out["heatmap"])
-        cpu = [
-            torch.cat([xy, points[..., 2:3]], -1),
-            points[..., 3].sigmoid(),
-            points[..., 4].sigmoid(),
-            peak,
-            out["world"].reshape(-1, 39, 3),
-            out["score"].reshape(-1),
-        ]
-        return BlazePoseOutput(*(t.float().cpu().numpy() for t in cpu))
+        place = torch.cat([xy, points[..., 2:3]], -1)
+        visibility, presence = points[..., 3].sigmoid(), points[..., 4].sigmoid()
+        return place, visibility, presence, peak, out["world"].reshape(-1, 39, 3), out["score"].reshape(-1)
+
+
+def pose_net(variant: str) -> PoseNet:
+    """The shipped network of one size. Raises JobError("bad_options") for a size that there is not."""
+    if variant not in VARIANTS:
+        raise JobError("bad_options", f"There is no BlazePose '{variant}': choose lite, full or heavy.")
+    return PoseNet(load_graph(ASSETS / f"blazepose_{variant}.safetensors")).eval()
+
+
+class BlazePose:
+    """The landmark network of one size, ready to run; `engine`: see `nets.engine`."""
+
+    def __init__(
+        self, variant: str = "heavy", device: str | torch.device = "cpu", engine: str = "auto"
+    ) -> None:
+        self.engine = create_engine(f"blazepose_{variant}", pose_net(variant), device, engine)
+
+    def run(self, images: np.ndarray) -> BlazePoseOutput:
+        """`images`: (B, 256, 256, 3) uint8 RGB. ValueError for anything else."""
+        if images.ndim != 4 or images.shape[1:] != (SIDE, SIDE, 3) or images.dtype != np.uint8:
+            text = f"BlazePose takes crops of shape (B, 256, 256, 3) of bytes, not {images.shape} {images.dtype}."
+            raise ValueError(text)
+        return BlazePoseOutput(*(t.float().cpu().numpy() for t in self.engine.run(images)))
 
 
 def refine(xy: Tensor, heatmap: Tensor, kernel: int = _KERNEL) -> tuple[Tensor, Tensor]:

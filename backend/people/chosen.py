@@ -15,7 +15,8 @@ from backend.camera.pinhole import Roi
 from backend.errors import JobError
 from backend.people.choice import PeopleChoice
 from backend.people.detect import Detection, PersonDetector
-from backend.people.follow import PeopleTracker, Track
+from backend.people.follow import PeopleTracker
+from backend.people.track import Track
 
 BEFORE = 16
 """Most people who are followed at a time up to the frame of the choice."""
@@ -68,8 +69,14 @@ class ChosenTracker(PeopleTracker):
             text = f"People were chosen in frame {self.choice.frame}, but the clip ends after {frames} frames"
             raise JobError("no_choice", f"{text} (counted from 0): choose them in an earlier one.")
 
-    def _must_look(self, index: int) -> bool:
-        return index == self.choice.frame or super()._must_look(index)
+    def must_look(self, index: int) -> bool:
+        """See `PeopleTracker.must_look`."""
+        return index == self.choice.frame or super().must_look(index)
+
+    def until_look(self, index: int) -> float:
+        """See `PeopleTracker.until_look`."""
+        wait = super().until_look(index)
+        return min(wait, self.choice.frame - index) if self.choice.frame > index else wait
 
     def _parts(self, index: int) -> list[int]:
         # The picture in which people were chosen was searched as thoroughly.

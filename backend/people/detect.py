@@ -14,9 +14,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from backend.camera.turned import Roi
-from backend.nets.graph import load_graph
+from backend.nets.engine import create_engine
+from backend.nets.graph import Graph, load_graph
+from backend.nets.hands import ONE, Hands
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 SIDE = 224
@@ -42,8 +45,6 @@ _SMALL = 0.08
 """People smaller than this part of the picture's larger side, hips to circle, must be surer."""
 _SMALL_THRESHOLD = 0.8
 """Least score of small ones: lamps, cameras and bags pass as people when they are a few pixels large."""
-_BATCH = 16
-"""Windows that go through the network at a time."""
 _MIN_PICTURE = 8
 """Pixels: nobody can be seen in a smaller picture."""
 
@@ -85,15 +86,42 @@ class _Find:
         return float(np.linalg.norm(self.points[1] - self.points[0]))
 
 
+class DetectorNet(nn.Module):
+    """The network, from bytes to numbers that count from the anchors."""
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__()
+        self.graph = graph
+
+    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 224, 224, 3) uint8 RGB -> scores (B, 2254) 0..1, and (B, 2254, 6, 2) centre, size and four points, in
+        sides of the window, all but the size from the anchor's centre."""
+        y = self.graph(pictures.permute(0, 3, 1, 2).float() / 127.5 - 1)
+        scores = y["scores"][..., 0].clamp(-_SCORE_CLIP, _SCORE_CLIP).sigmoid()
+        return scores, y["boxes"].reshape(scores.shape[0], -1, 6, 2) / SIDE
+
+
+def detector_net() -> DetectorNet:
+    """The shipped network."""
+    return DetectorNet(load_graph(ASSETS / "blazepose_detector.safetensors")).eval()
+
+
 class PersonDetector:
     """Finds people in pictures, several pictures at a time."""
 
-    def __init__(self, device: str | torch.device = "cpu", threshold: float = 0.5) -> None:
-        """`threshold`: least score (0..1, mean of the second looks) of a person who is reported."""
-        self.device = torch.device(device)
+    def __init__(
+        self,
+        device: str | torch.device = "cpu",
+        threshold: float = 0.5,
+        engine: str = "auto",
+        hands: Hands = ONE,
+    ) -> None:
+        """`threshold`: least score (0..1, mean of the second looks) of a person who is reported; `engine`: see
+        `nets.engine`; `hands`: who look into the windows."""
         self.threshold = threshold
-        self.graph = load_graph(ASSETS / "blazepose_detector.safetensors", self.device)
-        self._anchors = torch.from_numpy(_anchors()).to(self.device)
+        self.engine = create_engine("blazepose_detector", detector_net(), device, engine)
+        self._hands = hands
+        self._anchors = _anchors()
 
     def detect(
         self,
@@ -164,32 +192,36 @@ class PersonDetector:
         seen = iter(self._search(windows))
         return [[_nearest(old, next(seen), limit) for _ in looks] for _, old in finds]
 
-    @torch.inference_mode()
     def _search(self, windows: list[tuple]) -> list[list[_Find]]:
         """Run the network on square windows (picture, (x, y, side)[, mirrored]); -> finds of each, in pixels."""
-        out = []
-        for start in range(0, len(windows), _BATCH):
-            batch = windows[start : start + _BATCH]
-            cut = [cut_window(image, *window) for image, window, *_ in batch]
-            flip = [bool(rest and rest[0]) for _, _, *rest in batch]
-            x = np.stack([c[0][:, ::-1] if m else c[0] for c, m in zip(cut, flip, strict=True)])
-            x = torch.from_numpy(x).to(self.device)
-            y = self.graph(x.permute(0, 3, 1, 2).float().div_(127.5).sub_(1))
-            scores = y["scores"][..., 0].clamp(-_SCORE_CLIP, _SCORE_CLIP).sigmoid()
-            boxes = y["boxes"].reshape(len(cut), -1, 6, 2) / SIDE
-            boxes[:, :, 0] += self._anchors
-            boxes[:, :, 2:] += self._anchors[:, None]
-            scores, boxes = scores.float().cpu().numpy(), boxes.float().cpu().numpy()
-            for s, b, (_, scale, offset), m in zip(scores, boxes, cut, flip, strict=True):
-                finds = []
-                for score, points in weighted_nms(s[s >= _CANDIDATE], b[s >= _CANDIDATE]):
-                    points = points[2:] * SIDE
-                    radius = float(np.linalg.norm(points[1] - points[0]))
-                    if m:
-                        points[:, 0] = SIDE - points[:, 0]
-                    finds.append(_Find(score, points * scale + offset, radius))
-                out.append(finds)
-        return out
+        n = self.engine.batch
+        parts = self._hands.map(self._search_some, [windows[i : i + n] for i in range(0, len(windows), n)])
+        return [finds for part in parts for finds in part]
+
+    def _search_some(self, windows: list[tuple]) -> list[list[_Find]]:
+        cut = [cut_window(image, *window) for image, window, *_ in windows]
+        flip = [bool(rest and rest[0]) for _, _, *rest in windows]
+        pictures = np.stack([c[0][:, ::-1] if m else c[0] for c, m in zip(cut, flip, strict=True)])
+        scores, boxes = (t.float().cpu().numpy() for t in self.engine.run(pictures))
+        return [
+            self._finds(s, b, *place, m)
+            for s, b, (_, *place), m in zip(scores, boxes, cut, flip, strict=True)
+        ]
+
+    def _finds(self, scores, boxes, scale, offset, mirrored: bool) -> list[_Find]:
+        """Somebody each, from the network's numbers (2254,) and (2254, 6, 2) for one window."""
+        likely = scores >= _CANDIDATE
+        boxes = boxes[likely]
+        boxes[:, 0] += self._anchors[likely]
+        boxes[:, 2:] += self._anchors[likely, None]
+        finds = []
+        for score, points in weighted_nms(scores[likely], boxes):
+            points = points[2:] * SIDE
+            radius = float(np.linalg.norm(points[1] - points[0]))
+            if mirrored:
+                points[:, 0] = SIDE - points[:, 0]
+            finds.append(_Find(score, points * scale + offset, radius))
+        return finds
 
 
 def _anchors() -> np.ndarray:

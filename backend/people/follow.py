@@ -7,23 +7,22 @@ expected there; the other one waits, hidden, for its person to come back.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from backend.camera.turned import Roi
 from backend.people.detect import Detection, PersonDetector
+from backend.people.track import COAST, Aim, Track, middles, roi_from_points
 
-SHOULDERS, HIPS = (11, 12), (23, 24)
 MIN_SCORE = 0.5
 """Least landmark score of a crop that is believed to hold a person (MediaPipe's own)."""
 REDETECT = 10
 """Frames between looks for newcomers."""
 TILES_EVERY = {2: 2, 4: 12}
 """Part of the picture -> in every how many of these looks tiles of that size are searched too."""
-COAST = 5
-"""Frames for which a lost person is still looked for at the expected place."""
 FORGET = 90
 """Frames after which a lost person who comes back counts as somebody else."""
 # Distances are parts of a person's size.
@@ -41,47 +40,6 @@ _JUMP = 0.45
 """A body farther than that from the expected one is someone else's."""
 _MIN_INSIDE = 0.2
 """Share of landmarks that must lie in the picture."""
-
-
-@dataclass
-class Track:
-    """One person through time."""
-
-    id: int
-    """Its number, given once in a clip."""
-    roi: Roi
-    """The region in which the person was seen last, or found by the detector."""
-    points: np.ndarray | None = None
-    """(33, 2) pixels, as they were seen last; None for somebody who was only detected."""
-    velocity: np.ndarray | None = None
-    """(2,) pixels a frame; None while it is not known."""
-    hits: int = 0
-    """Frames in which the person was seen."""
-    missed: int = 0
-    """Frames in a row in which the person was not seen."""
-    last: int = -1
-    """Index of the frame that `points` are of."""
-    confirmed: bool = False
-    """Seen often enough to be a person and no slip of the detector."""
-    fresh: bool = True
-    """The region comes from the detector: the next body may be anywhere near it."""
-
-    @property
-    def radius(self) -> float:
-        return self.roi.size / 2.5
-
-    def expected(self, index: int) -> np.ndarray:
-        """(2,) pixels by which the person is expected to have moved since last seen; damped when long ago."""
-        if self.velocity is None:
-            return np.zeros(2)
-        return self.velocity * min(index - self.last, COAST)
-
-    def anchors(self, index: int) -> np.ndarray:
-        """(2, 2) expected middle of the hips and of the shoulders."""
-        if self.points is None:
-            up = 0.5 * self.radius * np.array([np.sin(self.roi.angle), -np.cos(self.roi.angle)])
-            return np.stack([self.roi.center, self.roi.center + up])
-        return _anchors(self.points) + self.expected(index)
 
 
 @dataclass
@@ -126,6 +84,17 @@ class PeopleTracker:
         """Ids of confirmed people who are seen, or were until a moment ago."""
         return {t.id for t in self._tracks if t.confirmed}
 
+    @property
+    def all_seen(self) -> bool:
+        """Whether somebody is followed, and all who are were seen in the last frame."""
+        active = self._active()
+        return bool(active) and not any(t.missed for t in active)
+
+    @property
+    def followed(self) -> list[Track]:
+        """Those who are looked for in the next frame; to be read only."""
+        return self._active()
+
     def take_notices(self) -> list[str]:
         """Sentences for the user since the last call."""
         told, self.notices = self.notices, []
@@ -133,29 +102,51 @@ class PeopleTracker:
 
     def rois(self, index: int, image: np.ndarray) -> list[tuple[int, Roi]]:
         """Where to look in frame `index` (increasing), `image` (H, W, 3) uint8: -> (track id, region) each."""
+        parts = self.open(index, image)
+        if parts is not None:
+            self.meet(self.find(image, parts))
+        return [(aim.track, aim.roi) for aim in self.ask()]
+
+    def open(self, index: int, image: np.ndarray) -> list[int] | None:
+        """The first part of `rois`: begin the frame. -> the `parts` with which the detector is to be asked in it; None
+        if it is not to be asked."""
         self.settle()
         self._index, self._size = index, np.array(image.shape[1::-1], float)
         self._tracks = [t for t in self._tracks if t.missed <= FORGET]
-        if self._must_look(index):
-            parts = self._parts(index)
-            self._looks += 1
-            self._last_look = index
-            finds = self.detector.detect([image], far=bool(parts), parts=parts, enough=self.max_people)
-            self._assign(finds[0])
-        out = []
-        for t in self._active():
-            step = t.expected(index)
-            out.append((t.id, Roi(t.roi.center + step, t.roi.size, t.roi.angle)))
-        self._asked = {i for i, _ in out}
-        return out
+        if not self.must_look(index):
+            return None
+        parts = self._parts(index)
+        self._looks, self._last_look = self._looks + 1, index
+        return parts
+
+    def find(self, image: np.ndarray, parts: Sequence[int]) -> list[Detection]:
+        """The second part: ask the detector. It changes nothing, so that it can be done beside other work."""
+        return self.detector.detect([image], far=bool(parts), parts=parts, enough=self.max_people)[0]
+
+    def meet(self, finds: list[Detection]) -> None:
+        """The third part: these people are in the open frame."""
+        self._assign(finds)
+
+    def ask(self) -> list[Aim]:
+        """The last part: `update` is to be called for everybody who is named here."""
+        aims = self.aims(self._index)
+        self._asked = {aim.track for aim in aims}
+        return aims
+
+    def aims(self, index: int) -> list[Aim]:
+        """Where everybody would be looked for in frame `index`, by what is known now. Changes nothing."""
+        return [self._aim(t, index) for t in self._active()]
+
+    def _aim(self, t: Track, index: int) -> Aim:
+        step = t.expected(index)
+        landmarks = None if t.points is None or t.fresh else t.points + step
+        return Aim(t.id, Roi(t.roi.center + step, t.roi.size, t.roi.angle), landmarks)
 
     def expected(self, track_id: int) -> np.ndarray | None:
         """(33, 2) pixels where someone's landmarks are expected in the open frame; None for a newcomer, or somebody
         whom the detector has just found again."""
         track = next(t for t in self._tracks if t.id == track_id)
-        if track.points is None or track.fresh:
-            return None
-        return track.points + track.expected(self._index)
+        return self._aim(track, self._index).landmarks
 
     def update(
         self, track_id: int, points2d: np.ndarray, score: float, aux: np.ndarray | None = None
@@ -231,17 +222,28 @@ class PeopleTracker:
     def _active(self) -> list[Track]:
         return [t for t in self._tracks if t.missed <= COAST]
 
-    def _must_look(self, index: int) -> bool:
+    def must_look(self, index: int) -> bool:
+        """Whether the detector is asked in frame `index`, by what is known now."""
         if self._last_look is None:
             return True
-        active = self._active()
-        if any(t.missed for t in active) or not active:
+        if not self.all_seen:
             return True
+        return index - self._last_look >= self._pause(self._looks)
+
+    def _pause(self, looks: int) -> float:
+        """Frames from one look to the next while everybody is seen, after so many looks."""
+        if len(self._active()) >= self.max_people:
+            return math.inf
         waiting = any(t.missed > COAST for t in self._tracks)
-        room = len(active) < self.max_people
         # Eager in the beginning.
-        pause = min(REDETECT // 2 if waiting else REDETECT, 1 + 2 * self._looks)
-        return room and index - self._last_look >= pause
+        return min(REDETECT // 2 if waiting else REDETECT, 1 + 2 * looks)
+
+    def until_look(self, index: int) -> float:
+        """Frames from `index`, which may be one with a look, to the next one with a look, if everybody stays seen."""
+        last = -1 if self._last_look is None else self._last_look
+        if self.must_look(index):
+            return self._pause(self._looks + 1)
+        return last + self._pause(self._looks) - index
 
     def _parts(self, index: int) -> list[int]:
         """Sizes of the tiles that are searched beside the whole picture in this look."""
@@ -258,10 +260,10 @@ class PeopleTracker:
 
     def _accept(self, t: Track, seen: _Seen) -> None:
         roi = roi_from_points(seen.points, seen.aux)
-        center = _anchors(seen.points).mean(0)
+        center = middles(seen.points).mean(0)
         # Where the detector set the region, a step is no motion.
         if t.points is not None and not t.fresh:
-            v = (center - _anchors(t.points).mean(0)) / max(self._index - t.last, 1)
+            v = (center - middles(t.points).mean(0)) / max(self._index - t.last, 1)
             limit = 0.2 * roi.size / 2.5
             v = v * min(1.0, limit / max(float(np.linalg.norm(v)), 1e-9))
             t.velocity = v if t.velocity is None else 0.5 * t.velocity + 0.5 * v
@@ -290,7 +292,7 @@ class PeopleTracker:
     def _surprise(self, t: Track, points: np.ndarray) -> float:
         """How far a body is from where the track was expected, in sizes of the person: size and shape count too."""
         if t.points is None:
-            step = _anchors(points) - t.anchors(self._index)
+            step = middles(points) - t.anchors(self._index)
         else:
             step = points - t.points - t.expected(self._index)
         return float(np.linalg.norm(step, axis=1).mean() / t.radius)
@@ -340,25 +342,3 @@ class PeopleTracker:
     def _begin(self, find: Detection) -> None:
         self._tracks.append(Track(self._next_id, find.roi))
         self._next_id += 1
-
-
-def roi_from_points(points: np.ndarray, aux: np.ndarray | None = None) -> Roi:
-    """Region around a body: from BlazePose's alignment points `aux` (2, 2) where given, else from its 33 points.
-
-    The circle about the hips that BlazePose was trained with reaches the farthest landmark.
-    """
-    hips, shoulders = _anchors(points)
-    reach = float(np.linalg.norm(points - hips, axis=1).max())
-    if aux is not None and np.isfinite(aux).all():
-        roi = Roi.from_axis(aux[0], aux[1])
-        # A circle that leaves out landmarks, or is far too wide, is a slip of the regression.
-        return Roi(roi.center, float(np.clip(roi.size, 2.5 * 0.8 * reach, 2.5 * 1.6 * reach)), roi.angle)
-    up = shoulders - hips
-    length = float(np.linalg.norm(up))
-    top = hips + up / length * reach if length > 1e-6 else hips - np.array([0.0, reach])
-    return Roi.from_axis(hips, top)
-
-
-def _anchors(points: np.ndarray) -> np.ndarray:
-    """(2, 2): middle of the hips, middle of the shoulders."""
-    return np.stack([points[list(HIPS)].mean(0), points[list(SHOULDERS)].mean(0)])

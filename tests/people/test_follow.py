@@ -7,7 +7,8 @@ from backend.camera.pinhole import Camera
 from backend.camera.turned import Roi, crop_to_image, extract
 from backend.nets.blazepose import BlazePose
 from backend.people.detect import Detection, PersonDetector
-from backend.people.follow import COAST, FORGET, PeopleTracker, roi_from_points
+from backend.people.follow import FORGET, PeopleTracker
+from backend.people.track import COAST, roi_from_points
 
 from .pictures import frames
 

@@ -18,11 +18,13 @@ from backend.camera.pinhole import Roi
 from backend.camera.turned import extract
 from backend.localizers.contract import OWN, LocalizerOptions
 from backend.localizers.field.file import load_field
+from backend.localizers.field.look import FieldLook
 from backend.localizers.field.model import SIDE, FieldFeatures, FieldPoints
-from backend.localizers.kept import check, joined, packed, stamp, unpacked
+from backend.localizers.kept import check, joined, nobody, packed, stamp, unpacked
 from backend.localizers.landmarks.region import landmark_axis, landmark_region
 from backend.localizers.nlf.space import rest_places
 from backend.nets.blazepose import ASSETS
+from backend.nets.engine import create_engine
 from backend.nets.heatmaps import HeadOutput
 from backend.records import Localization, Subject
 
@@ -31,8 +33,6 @@ SURFACE = 64
 """Points of the skin that the fit uses beside landmarks and joints: 152 in all. With 168 the fit takes up to twice as
 long; their errors are alike, so that they bring little news."""
 LANDMARKS = 33
-_BATCH = {"cpu": 8}
-_GPU_BATCH = 64
 _SIDES = (0.5 * np.pi, np.pi, -0.5 * np.pi)
 """Further ways up, radians, in which a newcomer is looked at who is not recognised at once."""
 _RECOGNISED = (0.8, 0.1)
@@ -60,7 +60,8 @@ class FieldLocalizer:
         self.native = native_points(body, SURFACE)
         self.landmarks = np.arange(LANDMARKS)
         self.skeletons: Mapping[str, PointSet] = {}
-        self._batch = _BATCH.get(self.device.type, _GPU_BATCH)
+        self._seeing = create_engine("field", FieldLook(self.model), self.device, self.options.engine)
+        self.engine = self._seeing.name
         self._own = body if body.name == "open" else load_body()
         self._marks = self.model.prepare(self.model.marks)
         self._native: FieldPoints | None = None
@@ -109,25 +110,19 @@ class FieldLocalizer:
         return [region for region in known if region is not None]
 
     def _look(self, subjects: Sequence[Subject], regions: Sequence[Roi], points: FieldPoints) -> Localization:
-        n = self._batch
-        parts = [
-            self._crops(subjects[i : i + n], regions[i : i + n], points) for i in range(0, len(subjects), n)
-        ]
-        if not parts:
-            empty = np.zeros((0, len(points), 3), np.float32)
-            return Localization(
-                empty, empty[..., :2], empty[..., 0], np.zeros(0, np.float32), np.zeros((0, 2, 2))
-            )
-        return joined(parts)
+        n = self._seeing.batch
+        starts = range(0, len(subjects), n)
+        parts = self.options.hands.map(
+            lambda i: self._crops(subjects[i : i + n], regions[i : i + n], points), starts
+        )
+        return joined(parts) if parts else nobody(len(points))
 
     @torch.inference_mode()
     def _crops(
         self, subjects: Sequence[Subject], regions: Sequence[Roi], points: FieldPoints
     ) -> Localization:
         crops = [extract(s.image, s.camera, roi, SIDE) for s, roi in zip(subjects, regions, strict=True)]
-        images = torch.from_numpy(np.stack([c.image for c in crops])).to(self.device)
-        # (B, H, W, 3) seen as NCHW is the channels-last layout already: no copy.
-        features = self.model.features(self.model.look(images.float().div_(255).permute(0, 3, 1, 2)))
+        features = FieldFeatures(*self._seeing.run(np.stack([c.image for c in crops])))
         lenses = {
             "K": np.stack([c.K for c in crops]),
             "R": np.stack([c.R for c in crops]),

@@ -17,6 +17,8 @@ from backend.body.model import Body, CanonicalPoints
 from backend.camera.pinhole import Camera, Roi
 from backend.camera.turned import extract
 from backend.fit.camerafitter import Fitter
+from backend.localizers.contract import LocalizerOptions
+from backend.localizers.kept import joined, nobody
 from backend.nets.blazepose import BlazePose
 from backend.records import Localization, Subject
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 LANDMARKS = 33
 SIDE = 256
+_DEFAULTS = LocalizerOptions()
 
 # One sigma in metres of a clearly visible landmark, by MediaPipe's number. Face landmarks sit on a rigid head and
 # are steady; hips and shoulders are judged through cloth; hands and feet are far out and small.
@@ -35,15 +38,16 @@ _HIDDEN = 4.0
 
 
 class LandmarksLocalizer:
-    """BlazePose `variant` (heavy, full, lite) on `device`, seen through the landmarks of `body`."""
+    """BlazePose `variant` (heavy, full, lite), seen through the landmarks of `body`."""
 
-    def __init__(self, variant: str, body: Body, device: str) -> None:
+    def __init__(self, variant: str, body: Body, options: LocalizerOptions = _DEFAULTS) -> None:
         self.name = f"landmarks-{variant}"
         self.body = body
         self.native, self.names = body_landmarks(body)
         self.landmarks = np.arange(LANDMARKS)
         self.skeletons: Mapping[str, PointSet] = {}
-        self._net = BlazePose(variant, device)
+        self.net = BlazePose(variant, options.device, options.engine)
+        self.engine, self._hands = self.net.engine.name, options.hands
 
     def prepare(self, points: CanonicalPoints | PointSet) -> CanonicalPoints:
         """Nothing needs doing ahead of time: points are answered from the fitted body, whose rest pose is the
@@ -70,13 +74,14 @@ class LandmarksLocalizer:
         return first
 
     def _look(self, subjects: Sequence[Subject], regions: Sequence[Roi]) -> Localization:
-        if not subjects:
-            empty = np.zeros((0, LANDMARKS, 3), np.float32)
-            return Localization(
-                empty, empty[..., :2], empty[..., 0], np.zeros(0, np.float32), np.zeros((0, 2, 2))
-            )
+        n = self.net.engine.batch
+        starts = range(0, len(subjects), n)
+        parts = self._hands.map(lambda i: self._crops(subjects[i : i + n], regions[i : i + n]), starts)
+        return joined(parts) if parts else nobody(LANDMARKS)
+
+    def _crops(self, subjects: Sequence[Subject], regions: Sequence[Roi]) -> Localization:
         crops = [extract(s.image, s.camera, roi, SIDE) for s, roi in zip(subjects, regions, strict=True)]
-        out = self._net.run(np.stack([c.image for c in crops]))
+        out = self.net.run(np.stack([c.image for c in crops]))
         R = np.stack([c.R for c in crops])
         K_inv = np.stack([np.linalg.inv(c.K) for c in crops])
         K = np.stack([s.camera.K for s in subjects])

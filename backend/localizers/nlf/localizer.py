@@ -28,6 +28,7 @@ from backend.localizers.nlf.precision import prepare_model
 from backend.localizers.nlf.space import space_of
 from backend.localizers.nlf.suppress import CERTAIN, fits_box
 from backend.localizers.nlf.weights import OfficialWeights
+from backend.nets.engine import TORCH
 from backend.records import Localization, Subject
 from backend.volumes.map import VolumeMap
 
@@ -56,7 +57,7 @@ class NeuralLocalizer:
     """NLF with the given weights, on the points of `body`."""
 
     def __init__(self, weights: OfficialWeights, body: Body, options: LocalizerOptions) -> None:
-        self.name = weights.info.name
+        self.name, self.engine = weights.info.name, TORCH
         self.body = body
         self.options = options
         self._lens = _lens(options.lens)
