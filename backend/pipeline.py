@@ -50,7 +50,7 @@ def mocap(
         source, waiting = iter(frames), deque[Frame]()
         while not cancelled():
             with road.watch("decode"):
-                _fetch(road.tracker, source, waiting)
+                _fetch(road.tracker, source, waiting, options.chunk - road.pending.size)
             if not waiting:
                 yield from _hand_over(road, ended=True)
                 yield from _finish(road, cancelled)
@@ -135,9 +135,10 @@ def _prepare(
     return _Road(localizer, tracker, clip, Pending(clip.frames), Stopwatch(), hands)
 
 
-def _fetch(tracker: PeopleTracker, source: Iterator[Frame], waiting: deque[Frame]) -> None:
-    """Fill up `waiting` to as many frames as can be looked at at once; it stays empty at the end of the clip."""
-    while not waiting or len(waiting) < frames_ahead(tracker, waiting[0].index):
+def _fetch(tracker: PeopleTracker, source: Iterator[Frame], waiting: deque[Frame], most: int) -> None:
+    """Fill up `waiting` to as many frames as can be looked at at once, `most` at the most; it stays empty at the end
+    of the clip."""
+    while not waiting or len(waiting) < min(most, frames_ahead(tracker, waiting[0].index)):
         frame = next(source, None)
         if frame is None:
             return

@@ -22,7 +22,7 @@ from torch import nn
 
 from backend.localizers.field.file import load_field
 from backend.localizers.field.localizer import WEIGHTS
-from backend.localizers.field.look import FieldLook
+from backend.localizers.field.look import FieldHeads, FieldLook
 from backend.localizers.field.model import SIDE as FIELD_SIDE
 from backend.nets.blazepose import SIDE as POSE_SIDE
 from backend.nets.blazepose import VARIANTS, pose_net
@@ -31,28 +31,47 @@ from backend.people.detect import SIDE as DETECTOR_SIDE
 from backend.people.detect import detector_net
 from blender_addon.shared.whole import write_text, write_whole
 
-NETWORKS: dict[str, tuple[Callable[[], nn.Module], int]] = {
-    "blazepose_detector": (detector_net, DETECTOR_SIDE),
-    **{f"blazepose_{v}": (lambda v=v: pose_net(v), POSE_SIDE) for v in VARIANTS},
-    "field": (lambda: FieldLook(load_field(WEIGHTS)), FIELD_SIDE),
+Made = tuple[nn.Module, dict[str, torch.Tensor], tuple[str, ...]]
+"""A module, what it may be given by name, and those of the inputs of which there may be any number (points)."""
+
+
+def _picture(module: nn.Module, side: int) -> Made:
+    return module, {"pictures": torch.zeros(1, side, side, 3, dtype=torch.uint8)}, ()
+
+
+def _heads() -> Made:
+    model = load_field(WEIGHTS)
+    points, cells = model.prepare(model.marks), (FIELD_SIDE // 16) ** 2
+    size, code = model.config.width, model.config.code
+    seen = {"cells": torch.zeros(1, cells, size), "code": torch.zeros(1, code), "frame": torch.ones(1, 3)}
+    asked = {"weights": points.weights, "biases": points.biases, "places": points.places}
+    return FieldHeads(model), seen | asked, tuple(asked)
+
+
+NETWORKS: dict[str, Callable[[], Made]] = {
+    "blazepose_detector": lambda: _picture(detector_net(), DETECTOR_SIDE),
+    **{f"blazepose_{v}": (lambda v=v: _picture(pose_net(v), POSE_SIDE)) for v in VARIANTS},
+    "field": lambda: _picture(FieldLook(load_field(WEIGHTS)), FIELD_SIDE),
+    "field_heads": _heads,
 }
-"""Name of the graph -> its module, and the pixels of a picture's side."""
+"""By the name of the graph."""
 
 
-def graph_of(module: nn.Module, side: int) -> tuple[bytes, dict]:
-    """The graph of `module` for one picture of `side` x `side` pixels, and its description."""
-    picture, out = torch.zeros(1, side, side, 3, dtype=torch.uint8), io.BytesIO()
+def graph_of(module: nn.Module, inputs: dict[str, torch.Tensor], many: tuple[str, ...]) -> tuple[bytes, dict]:
+    """The graph of `module`, and its description."""
+    out = io.BytesIO()
     with warnings.catch_warnings(), torch.no_grad():
-        # Of what is constant in the graph since its picture's size is, and that this exporter is the older one of two;
+        # Of what is constant in the graph since a picture's size is, and that this exporter is the older one of two;
         # the newer one renames weights.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             module,
-            (picture,),
+            tuple(inputs.values()),
             out,
             dynamo=False,
             opset_version=OPSET,
-            input_names=["pictures"],
+            input_names=list(inputs),
+            dynamic_axes={name: {0: "points"} for name in many},
             # Folded weights would be other ones than the module's: ONNX Runtime folds them itself.
             do_constant_folding=False,
         )
@@ -79,8 +98,8 @@ def main() -> None:
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("-o", "--out", type=Path, default=GRAPHS, help="folder for the graphs")
     folder = p.parse_args().out
-    for name, (make, side) in NETWORKS.items():
-        graph, said = graph_of(make(), side)
+    for name, make in NETWORKS.items():
+        graph, said = graph_of(*make())
         write_whole(folder / f"{name}.onnx", lambda file, graph=graph: file.write(graph))
         write_text(folder / f"{name}.json", json.dumps(said, indent=0) + "\n")
         print(f"{name}: {len(graph) / 1e3:.0f} kB, {len(said['weights'])} weights")

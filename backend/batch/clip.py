@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from backend.batch.decoding import decoded_ahead
 from backend.camera.pinhole import Camera
 from backend.errors import JobError
 from backend.jobs.folder import JobFolder, JobStore
@@ -64,6 +65,6 @@ def run_clip(
 
 def _events(clip: Clip, options: MocapOptions, keeper: Keeper) -> Iterator[Event]:
     try:
-        yield from mocap(keeper.frames(clip), options, total=clip.frame_count)
+        yield from mocap(decoded_ahead(keeper.frames(clip)), options, total=clip.frame_count)
     except ClipError as error:
         raise JobError("bad_clip", str(error)) from error

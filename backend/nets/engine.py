@@ -1,9 +1,9 @@
 """Frozen networks at work: on the processor through ONNX Runtime, elsewhere, and as the reference, through PyTorch.
 
 ONNX Runtime needs about 0.6 of PyTorch's time on a processor and gives the same answers; of the libraries of its kind
-it is there for most of the systems that we serve. `tools/make_graphs.py` writes a network's graph, without weights, into
-`backend/assets/graphs`; the weights are those of the module that is given here, so that a graph serves every file of
-weights of its shape.
+it is there for most of the systems that we serve. `tools/make_graphs.py` writes a network's graph, without weights,
+into `backend/assets/graphs`; the weights are those of the module that is given here, so that a graph serves every file
+of weights of its shape.
 
 It takes one picture at a time, on one thread: many pictures are many calls side by side (`hands`). So every number is
 the same to the last bit, however many cores there are and whoever is in the picture beside.
@@ -72,23 +72,37 @@ class Runtime:
         wanted = list(description(graph)["weights"])
         state = module.state_dict()
         # ONNX Runtime reads from these very arrays, as long as it runs.
-        self._weights = [np.ascontiguousarray(state[name].float().cpu().numpy()) for name in wanted]
+        self._weights = [state[name].float().cpu().contiguous().numpy() for name in wanted]
         values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in self._weights]
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        # No stock of memory: it would be kept for the largest picture ever, and is no faster.
+        options.enable_cpu_mem_arena = False
+        options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
         options.add_external_initializers(wanted, values)
         path = GRAPHS / f"{graph}.onnx"
-        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+        # Its errors have no common class of their own.
+        except Exception as error:
+            text = f"The graph {path.name} is missing or damaged: get the project's files again."
+            raise JobError("bad_weights", text) from error
         self._values = values
-        self._input = self._session.get_inputs()[0].name
+        self._inputs = [i.name for i in self._session.get_inputs()]
 
     def run(self, pictures: np.ndarray) -> tuple[Tensor, ...]:
         """See `Engine.run`."""
-        rows = [self._session.run(None, {self._input: pictures[i : i + 1]}) for i in range(len(pictures))]
+        rows = [self.call(pictures[i : i + 1]) for i in range(len(pictures))]
         if len(rows) == 1:
             return tuple(torch.from_numpy(a) for a in rows[0])
         return tuple(torch.from_numpy(np.concatenate(column)) for column in zip(*rows, strict=True))
+
+    def call(self, *inputs: np.ndarray) -> list[np.ndarray]:
+        """The graph once, with its inputs as they are."""
+        return self._session.run(None, dict(zip(self._inputs, inputs, strict=True)))
 
 
 def create_engine(

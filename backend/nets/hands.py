@@ -1,7 +1,8 @@
 """Many hands: pieces of work that know nothing of one another, done side by side on the cores that there are.
 
 Results come back in the order of the pieces, and no piece sees another, so that it makes no difference how many hands
-there are. The pieces are numpy, OpenCV and ONNX Runtime, which let go of Python's lock while they compute.
+there are. The pieces are numpy, OpenCV and ONNX Runtime, which let go of Python's lock while they compute. PyTorch has
+threads of its own in every thread that calls it: little is left to it here, and nothing that is worth sharing out.
 """
 
 from __future__ import annotations
@@ -9,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Self, TypeVar
-
-import torch
 
 from blender_addon.shared.threads import usable_cores
 
@@ -20,16 +19,12 @@ R = TypeVar("R")
 class Hands:
     """`count`: how many; 0 for as many as the process may use cores. To be used in a `with` block; outside of one, or
     with a single hand, there are no threads.
-
-    Within the block PyTorch computes on one thread everywhere: it neither has more threads than there are cores, nor
-    adds up in another order where there are more of them.
     """
 
     def __init__(self, count: int = 1) -> None:
         self.count = count or usable_cores()
         self._pool: ThreadPoolExecutor | None = None
         self._aside: ThreadPoolExecutor | None = None
-        self._before = 0
 
     def map(self, work: Callable[..., R], *columns: Iterable[Any]) -> list[R]:
         """`work` for each row of `columns`, as the built-in `map`. Raises what the first row that fails raises."""
@@ -49,8 +44,6 @@ class Hands:
         return done
 
     def __enter__(self) -> Self:
-        self._before = torch.get_num_threads()
-        torch.set_num_threads(1)
         if self.count > 1:
             self._pool = ThreadPoolExecutor(self.count, "hand")
             self._aside = ThreadPoolExecutor(1, "aside")
@@ -62,7 +55,6 @@ class Hands:
             if pool is not None:
                 pool.shutdown(cancel_futures=True)
         self._pool = self._aside = None
-        torch.set_num_threads(self._before)
 
 
 ONE = Hands(1)

@@ -18,13 +18,13 @@ from backend.camera.pinhole import Roi
 from backend.camera.turned import extract
 from backend.localizers.contract import OWN, LocalizerOptions
 from backend.localizers.field.file import load_field
-from backend.localizers.field.look import FieldLook
+from backend.localizers.field.look import FieldHeads, FieldLook
 from backend.localizers.field.model import SIDE, FieldFeatures, FieldPoints
 from backend.localizers.kept import check, joined, nobody, packed, stamp, unpacked
 from backend.localizers.landmarks.region import landmark_axis, landmark_region
 from backend.localizers.nlf.space import rest_places
 from backend.nets.blazepose import ASSETS
-from backend.nets.engine import create_engine
+from backend.nets.engine import RUNTIME, Runtime, create_engine
 from backend.nets.heatmaps import HeadOutput
 from backend.records import Localization, Subject
 
@@ -62,6 +62,10 @@ class FieldLocalizer:
         self.skeletons: Mapping[str, PointSet] = {}
         self._seeing = create_engine("field", FieldLook(self.model), self.device, self.options.engine)
         self.engine = self._seeing.name
+        self._pointing: Runtime | None = None
+        if self.engine == RUNTIME:
+            self._pointing = Runtime("field_heads", FieldHeads(self.model))
+            self.model.drop_sight()
         self._own = body if body.name == "open" else load_body()
         self._marks = self.model.prepare(self.model.marks)
         self._native: FieldPoints | None = None
@@ -149,6 +153,18 @@ class FieldLocalizer:
     def _stamp(self) -> np.uint64:
         return stamp(self.model.field)
 
+    def _heads(self, features: FieldFeatures, points: FieldPoints) -> HeadOutput:
+        """`FieldModel.heads` by the engine."""
+        if self._pointing is None or not len(points):
+            return self.model.heads(features, points)
+        seen = [features.cells.numpy(), features.code.numpy(), features.frame.numpy()]
+        asked = [[t.numpy() for t in (p.weights, p.biases, p.places)] for p in points.parts()]
+        rows = []
+        for i in range(len(features.score)):
+            row = [self._pointing.call(*(a[i : i + 1] for a in seen), *part) for part in asked]
+            rows.append([np.concatenate(column, 1) for column in zip(*row, strict=True)])
+        return HeadOutput(*(torch.from_numpy(np.concatenate(c)) for c in zip(*rows, strict=True)))
+
     def _answer(
         self,
         features: FieldFeatures,
@@ -158,9 +174,9 @@ class FieldLocalizer:
     ) -> tuple[Localization, np.ndarray]:
         """What features say of points, and the translation (B, 3) that was solved, or was known. `lenses`: `K`, `R`
         of the crops and K of the `camera`, (B, 3, 3) each."""
-        marks = self.model.heads(features, self._marks)
+        marks = self._heads(features, self._marks)
         off = limb_errors(features, marks)
-        found = marks if points is self._marks else self.model.heads(features, points)
+        found = marks if points is self._marks else self._heads(features, points)
         found = replace(found, coords2d=found.coords2d + pull(points.points, self.model.marks, *off))
         K, R = lenses["K"], lenses["R"]
         known = None if translation is None else torch.from_numpy(translation).to(self.device)

@@ -195,6 +195,10 @@ class FieldPoints:
     def __len__(self) -> int:
         return len(self.points)
 
+    def parts(self) -> list[FieldPoints]:
+        """All points, so many at a time as memory holds."""
+        return [self.rows(i, min(i + CHUNK, len(self))) for i in range(0, max(len(self), 1), CHUNK)]
+
     def rows(self, start: int, stop: int) -> FieldPoints:
         """Points start ... stop - 1."""
         return FieldPoints(*(t[start:stop] for t in (self.points, self.weights, self.biases, self.places)))
@@ -246,6 +250,10 @@ class FieldModel(nn.Module):
         """The configuration, for a file's metadata."""
         return asdict(self.config)
 
+    def drop_sight(self) -> None:
+        """Forget all that looks at pictures, 60 MB of weights: something else does that. Points are still answered."""
+        self.trunk = self.branch = self.lifter = self.neck = None
+
     def look(self, images: Tensor, maps: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
         """Trunk and branch: (B, 3, 256, 256) -> what `features` wants. `maps`: the trunk's, where it has looked."""
         maps = self.trunk(images, self.config.taps()) if maps is None else maps
@@ -282,16 +290,16 @@ class FieldModel(nn.Module):
 
     def heads(self, features: FieldFeatures, points: FieldPoints) -> HeadOutput:
         """Points in all crops."""
-        P = len(points)
-        parts = [self._read(features, points.rows(i, min(i + CHUNK, P))) for i in range(0, max(P, 1), CHUNK)]
+        parts = [self.read(features, some) for some in points.parts()]
         if len(parts) == 1:
             return parts[0]
         return HeadOutput(*(torch.cat([getattr(p, n) for p in parts], 1) for n in _PARTS))
 
-    def _read(self, features: FieldFeatures, points: FieldPoints) -> HeadOutput:
+    def read(self, features: FieldFeatures, points: FieldPoints) -> HeadOutput:
+        """`heads` for so many points as memory holds at once."""
         grid = self.config.grid
-        logits = F.linear(features.cells, points.weights.flatten(0, 1), points.biases.flatten()).mT.float()
-        logits = logits.unflatten(1, (-1, CHANNELS)).unflatten(-1, (grid, grid))
+        logits = F.linear(features.cells, points.weights.flatten(0, 1), points.biases.flatten())
+        logits = logits.transpose(1, 2).float().unflatten(1, (-1, CHANNELS)).unflatten(-1, (grid, grid))
         place = guess(points.places, features.code)
         pixels = features.frame[:, None, :1] * place[..., :2] + features.frame[:, None, 1:]
         logits = torch.cat([logits[:, :, :2], logits[:, :, 2:] + self._prior(pixels)[:, :, None]], 2)
