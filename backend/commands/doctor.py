@@ -132,6 +132,7 @@ def examine(assets: Path = ASSETS) -> Report:
         f"The file {a.name} is missing from {assets}: fetch it again." for a in found if a.sha256 is None
     ]
     device, name = _device() if packages["torch"] else (None, "no torch")
+    missing += _graphs(assets) if packages["torch"] else []
     home = home_folder()
     weights, damaged = _weights() if packages["torch"] and packages["safetensors"] else ([], [])
     return Report(
@@ -204,6 +205,14 @@ def _weights() -> tuple[list[Weights], list[str]]:
         )
         for i in whole
     ], damaged
+
+
+def _graphs(assets: Path) -> list[str]:
+    """A sentence for each graph of the engine that is not there."""
+    from backend.nets.engine import KNOWN
+
+    files = [assets / "graphs" / f"{name}.{end}" for name in KNOWN for end in ("onnx", "json")]
+    return [f"The file {f.name} is missing from {f.parent}: fetch it again." for f in files if not f.is_file()]
 
 
 def _engine(device: str | None) -> str | None:

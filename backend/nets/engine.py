@@ -26,6 +26,15 @@ from backend.errors import JobError
 TORCH, RUNTIME = "torch", "onnxruntime"
 ENGINES = ("auto", TORCH, RUNTIME)
 GRAPHS = Path(__file__).resolve().parents[1] / "assets" / "graphs"
+KNOWN = (
+    "blazepose_detector",
+    "blazepose_lite",
+    "blazepose_full",
+    "blazepose_heavy",
+    "field",
+    "field_heads",
+)
+"""Every graph that is shipped."""
 OPSET = 17
 """Of the graphs; every ONNX Runtime since 1.12 knows it."""
 

@@ -101,9 +101,15 @@ def test_a_summary_is_json_also_where_a_number_is_none(folder):
     keeper.keep(Notice("Nothing to keep."))
     with pytest.raises(RuntimeError):
         keeper.done()
-    keeper.keep(Summary(9, 1, {"people": np.float32(0.5)}, float("nan")))
+    keeper.keep(Summary(9, 1, {"people": np.float32(0.5)}, float("nan"), "torch"))
     said = keeper.done()
-    assert said == {"frames": 9, "people": 1, "seconds": {"people": 0.5}, "mean_uncertainty": None}
+    assert said == {
+        "frames": 9,
+        "people": 1,
+        "seconds": {"people": 0.5},
+        "mean_uncertainty": None,
+        "engine": "torch",
+    }
     assert json.loads((folder.path / "job.json").read_text())["summary"] == said
 
 

@@ -81,7 +81,7 @@ def test_shipped_graphs_are_those_of_the_code(name):
 
 
 def test_every_shipped_graph_is_known():
-    assert {p.stem for p in engine.GRAPHS.glob("*.onnx")} == set(NETWORKS)
+    assert {p.stem for p in engine.GRAPHS.glob("*.onnx")} == set(NETWORKS) == set(engine.KNOWN)
 
 
 def test_weights_are_those_of_the_module(crops):

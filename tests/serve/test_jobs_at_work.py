@@ -42,7 +42,13 @@ def test_a_clip_becomes_results(toy):
     assert job.body.name == "open" and "CC0" in job.body.licence_note and len(job.body.joint_names) == 55
     np.testing.assert_allclose(job.body.weights_value.sum(1), 1, rtol=1e-6)
     # Not a number cannot travel as JSON.
-    assert job.summary == {"frames": 50, "people": 1, "seconds": {"toy": 0.0}, "mean_uncertainty": None}
+    assert job.summary == {
+        "frames": 50,
+        "people": 1,
+        "seconds": {"toy": 0.0},
+        "mean_uncertainty": None,
+        "engine": "toy",
+    }
     assert clip.closed and job.take_results() == []
     assert toy.record(job.id)["state"] == "done" and toy.record(job.id)["frames"] == 50
 

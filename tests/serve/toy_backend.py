@@ -80,7 +80,7 @@ def mocap(frames, options, *, total, resume, cancelled, breathe):
         _count_steps(breathe)
     yield Notice("This is a toy.")
     yield _motion(chunks, final=True)
-    yield Summary(chunks[-1].last + 1, 1, {"toy": 0.0}, float("nan"))
+    yield Summary(chunks[-1].last + 1, 1, {"toy": 0.0}, float("nan"), "toy")
 
 
 def _obey(command, cancelled):
