@@ -18,6 +18,7 @@ from pathlib import Path
 from installer import ROOT, SetupError
 from installer.files import aside
 from installer.pins import nvidia_gpu, pins, torch_refusal
+from installer.slim import slim
 from installer.terminal import Line
 
 SYSTEM_LIBRARIES = (
@@ -39,7 +40,12 @@ DISPENSABLE = {
     "fbx": "",
 }
 """Groups that the product can do without, and the word in pip's error that says so."""
-IMPORTS = {"base": "torch, zmq, av, cv2, scipy, roma", "blender": "bpy", "test": "pytest", "fbx": "pufbx"}
+IMPORTS = {
+    "base": "torch, onnxruntime, zmq, av, cv2, scipy, roma",
+    "blender": "bpy",
+    "test": "pytest",
+    "fbx": "pufbx",
+}
 
 
 class Environment:
@@ -184,6 +190,8 @@ def _install_group(env: Environment, group: str, lines: list[str], base: list[st
                 raise
             line.note(f"{WORDS[group]} was not possible; the set-up continues without it (see {env.log}).")
         else:
+            if group == "base" and env.site:
+                slim(env.site)
             line.show(f"Loading {IMPORTS[group]} once")
             _check_imports(env, group)
     env.note(group, lines)

@@ -212,7 +212,9 @@ def _graphs(assets: Path) -> list[str]:
     from backend.nets.engine import KNOWN
 
     files = [assets / "graphs" / f"{name}.{end}" for name in KNOWN for end in ("onnx", "json")]
-    return [f"The file {f.name} is missing from {f.parent}: fetch it again." for f in files if not f.is_file()]
+    return [
+        f"The file {f.name} is missing from {f.parent}: fetch it again." for f in files if not f.is_file()
+    ]
 
 
 def _engine(device: str | None) -> str | None:
