@@ -56,7 +56,7 @@ class CameraEye:
 class SideEye:
     """From the camera's right without perspective, the world level: what is near the camera stands on the left.
 
-    The view shows whoever is longest in the picture; others may be far behind. `width`, `height`: pixels.
+    The view shows whoever is longest in the picture, of these the tallest; others may be far behind. `width`, `height`: pixels.
     """
 
     def __init__(self, motions: Sequence[TrackMotion], width: int, height: int) -> None:
@@ -64,7 +64,8 @@ class SideEye:
         level = level_rotation(motions[0].up) @ CAMERA_TO_SMPL
         # To the right: away from the camera; away from the viewer: to the camera's left.
         self._turn = -level[[2, 1, 0]]
-        main = max(motions, key=lambda m: len(m.frames)).joints[:, :22].reshape(-1, 3)
+        shown = max(motions, key=lambda m: (len(m.frames), float(np.median(m.boxes[:, 3]))))
+        main = shown.joints[:, :22].reshape(-1, 3)
         main = main[np.isfinite(main).all(-1)] @ self._turn.T
         low, high = np.percentile(main, [1, 99], axis=0) if len(main) else (np.zeros(3), np.zeros(3))
         reach = max(float((high - low)[:2].max()) / 2, 0.5) * 1.25

@@ -32,7 +32,7 @@ _PAPER, _INK = 24, (190, 190, 190)
 def check_style(style: str) -> str:
     """`style` if there is such a one. Raises JobError("bad_options")."""
     if style not in STYLES:
-        raise JobError("bad_options", f"--style must be {' or '.join(STYLES)}, not '{style}'.")
+        raise JobError("bad_options", f"The style of an overlay is {' or '.join(STYLES)}, not '{style}'.")
     return style
 
 
@@ -58,9 +58,7 @@ class OverlayPainter:
         eyes = CameraEye(self.camera), SideEye(motions, self.side, self.height)
         self._style = STYLES[check_style(style)](body, motions, eyes)
         self._panel = np.full((self.height, self.side, 3), _PAPER, np.uint8)
-        cv2.putText(
-            self._panel, "side view", (12, 26), cv2.FONT_HERSHEY_SIMPLEX, 0.6, _INK, 1, cv2.LINE_AA
-        )
+        cv2.putText(self._panel, "side view", (12, 26), cv2.FONT_HERSHEY_SIMPLEX, 0.6, _INK, 1, cv2.LINE_AA)
 
     def paint(self, frame: Frame) -> np.ndarray:
         """(height, width + side, 3) uint8 RGB."""

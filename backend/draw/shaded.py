@@ -18,14 +18,14 @@ from backend.draw.raster import Corners, draw, facing
 from backend.draw.reduced import reduced
 from backend.records import TrackMotion
 
-COVER = 0.72
+COVER = 0.68
 """How much of the footage a body hides."""
 LIGHT = np.float32([-0.45, -0.65, -0.61])
 """Towards the lamp, in the view's own axes: from the viewer's upper left; a unit vector, nearly."""
 _AMBIENT, _LAMP, _RIM = 0.30, 0.62, 0.35
 """Light from everywhere and from the lamp, and how much darker a surface is that is seen from its edge."""
-_GLOSS, _SHINE = 0.22, 24
-"""How bright the lamp's reflection is, and how sharp."""
+_GLOSS, _SHARP = 0.22, 5
+"""How bright the lamp's reflection is, and how often its cosine is squared: the oftener, the smaller the spot."""
 _MOST_PX = 160_000
 """Pixels that the bodies of one place are drawn with: larger ones are drawn coarser and then enlarged."""
 _AIR = 2
@@ -44,7 +44,7 @@ class _Seen:
     near: np.ndarray
     """(B, V)."""
     colour: np.ndarray
-    """(B, V, 3) in 0..255, float32."""
+    """(B, V, 4), see `Corners`."""
 
     def corners(self, place: int) -> Corners:
         return Corners(self.xy[place], self.near[place], self.colour[place])
@@ -80,17 +80,20 @@ class Shaded:
 
 
 def _lit(paint: np.ndarray, normals: np.ndarray, looks: np.ndarray) -> np.ndarray:
-    """Colours (B, V, 3) in the light. `normals`, and the direction of the look `looks`: unit vectors, the view's own
-    axes."""
+    """Colours (B, V, 3) in the light, times cover, and cover: (B, V, 4). `normals`, and the direction of the look
+    `looks`: unit vectors, the view's own axes."""
     towards = np.maximum(-(normals * looks).sum(-1), 0)
-    lamp = normals @ LIGHT
     # A lamp as wide as a window: its light reaches a little around the body.
-    light = _AMBIENT + _LAMP * np.clip((lamp + 0.3) / 1.3, 0, 1)
-    light *= 1 - _RIM * (1 - towards) ** 2
+    light = _AMBIENT + _LAMP * np.clip((normals @ LIGHT + 0.3) / 1.3, 0, 1)
+    light *= 1 - _RIM * np.square(1 - towards)
     half = LIGHT - looks
     half /= np.linalg.norm(half, axis=-1, keepdims=True)
-    gloss = _GLOSS * np.clip((normals * half).sum(-1), 0, 1) ** _SHINE
-    return paint * light[..., None] + 255 * gloss[..., None]
+    gloss = np.maximum((normals * half).sum(-1), 0)
+    for _ in range(_SHARP):
+        gloss *= gloss
+    lit = np.full((*paint.shape[:2], 4), 255 * COVER, np.float32)
+    lit[..., :3] = (paint * light[..., None] + (255 * _GLOSS) * gloss[..., None]) * COVER
+    return lit
 
 
 def _draw_people(canvas: np.ndarray, people: Sequence[Corners], faces: np.ndarray) -> None:
@@ -113,10 +116,9 @@ def _box(corners: Corners, faces: np.ndarray, width: int, height: int) -> Box | 
     """Of the triangles in the picture, with air around them; None if none is."""
     if not len(faces):
         return None
-    xy = corners.xy[np.unique(faces)]
-    low, high = np.floor(xy.min(0)) - _AIR, np.ceil(xy.max(0)) + _AIR + 1
-    left, top = (int(v) for v in np.clip(low, 0, [width, height]))
-    right, bottom = (int(v) for v in np.clip(high, 0, [width, height]))
+    x, y = (corners.xy[:, k].take(faces) for k in range(2))
+    left, right = (int(v) for v in np.clip([x.min() - _AIR, x.max() + _AIR + 1], 0, width))
+    top, bottom = (int(v) for v in np.clip([y.min() - _AIR, y.max() + _AIR + 1], 0, height))
     return (left, top, right, bottom) if right > left and bottom > top else None
 
 
@@ -149,10 +151,9 @@ def _tile(parts: Sequence[tuple[Corners, np.ndarray]], box: Box, coarse: int) ->
     together = Corners(*(np.concatenate([getattr(m, n) for m in moved]) for n in ("xy", "near", "colour")))
     faces = np.concatenate([inside + first for (_, inside), first in zip(parts, offset, strict=False)])
     place, colour = draw(together, faces, width, height)
-    tile = np.zeros((height * width, 4), np.uint8)
-    tile[place, :3] = colour
-    tile[place, 3] = 255
-    tile = cv2.convertScaleAbs(tile.reshape(height, width, 4), alpha=COVER)
+    tile = np.zeros(height * width, np.uint32)
+    tile[place] = colour.view(np.uint32)[:, 0]
+    tile = tile.view(np.uint8).reshape(height, width, 4)
     tile = cv2.GaussianBlur(tile, (3, 3), 0, borderType=cv2.BORDER_REPLICATE)
     if coarse > 1:
         tile = cv2.resize(tile, (width * coarse, height * coarse), interpolation=cv2.INTER_LINEAR)
