@@ -56,7 +56,8 @@ class CameraEye:
 class SideEye:
     """From the camera's right without perspective, the world level: what is near the camera stands on the left.
 
-    The view shows whoever is longest in the picture, of these the tallest; others may be far behind. `width`, `height`: pixels.
+    The view shows whoever is longest in the picture, of these the tallest; others may be far behind.
+    `width`, `height`: pixels.
     """
 
     def __init__(self, motions: Sequence[TrackMotion], width: int, height: int) -> None:

@@ -51,7 +51,7 @@ def write_overlay(
 ) -> Iterator[int]:
     """Encode the painted frames as H.264 with their own timing; yields the number of frames written.
 
-    `workers`: threads that paint, as many as there are cores unless given; with any number of them the file is the same.
+    `workers`: threads that paint, as many as there are cores unless given; the file is the same with any number.
     There is a whole file at the end or none; the folder is made if missing. Raises JobError("cannot_write").
     """
     workers = workers or min(usable_cores(), _MOST_WORKERS)

@@ -70,11 +70,14 @@ class OverlayPainter:
         return canvas
 
     def _fitted(self, image: np.ndarray) -> np.ndarray:
+        # Means of whole pixels are quick only where so many whole ones become one; the rest of the way is short.
+        if (whole := int(1 / self.scale)) > 1:
+            high, wide = (v // whole for v in image.shape[:2])
+            image = image[: high * whole, : wide * whole]
+            image = cv2.resize(image, (wide, high), interpolation=cv2.INTER_AREA)
         if image.shape[:2] == (self.height, self.width):
             return image
-        # Means of whole pixels are quick only where whole pixels become one; in between two are as good as all.
-        how = cv2.INTER_AREA if self.scale <= 0.5 else cv2.INTER_LINEAR
-        return cv2.resize(image, (self.width, self.height), interpolation=how)
+        return cv2.resize(image, (self.width, self.height), interpolation=cv2.INTER_LINEAR)
 
     def _there(self, index: int):
         """Who is in frame `index`: (number of the motion, its row)."""

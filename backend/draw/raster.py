@@ -82,6 +82,8 @@ def draw(corners: Corners, faces: np.ndarray, width: int, height: int) -> tuple[
     shown = np.flatnonzero(near == nearest.take(place))
     span, along = span.take(shown), along.take(shown)[:, None]
     colour = spans.colour.take(span, axis=0) + along * spans.changing.take(span, axis=0)
+    if not len(shown):
+        return shown, np.zeros((0, 4), np.uint8)
     # Rounds and saturates.
     return place.take(shown), cv2.convertScaleAbs(colour)
 
