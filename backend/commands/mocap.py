@@ -15,6 +15,8 @@ import typer
 
 from backend.batch.clip import Outcome, run_clip
 from backend.commands import console
+from backend.commands.overlay import overlay_job
+from backend.draw.overlay import STYLE, check_style
 from backend.errors import JobError
 from backend.motion.amass import write_amass
 from backend.options import MocapOptions
@@ -53,17 +55,13 @@ def mocap(
     bvh: bool = typer.Option(False, help="Write BVH files too (needs bpy)."),
     blend: bool = typer.Option(False, help="Write a .blend too (needs bpy)."),
     overlay: bool = typer.Option(False, help="Write a video with the bodies drawn over the footage."),
-    overlay_style: str = typer.Option("shaded", help="Of that video: shaded or dots."),
+    overlay_style: str = typer.Option(STYLE, help="Of that video: shaded or dots."),
 ) -> None:
     """Motion capture of a clip: one AMASS-style .npz per person, and FBX, BVH or .blend where bpy is there."""
     wanted = {"fbx": fbx, "bvh": bvh, "blend": blend}
     if any(wanted.values()) and find_spec("bpy") is None:
         text = "FBX, BVH and .blend need Blender's module bpy: run 'python install.py setup'."
         raise JobError("no_bpy", text)
-    # Here, so that the other commands start without what draws.
-    from backend.commands.overlay import overlay_job
-    from backend.draw.overlay import check_style
-
     check_style(overlay_style)
     chosen = None if people is None else PeopleChoice.from_text(people)
     options = MocapOptions(localizer, max_people, fov, focal, body, smooth, device=device, people=chosen)
