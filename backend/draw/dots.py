@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import cv2
 import numpy as np
@@ -42,13 +41,13 @@ class Dots:
         poser = Poser(body.vertices_as_points(rows), body.to("cpu"))
         self._weights = body.weights[rows]
         self._motions, self._eyes = motions, list(eyes)
-        self._people = [Chunked(len(m.frames), partial(poser.pose, m)) for m in motions]
+        self._chunks = Chunked(motions, poser.pose)
         self._edges = [(int(p), j) for j, p in enumerate(body.parents) if p >= 0 and j < 22]
 
     def paint(self, canvases: Sequence[np.ndarray], people: Sequence[tuple[int, int]]) -> None:
         """Onto a canvas (H, W, 3) uint8 for each eye. `people`: who is there, as (number of the motion, its row)."""
         for number, row in people:
-            chunk, place = self._people[number].of(row)
+            chunk, place = self._chunks.of(number, row)
             motion = self._motions[number]
             paint = colours(self._weights @ motion.joint_uncertainty[row])
             for canvas, eye in zip(canvases, self._eyes, strict=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -17,33 +17,50 @@ from backend.records import TrackMotion
 
 CHUNK = 32
 """Frames that are posed at once."""
-_KEPT = 3
-"""Chunks of a person that stay in memory: painters that work at the same time are at most a few frames apart."""
-
 T = TypeVar("T")
 
 
-class Chunked(Generic[T]):
-    """What is made for a whole chunk of frames, made when the first of them is asked for. Any thread may ask.
+class _Cell(Generic[T]):
+    """What one chunk will be, made by the first thread that comes."""
 
-    `make(start, end)` -> what belongs to the frames from row `start` to before `end` of `count`.
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._made: list[T] = []
+
+    def get(self, make: Callable[[], T]) -> T:
+        with self._lock:
+            if not self._made:
+                self._made.append(make())
+            return self._made[0]
+
+
+class Chunked(Generic[T]):
+    """What is made of the motions for a whole chunk of frames, when the first of them is asked for. Any thread may ask,
+    none far ahead of the others: only as many chunks stay in memory as people are seen at once.
+
+    `make(motion, start, end)` -> what belongs to the motion's rows from `start` to before `end`.
     """
 
-    def __init__(self, count: int, make: Callable[[int, int], T]) -> None:
-        self._count, self._make = count, make
-        self._chunks: OrderedDict[int, T] = OrderedDict()
+    def __init__(self, motions: Sequence[TrackMotion], make: Callable[[TrackMotion, int, int], T]) -> None:
+        self._motions, self._make = motions, make
+        _, at_once = np.unique(np.concatenate([m.frames for m in motions]), return_counts=True)
+        # The frames under way may lie on both sides of a chunk's end.
+        self._most = 2 * int(at_once.max(initial=1))
+        self._cells: OrderedDict[tuple[int, int], _Cell[T]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def of(self, row: int) -> tuple[T, int]:
-        """What was made for the chunk that `row` lies in, and where in the chunk it lies."""
-        number, place = divmod(row, CHUNK)
+    def of(self, number: int, row: int) -> tuple[T, int]:
+        """What was made for the chunk that `row` of the motion `number` lies in, and where in the chunk it lies."""
+        chunk, place = divmod(row, CHUNK)
         with self._lock:
-            if number not in self._chunks:
-                start = number * CHUNK
-                self._chunks[number] = self._make(start, min(start + CHUNK, self._count))
-                while len(self._chunks) > _KEPT:
-                    self._chunks.popitem(last=False)
-            return self._chunks[number], place
+            cell = self._cells.pop((number, chunk), None) or _Cell()
+            # At the end of the line of those that have to go.
+            self._cells[number, chunk] = cell
+            while len(self._cells) > self._most:
+                self._cells.popitem(last=False)
+        motion, start = self._motions[number], chunk * CHUNK
+        end = min(start + CHUNK, len(motion.frames))
+        return cell.get(lambda: self._make(motion, start, end)), place
 
 
 class Poser:

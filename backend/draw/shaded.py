@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import cv2
 import numpy as np
@@ -59,7 +58,7 @@ class Shaded:
         self._weights = body.weights[mesh.rows]
         self._poser = Poser(body.vertices_as_points(mesh.rows), body.to("cpu"), mesh.faces)
         self._eyes = list(eyes)
-        self._people = [Chunked(len(m.frames), partial(self._chunk, m)) for m in motions]
+        self._chunks = Chunked(motions, self._chunk)
 
     def _chunk(self, motion: TrackMotion, start: int, end: int) -> list[_Seen]:
         points = self._poser.pose(motion, start, end)
@@ -74,7 +73,7 @@ class Shaded:
 
     def paint(self, canvases: Sequence[np.ndarray], people: Sequence[tuple[int, int]]) -> None:
         """Onto a canvas (H, W, 3) uint8 for each eye. `people`: who is there, as (number of the motion, its row)."""
-        found = [self._people[number].of(row) for number, row in people]
+        found = [self._chunks.of(number, row) for number, row in people]
         for e, canvas in enumerate(canvases):
             _draw_people(canvas, [chunk[e].corners(place) for chunk, place in found], self._faces)
 

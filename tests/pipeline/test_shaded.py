@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 import pytest
 
@@ -220,6 +222,30 @@ def test_many_frames_are_posed_at_once(body, monkeypatch):
     for row in range(70):
         style.paint([np.zeros((36, 64, 3), np.uint8)], [(0, row)])
     assert calls == [32, 32, 6]
+
+
+def test_memory_does_not_grow_with_the_number_of_people_who_come_and_go(body):
+    motions = []
+    for k in range(12):
+        motions.append(standing(body, count=40, track=k + 1))
+        motions[-1].frames = motions[-1].frames + 40 * k
+    made = []
+
+    def make(motion, start, end):
+        made.append(Made())
+        return made[-1]
+
+    class Made:
+        pass
+
+    chunks = posing.Chunked(motions, make)
+    for number in range(12):
+        for row in range(40):
+            assert chunks.of(number, row) == (made[-1], row % 32)
+    assert len(made) == 24
+    alive = [weakref.ref(m) for m in made]
+    made.clear()
+    assert sum(one() is not None for one in alive) <= 3
 
 
 def test_bodies_far_from_each_other_do_not_cost_what_lies_between(body, monkeypatch):
