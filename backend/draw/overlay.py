@@ -5,7 +5,7 @@ Green is sure (2 cm or better), red is a guess (15 cm or worse).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
@@ -19,9 +19,10 @@ from backend.errors import JobError
 from backend.records import TrackMotion
 from blender_addon.shared.frames import Frame
 
-STYLES = {"shaded": Shaded, "dots": Dots}
-"""How people may be drawn; the first is what is drawn unless something else is asked for."""
+STYLES: dict[str, type[Shaded] | type[Dots]] = {"shaded": Shaded, "dots": Dots}
+"""How people may be drawn."""
 STYLE = "shaded"
+"""How they are drawn unless something else is asked for."""
 LONGEST = 1280
 """Pixels of the footage's longer side in the movie, at most: 720p stays as it is."""
 _DIM = 0.75
@@ -46,9 +47,10 @@ class OverlayPainter:
         self, body: Body, camera: Camera, motions: Sequence[TrackMotion], style: str = STYLE
     ) -> None:
         self.body, self.motions = body, motions
-        self.scale = min(1.0, LONGEST / max(camera.width, camera.height))
+        longest = max(camera.width, camera.height)
+        self.scale, self._whole = min(1.0, LONGEST / longest), longest // LONGEST
         self.width, self.height = (
-            max(2, int(v * self.scale) // 2 * 2) for v in (camera.width, camera.height)
+            max(2, round(v * self.scale) // 2 * 2) for v in (camera.width, camera.height)
         )
         self.side = self.height // 2 * 2 if self.height < self.width else int(self.height * 0.6) // 2 * 2
         # Pixel centres stay pixel centres.
@@ -71,15 +73,15 @@ class OverlayPainter:
 
     def _fitted(self, image: np.ndarray) -> np.ndarray:
         # Means of whole pixels are quick only where so many whole ones become one; the rest of the way is short.
-        if (whole := int(1 / self.scale)) > 1:
-            high, wide = (v // whole for v in image.shape[:2])
-            image = image[: high * whole, : wide * whole]
+        if self._whole > 1:
+            high, wide = (v // self._whole for v in image.shape[:2])
+            image = image[: high * self._whole, : wide * self._whole]
             image = cv2.resize(image, (wide, high), interpolation=cv2.INTER_AREA)
         if image.shape[:2] == (self.height, self.width):
             return image
         return cv2.resize(image, (self.width, self.height), interpolation=cv2.INTER_LINEAR)
 
-    def _there(self, index: int):
+    def _there(self, index: int) -> Iterator[tuple[int, int]]:
         """Who is in frame `index`: (number of the motion, its row)."""
         for number, motion in enumerate(self.motions):
             row = int(np.searchsorted(motion.frames, index))

@@ -12,7 +12,7 @@ import torch
 from scipy.sparse import csr_matrix
 
 from backend.body.kinematics import forward
-from backend.body.model import CanonicalPoints
+from backend.body.model import BodyTensors, CanonicalPoints
 from backend.records import TrackMotion
 
 CHUNK = 32
@@ -66,11 +66,11 @@ class Chunked(Generic[T]):
 class Poser:
     """Poses points of a body, and the normals of the surface between them.
 
-    `points`: P points of the body; `faces`: (G, 3) triangles of them, normals outward.
+    `points`: P points of `body`; `faces`: (G, 3) triangles of them, normals outward.
     """
 
-    def __init__(self, points: CanonicalPoints, tensors, faces: np.ndarray | None = None) -> None:
-        self._body, self._points = tensors, points.to("cpu")
+    def __init__(self, points: CanonicalPoints, body: BodyTensors, faces: np.ndarray | None = None) -> None:
+        self._body, self._points = body, points.to("cpu")
         self._faces = faces
         if faces is not None:
             corners = np.repeat(np.arange(len(faces)), 3)

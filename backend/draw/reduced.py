@@ -52,7 +52,7 @@ def _reduce(body: Body, count: int) -> Reduced:
     a, b = faces.ravel(), faces[:, [1, 2, 0]].ravel()
     # Two vertices in one place would else be no neighbours: a length of 0 means that there is no edge.
     length = np.maximum(np.linalg.norm(bent[a] - bent[b], axis=1), 1e-9)
-    # Of an edge that two triangles have, the sum would be taken; both give it, so that all are twice as long.
+    # Two triangles run through an edge in opposite ways; at a rim there is only one.
     edges = coo_matrix((length, (a, b)), shape=(len(places),) * 2).tocsr()
     _, _, nearest = dijkstra(edges.maximum(edges.T), indices=seeds, min_only=True, return_predecessors=True)
     number = np.full(len(places), -1)

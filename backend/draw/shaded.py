@@ -24,7 +24,7 @@ LIGHT = np.float32([-0.45, -0.65, -0.61])
 _AMBIENT, _LAMP, _RIM = 0.30, 0.62, 0.35
 """Light from everywhere and from the lamp, and how much darker a surface is that is seen from its edge."""
 _GLOSS, _SHARP = 0.22, 5
-"""How bright the lamp's reflection is, and how often its cosine is squared: the oftener, the smaller the spot."""
+"""How bright the lamp's reflection is, and how often its cosine is squared: the more often, the smaller the spot."""
 _MOST_PX = 160_000
 """Pixels that the bodies of one place are drawn with: larger ones are drawn coarser and then enlarged."""
 _AIR = 2
@@ -54,7 +54,8 @@ class Shaded:
 
     def __init__(self, body: Body, motions: Sequence[TrackMotion], eyes: Sequence[Eye]) -> None:
         mesh = reduced(body)
-        self._faces = mesh.faces
+        # As numpy indexes.
+        self._faces = mesh.faces.astype(np.intp)
         self._weights = body.weights[mesh.rows]
         self._poser = Poser(body.vertices_as_points(mesh.rows), body.to("cpu"), mesh.faces)
         self._eyes = list(eyes)
