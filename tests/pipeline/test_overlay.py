@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 import typer
@@ -166,6 +167,7 @@ def broken_clip():
 
 
 def test_whatever_goes_wrong_leaves_no_file_and_no_thread(body, made_up, tmp_path):
+    threads = cv2.getNumThreads()
     out = tmp_path / "overlay.mp4"
     out.write_bytes(b"older")
     fails = Fails(body, Camera.from_fov(*SIZE), made_up.motions)
@@ -176,7 +178,7 @@ def test_whatever_goes_wrong_leaves_no_file_and_no_thread(body, made_up, tmp_pat
     stopped = write_overlay(pictures(), made_up, out, 30.0, 2)
     assert [next(stopped) for _ in range(5)] == [1, 2, 3, 4, 5] and painters()
     stopped.close()
-    assert not painters()
+    assert not painters() and cv2.getNumThreads() == threads
     assert [p.name for p in tmp_path.iterdir()] == ["overlay.mp4"] and out.read_bytes() == b"older"
 
 
