@@ -90,7 +90,10 @@ class Poser:
     def normals(self, points: np.ndarray) -> np.ndarray:
         """Unit normals (B, P, 3) of posed points (B, P, 3): means of the triangles around, weighted by area."""
         a, b, c = (points[:, self._faces[:, k]] for k in range(3))
-        flat = np.cross(b - a, c - a).swapaxes(0, 1).reshape(len(self._faces), -1)
+        ab, ac = b - a, c - a
+        # `np.cross` takes three times as long.
+        turned = [ab[..., i] * ac[..., j] - ab[..., j] * ac[..., i] for i, j in ((1, 2), (2, 0), (0, 1))]
+        flat = np.stack(turned, -1).swapaxes(0, 1).reshape(len(self._faces), -1)
         normal = (self._gather @ flat).reshape(points.shape[1], -1, 3).swapaxes(0, 1)
         length = np.linalg.norm(normal, axis=-1, keepdims=True)
         return normal / np.maximum(length, np.float32(1e-12))

@@ -19,8 +19,8 @@ from backend.records import TrackMotion
 
 COVER = 0.68
 """How much of the footage a body hides."""
-LIGHT = np.float32([-0.45, -0.65, -0.61])
-"""Towards the lamp, in the view's own axes: from the viewer's upper left; a unit vector, nearly."""
+LIGHT = (np.array([-0.45, -0.65, -0.61]) / np.linalg.norm([-0.45, -0.65, -0.61])).astype(np.float32)
+"""Towards the lamp, a unit vector in the view's own axes: from the viewer's upper left."""
 _AMBIENT, _LAMP, _RIM = 0.30, 0.62, 0.35
 """Light from everywhere and from the lamp, and how much darker a surface is that is seen from its edge."""
 _GLOSS, _SHARP = 0.22, 5
@@ -82,13 +82,14 @@ class Shaded:
 def _lit(paint: np.ndarray, normals: np.ndarray, looks: np.ndarray) -> np.ndarray:
     """Colours (B, V, 3) in the light, times cover, and cover: (B, V, 4). `normals`, and the direction of the look
     `looks`: unit vectors, the view's own axes."""
-    towards = np.maximum(-(normals * looks).sum(-1), 0)
+    looks = np.broadcast_to(looks, normals.shape)
+    away = np.einsum("bvk,bvk->bv", normals, looks)
+    lamp = normals @ LIGHT
     # A lamp as wide as a window: its light reaches a little around the body.
-    light = _AMBIENT + _LAMP * np.clip((normals @ LIGHT + 0.3) / 1.3, 0, 1)
-    light *= 1 - _RIM * np.square(1 - towards)
-    half = LIGHT - looks
-    half /= np.linalg.norm(half, axis=-1, keepdims=True)
-    gloss = np.maximum((normals * half).sum(-1), 0)
+    light = _AMBIENT + _LAMP * np.clip((lamp + 0.3) / 1.3, 0, 1)
+    light *= 1 - _RIM * np.square(np.minimum(1 + away, 1))
+    # The cosine to what lies in the middle between lamp and viewer, |LIGHT - looks| being its length.
+    gloss = np.maximum((lamp - away) / np.sqrt(np.float32(2) - 2 * (looks @ LIGHT)), 0)
     for _ in range(_SHARP):
         gloss *= gloss
     lit = np.full((*paint.shape[:2], 4), 255 * COVER, np.float32)
