@@ -26,7 +26,7 @@ from backend.body.kinematics import forward, rodrigues
 from backend.body.load import load_body
 from backend.body.model import Body
 from backend.body.points import joint_point, stack
-from backend.draw.overlay import surface_sample
+from backend.draw.dots import surface_sample
 from backend.fit.bodyfitter import BodyFitter, FitOptions, surface_and_joints
 from backend.fit.smoother import plain_smoother
 from bench.fit_scenarios import NAMES, Scenario, make_scenario, read_scenario

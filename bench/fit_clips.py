@@ -27,7 +27,7 @@ from backend.body.kinematics import forward
 from backend.body.landmarks import LANDMARK_NAMES
 from backend.body.load import load_body
 from backend.camera.pinhole import Camera
-from backend.draw.overlay import surface_sample
+from backend.draw.dots import surface_sample
 from backend.motion.chunks import person_tracks
 from backend.options import MocapOptions
 from backend.pipeline import mocap

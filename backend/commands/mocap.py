@@ -15,6 +15,8 @@ import typer
 
 from backend.batch.clip import Outcome, run_clip
 from backend.commands import console
+from backend.commands.overlay import overlay_job
+from backend.draw.overlay import STYLE, check_style
 from backend.errors import JobError
 from backend.motion.amass import write_amass
 from backend.options import MocapOptions
@@ -54,13 +56,15 @@ def mocap(
     fbx: bool = typer.Option(False, help="Write an FBX too (needs bpy in this Python)."),
     bvh: bool = typer.Option(False, help="Write BVH files too (needs bpy)."),
     blend: bool = typer.Option(False, help="Write a .blend too (needs bpy)."),
-    overlay: bool = typer.Option(False, help="Write a video with the body's points drawn over the footage."),
+    overlay: bool = typer.Option(False, help="Write a video with the bodies drawn over the footage."),
+    overlay_style: str = typer.Option(STYLE, help="Of that video: shaded or dots."),
 ) -> None:
     """Motion capture of a clip: one AMASS-style .npz per person, and FBX, BVH or .blend where bpy is there."""
     wanted = {"fbx": fbx, "bvh": bvh, "blend": blend}
     if any(wanted.values()) and find_spec("bpy") is None:
         text = "FBX, BVH and .blend need Blender's module bpy: run 'python install.py setup'."
         raise JobError("no_bpy", text)
+    check_style(overlay_style)
     chosen = None if people is None else PeopleChoice.from_text(people)
     options = MocapOptions(
         localizer, max_people, fov, focal, body, smooth,
@@ -71,9 +75,7 @@ def mocap(
     stem = Path(video).stem
     paths = write_amass(outcome.motions, options.load_body(), outcome.fps, out, stem)
     if overlay:
-        from backend.commands.overlay import overlay_job
-
-        paths.append(overlay_job(outcome.folder, video, out / f"{stem}_overlay.mp4"))
+        paths.append(overlay_job(outcome.folder, video, out / f"{stem}_overlay.mp4", overlay_style))
     paths += _through_blender(outcome, out, stem, [k for k, on in wanted.items() if on])
     report = {"job": outcome.folder.record.id, "files": [str(p) for p in paths], **asdict(outcome.summary)}
     print(json.dumps(report, indent=1))
