@@ -10,6 +10,7 @@ Each group pulls with the tails of a Student t, so that an unusual pose is not b
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from backend.body.skeleton import FINGERS, JOINT, N_JOINTS
 from backend.fit.solver import batchlast as bl
+from backend.fit.solver.arrow import HAND, REST, Arrow
 
 LEARNT = Path(__file__).resolve().parents[2] / "assets" / "pose_prior.npz"
 WIDER = 4.0
@@ -109,22 +111,35 @@ class PosePrior:
 
     def add_to(self, H: Tensor, terms: PriorTerms) -> None:
         """Add the prior's matrix to H (D, D, B), in place."""
-        bound, shares, J = (terms.over != 0).to(terms.theta) / LIMIT_RAD**2, terms.shares, terms.J
-        square = bl.mm(bl.transpose(J), J * bound[:, :, None])
-        for j in torch.where((terms.over != 0).any(2).any(1))[0].tolist():
-            s = slice(3 * j, 3 * j + 3)
-            H[s, s] += square[j]
-        for group, share in zip(self.groups, shares, strict=True):
-            k = len(group.mean)
-            B = J.shape[-1]
-            rows = J.new_zeros(B, k, k)
-            place = torch.arange(k // 3, device=J.device)
-            rows.view(B, k // 3, 3, k // 3, 3)[:, place, :, place] = J[
-                group.first : group.first + k // 3
-            ].permute(0, 3, 1, 2)
-            block = rows.transpose(1, 2) @ (group.precision @ rows) * share[:, None, None]
-            first = 3 * group.first
-            H[first : first + k, first : first + k] += block.permute(1, 2, 0)
+        for first, block in self._blocks(terms, N_JOINTS):
+            last = first + block.shape[-1]
+            H[first:last, first:last] += block.permute(1, 2, 0)
+
+    def add_to_arrow(self, H: Arrow, terms: PriorTerms) -> None:
+        """Add the prior's matrix to `H`, in place; where `H` has no hands they are held."""
+        for first, block in self._blocks(terms, N_JOINTS if H.hands else REST // 3):
+            hand, at = divmod(first - REST, HAND) if first >= REST else (None, first)
+            into = H.rest if hand is None else H.hands[hand].own
+            into[:, at : at + block.shape[-1], at : at + block.shape[-1]] += block
+
+    def _blocks(self, terms: PriorTerms, joints: int) -> Iterator[tuple[int, Tensor]]:
+        """Blocks (B, d, d) of the prior's matrix that lie on its diagonal, each with the first of its unknowns; of the
+        first `joints` joints."""
+        over = (terms.over != 0).any(2).any(1)[:joints]
+        J = terms.J.permute(3, 0, 1, 2).contiguous()  # (B, 55, 3, 3)
+        for j in torch.where(over)[0].tolist():
+            bound = (terms.over[j] != 0).to(J).T / LIMIT_RAD**2
+            yield 3 * j, J[:, j].mT @ (J[:, j] * bound[..., None])
+        for group, share in zip(self.groups, terms.shares, strict=True):
+            d = len(group.mean)
+            k = d // 3
+            if group.first + k > joints:
+                continue
+            own = J[:, group.first : group.first + k]
+            # J is a 3 x 3 matrix for each joint: full products would multiply by zeros.
+            left = (own.mT @ group.precision.reshape(k, 3, d)) * share[:, None, None, None]
+            right = left.reshape(-1, d, k, 3).transpose(1, 2) @ own
+            yield 3 * group.first, right.transpose(1, 2).reshape(-1, d, d)
 
 
 @dataclass
