@@ -15,7 +15,7 @@ from torch import Tensor
 
 from backend.body.skeleton import JOINT, N_JOINTS
 from backend.fit.solver.arrow import HAND, LAST, REST, Arrow, Hand, Shift
-from backend.fit.solver.batchlast import mm
+from backend.fit.solver.batchlast import mm, mv
 from backend.fit.solver.observe import NEAR_M, Data
 from backend.fit.solver.skin import Posed, SkinModel
 
@@ -35,13 +35,13 @@ class Block:
     carriers: Tensor
     """(c,) joints that carry them."""
     joints: Tensor
-    """(k,) those and all above them, fingers last."""
-    above: int
-    """How many of them are no fingers."""
+    """(k,) those and all above them; of a hand all fingers first."""
     hand: int | None
     """Whose fingers they are, 0 for the left; None without fingers."""
+    pairs: tuple[Tensor, Tensor]
+    """(p,) point and carrier, as rows of the two above, of every weight that is not 0."""
     weights: Tensor
-    """(n, c) skinning weights."""
+    """(p,) those weights."""
     below: Tensor
     """(k, c), 1 where a carrier hangs on a joint."""
     held: Tensor
@@ -70,26 +70,31 @@ def blocks_of(model: SkinModel) -> list[Block]:
         carriers = torch.where(carried[points].any(0) & allowed)[0]
         joints = torch.where((model.below[:, carriers] > 0).any(1))[0]
         if k == 1:
-            # All of them, in a row: rows that are added to every column need no list of columns.
+            # All of them, in a row: what is added to every column needs no list of columns.
             joints = torch.arange(_ABOVE, device=joints.device)
+        elif hand is not None:
+            fingers = torch.arange(hands[hand].start, hands[hand].stop, device=joints.device)
+            joints = torch.cat([fingers, joints[joints < _ABOVE]])
         weights, below = model.weights[points][:, carriers], model.below[joints][:, carriers]
-        above = int((joints < _ABOVE).sum())
-        out.append(Block(points, carriers, joints, above, hand, weights, below, weights @ below.T))
+        pairs = torch.where(weights > 0)
+        out.append(Block(points, carriers, joints, hand, pairs, weights[pairs], below, weights @ below.T))
     return out
 
 
 def arms(block: Block, posed: Posed) -> Tensor:
     """(3, B, n, k): for each point and joint, the sum over carriers below the joint of W (x - P), x the point as it
     is carried by that one alone."""
-    c = block.carriers
-    turn, rest, lever = posed.turn[c], posed.rest[c], posed.lever[block.points]
-    shift = posed.joints[c] - (turn * rest[:, None]).sum(2)
-    carried = (turn[None] * lever[:, None, None]).sum(3) + shift  # (n, c, 3, B)
-    weighed = carried * block.weights[..., None, None]
-    n, _, _, B = weighed.shape
-    arm = torch.matmul(block.below, weighed.reshape(n, len(c), 3 * B)).reshape(n, -1, 3, B)
-    arm = arm - block.held[..., None, None] * posed.joints[block.joints]
-    return arm.permute(2, 3, 0, 1).contiguous()
+    at, by = block.pairs
+    c = block.carriers[by]
+    turn, lever = posed.turn[c], posed.lever[block.points[at]]
+    shift = posed.joints - (posed.turn * posed.rest[:, None]).sum(2)
+    # Of all pairs of a point and a carrier one in ten has a weight.
+    carried = (mv(turn, lever) + shift[c]) * block.weights[:, None, None]
+    n, count, B = len(block.points), len(block.carriers), lever.shape[-1]
+    weighed = carried.new_zeros(3, B, n * count)
+    weighed[..., at * count + by] = carried.permute(1, 2, 0)
+    arm = weighed.reshape(3, B, n, count) @ block.below.T
+    return arm.addcmul_(block.held, posed.joints[block.joints].permute(1, 2, 0)[:, :, None], value=-1)
 
 
 def _turns(joints: Tensor) -> Tensor:
@@ -130,27 +135,25 @@ def matrix(
         total = extra.new_zeros(2, B, 3, LAST + e)
         share = torch.stack([weight.T, (data.weights / data.weights.sum(0).clamp_min(1e-12)).T])  # (2, B, N)
     for block in blocks:
-        p, k = block.points, len(block.joints) if fingers else block.above
-        arm, own = arms(block, posed)[..., :k], extra[:, p]
-        A = _rows(arm, own, *(f[:, p] for f in factors)).flatten(1, 2)
-        turns = _turns(block.joints[:k])
+        p, mine = block.points, 0 if block.hand is None else HAND
+        arm = arms(block, posed)
+        if mine and not fingers:
+            arm, mine = arm[..., HAND // 3 :], 0
+        A = _rows(arm, extra[:, p], *(f[:, p] for f in factors)).flatten(1, 2)
+        turns = _turns(block.joints[-arm.shape[-1] :])
         if share is not None:
             mean = (share[:, None, :, None, p] @ arm)[..., 0, :].transpose(1, 2)  # (2, B, 3, k)
             total[..., turns] += _turned(mean)
-            total[..., LAST:] += torch.einsum("sbn,bnae->sbae", share[:, :, p], own)
-        first = 3 * block.above
-        above = torch.cat([A[..., :first], A[..., 3 * k :]], 2) if k > block.above else A
-        columns = torch.cat([turns[:first], behind])
+            total[..., LAST:] += torch.einsum("sbn,bnae->sbae", share[:, :, p], extra[:, p])
+        columns = torch.cat([turns[mine:], behind])
+        above = A[..., mine:]
         if len(columns) == REST + e:
-            rest += above.mT @ above
+            rest.baddbmm_(above.mT, above)
         else:
             rest[:, columns[:, None], columns] += above.mT @ above
-        if k > block.above:
-            mine = turns[first:] - REST - HAND * block.hand
-            finger, hand = A[..., first : 3 * k], hands[block.hand]
-            hand.own[:, mine[:, None], mine] = finger.mT @ finger
-            hand.beside = rest.new_zeros(B, HAND, len(columns))
-            hand.beside[:, mine], hand.columns = finger.mT @ above, columns
+        if mine:
+            finger = A[..., :mine]
+            hands[block.hand] = Hand(finger.mT @ finger, finger.mT @ above, columns)
     if total is None:
         return Arrow(rest, hands, None)
     axes = rest.new_ones(3) if data.axes is None else data.axes

@@ -10,7 +10,7 @@ Each group pulls with the tails of a Student t, so that an unusual pose is not b
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -111,35 +111,55 @@ class PosePrior:
 
     def add_to(self, H: Tensor, terms: PriorTerms) -> None:
         """Add the prior's matrix to H (D, D, B), in place."""
-        for first, block in self._blocks(terms, N_JOINTS):
-            last = first + block.shape[-1]
-            H[first:last, first:last] += block.permute(1, 2, 0)
+        J, limits = self._sides(terms)
+        _on_diagonal(H.permute(2, 0, 1), limits)
+        for group, block in self._blocks(J, terms.shares, self.groups):
+            s = slice(3 * group.first, 3 * group.first + block.shape[-1])
+            H[s, s] += block.permute(1, 2, 0)
 
     def add_to_arrow(self, H: Arrow, terms: PriorTerms) -> None:
         """Add the prior's matrix to `H`, in place; where `H` has no hands they are held."""
-        for first, block in self._blocks(terms, N_JOINTS if H.hands else REST // 3):
-            hand, at = divmod(first - REST, HAND) if first >= REST else (None, first)
-            into = H.rest if hand is None else H.hands[hand].own
-            into[:, at : at + block.shape[-1], at : at + block.shape[-1]] += block
+        J, limits = self._sides(terms)
+        _on_diagonal(H.rest, limits[:, : REST // 3])
+        above = [g for g in self.groups if 3 * g.first < REST]
+        for group, block in self._blocks(J, terms.shares, above):
+            s = slice(3 * group.first, 3 * group.first + block.shape[-1])
+            H.rest[:, s, s] += block
+        if H.hands:
+            # The last two groups.
+            for k, (_, block) in enumerate(self._blocks(J, terms.shares[-2:], self.groups[-2:])):
+                first = (REST + k * HAND) // 3
+                H.hands[k].own += block
+                _on_diagonal(H.hands[k].own, limits[:, first : first + HAND // 3])
 
-    def _blocks(self, terms: PriorTerms, joints: int) -> Iterator[tuple[int, Tensor]]:
-        """Blocks (B, d, d) of the prior's matrix that lie on its diagonal, each with the first of its unknowns; of the
-        first `joints` joints."""
-        over = (terms.over != 0).any(2).any(1)[:joints]
-        J = terms.J.permute(3, 0, 1, 2).contiguous()  # (B, 55, 3, 3)
-        for j in torch.where(over)[0].tolist():
-            bound = (terms.over[j] != 0).to(J).T / LIMIT_RAD**2
-            yield 3 * j, J[:, j].mT @ (J[:, j] * bound[..., None])
-        for group, share in zip(self.groups, terms.shares, strict=True):
+    def _sides(self, terms: PriorTerms) -> tuple[Tensor, Tensor]:
+        """(B, 55, 3, 3) derivatives of the rotation vectors, and what the ends of range add to each joint's block."""
+        J = terms.J.permute(3, 0, 1, 2).contiguous()
+        bound = (terms.over != 0).to(J).permute(2, 0, 1) / LIMIT_RAD**2
+        return J, J.mT @ (J * bound[..., None])
+
+    def _blocks(
+        self, J: Tensor, shares: list[Tensor], groups: Sequence[Group]
+    ) -> Iterator[tuple[Group, Tensor]]:
+        """(B, d, d) of each of `groups`."""
+        for group, share in zip(groups, shares, strict=False):
             d = len(group.mean)
-            k = d // 3
-            if group.first + k > joints:
+            own = J[:, group.first : group.first + d // 3]
+            if d == 3:
+                yield group, (own[:, 0].mT @ (group.precision @ own[:, 0])) * share[:, None, None]
                 continue
-            own = J[:, group.first : group.first + k]
             # J is a 3 x 3 matrix for each joint: full products would multiply by zeros.
-            left = (own.mT @ group.precision.reshape(k, 3, d)) * share[:, None, None, None]
-            right = left.reshape(-1, d, k, 3).transpose(1, 2) @ own
-            yield 3 * group.first, right.transpose(1, 2).reshape(-1, d, d)
+            left = (own.mT @ group.precision.reshape(-1, 3, d)) * share[:, None, None, None]
+            right = left.reshape(-1, d, d // 3, 3).transpose(1, 2) @ own
+            yield group, right.transpose(1, 2).reshape(-1, d, d)
+
+
+def _on_diagonal(H: Tensor, blocks: Tensor) -> None:
+    """Add `blocks` (B, k, 3, 3) to the diagonal of H (B, D, D), in place."""
+    k = blocks.shape[1]
+    B, _, D = H.shape
+    b, r, c = H.stride()
+    H.as_strided((B, k, 3, 3), (b, 3 * (r + c), r, c), H.storage_offset()).add_(blocks)
 
 
 @dataclass
