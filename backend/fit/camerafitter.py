@@ -193,7 +193,7 @@ class Fitter:
                 one = torch.ones_like(some.root[0])
                 part = track.Part(obs.take(rows), Solution(some, one, torch.zeros_like(one)), some.root)
                 positions.append(where.pose(some).points.permute(2, 0, 1))
-                sigmas.append(track.point_sigma(held, where, some, track.covariance(held, part)))
+                sigmas.append(track.point_sigma(held, where, some, track.spread(held, part)))
         return torch.cat(positions).float().cpu().numpy(), torch.cat(sigmas).float().cpu().numpy()
 
 

@@ -18,6 +18,7 @@ from backend.body.skeleton import N_JOINTS
 from backend.fit.results import BodyFit, continuous
 from backend.fit.solver import batchlast as bl
 from backend.fit.solver import timing
+from backend.fit.solver.arrow import REST, ArrowFactor
 from backend.fit.solver.equations import ROTATIONS
 from backend.fit.solver.jacobian import jacobian
 from backend.fit.solver.newton import Newton, Solution
@@ -28,6 +29,8 @@ WINDOW, OVERLAP = 192, 48
 """Frames tied together at once, and shared by neighbouring windows."""
 UNSEEN_RAD, UNSEEN_M = 1.0, 1.0
 """How unsure a frame is of the heading and the place of a body that it does not show."""
+_UNSEEN = 1e-4
+"""1/variance that everything else has where nothing is seen, 1/rad^2."""
 ROUNDS = 4
 _GAIN = 1e-4
 
@@ -204,8 +207,7 @@ def _window(newton: Newton, part: Part, tie: Tie, times: Tensor) -> State:
     now = cost(state)
     for k in range(ROUNDS):
         newton.breathe()
-        H, g = newton.information(data, replace(found, state=state))
-        H, g = timing.to_parents(newton.model, newton.model.chain(state)[0], H, g, joints)
+        H, g = _tied_information(newton, data, replace(found, state=state), joints)
         if k == 0 and tie.learn:
             own = torch.linalg.inv((H + torch.eye(H.shape[1]).to(H)).double()).diagonal(dim1=1, dim2=2)
             density = timing.learnt_densities(state, joints, own.to(H), dt, density)
@@ -222,6 +224,18 @@ def _window(newton: Newton, part: Part, tie: Tie, times: Tensor) -> State:
         if abs(gain) < _GAIN or (shared and k == 1):
             break
     return state
+
+
+def _tied_information(newton: Newton, data: Data, found: Solution, joints: Tensor) -> tuple[Tensor, Tensor]:
+    """Matrix (n, D, D) and slope (n, D) of `joints` and root, about the parents' axes."""
+    world = newton.model.chain(found.state)[0]
+    if data.isotropic or int(joints.max()) >= REST // 3:
+        H, g = newton.information(data, found)
+        return timing.to_parents(newton.model, world, H, g, joints, ROTATIONS)
+    # The fingers are held, so nobody needs what they say.
+    H, slope = newton.pieces(data, found, fingers=False)
+    g = torch.cat([slope[:REST], slope[ROTATIONS:]]).T
+    return timing.to_parents(newton.model, world, H.shiftless(), g, joints, REST)
 
 
 def _tied_cost(newton: Newton, data: Data, s: Tensor, joints: Tensor, weight: Tensor, state: State) -> Tensor:
@@ -283,18 +297,31 @@ def covariance(newton: Newton, part: Part) -> Tensor:
     """(B, D, D) of the increments about world axes, root (and coefficients, where they were solved for), from each
     frame's own data and prior, without help from neighbours, whose errors may be alike."""
     H, _ = newton.information(part.data, part.found)
-    floor = torch.full_like(H[0, 0], 1e-4)
+    floor = torch.full_like(H[0, 0], _UNSEEN)
     floor[:3] = UNSEEN_RAD**-2
     floor[ROTATIONS : ROTATIONS + 3] = UNSEEN_M**-2
     L, _ = torch.linalg.cholesky_ex(H + torch.diag(floor))
     return torch.cholesky_inverse(L)
 
 
-def point_sigma(newton: Newton, points: SkinModel, state: State, spread: Tensor) -> Tensor:
-    """(B, Q) one sigma of the 3D distance of points, metres, from a covariance of `covariance`."""
+def spread(newton: Newton, part: Part) -> ArrowFactor:
+    """The inverse of `covariance`, factored, of points that are no plain places in space."""
+    H, _ = newton.pieces(part.data, part.found)
+    floor = torch.full_like(H.rest[0, 0], _UNSEEN)
+    floor[:3] = UNSEEN_RAD**-2
+    floor[REST : REST + 3] = UNSEEN_M**-2
+    return ArrowFactor(H, torch.zeros_like(H.rest[:, 0, 0]), floor)
+
+
+def point_sigma(newton: Newton, points: SkinModel, state: State, spread: Tensor | ArrowFactor) -> Tensor:
+    """(B, Q) one sigma of the 3D distance of points, metres, from a covariance of `covariance`, or from `spread`."""
     o = newton.options
     posed = points.pose(state)
     J = jacobian(points, posed, points.coef_motion(posed) if o.shape else None, o.scale)
     rows = J.flatten(1, 2)
-    # One product a frame: one for each point would take ten times as long.
-    return ((rows @ spread) * rows).sum(-1).reshape(*J.shape[:2], 3).sum(-1).clamp_min(0).sqrt()
+    if isinstance(spread, ArrowFactor):
+        variance = spread.variance(rows)
+    else:
+        # One product a frame: one for each point would take ten times as long.
+        variance = ((rows @ spread) * rows).sum(-1)
+    return variance.reshape(*J.shape[:2], 3).sum(-1).clamp_min(0).sqrt()

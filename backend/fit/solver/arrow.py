@@ -102,32 +102,31 @@ class ArrowFactor:
     def __init__(self, arrow: Arrow, damping: Tensor, floor: Tensor | None = None) -> None:
         rest, shift = arrow.rest, arrow.shift
         B, r, _ = rest.shape
-        self.r, self.hands = r, []
+        # A common shift goes first, so that the coefficients stay last.
+        self.first = f = 0 if shift is None else 3
+        self.hands: list[Hand] = []
         if shift is not None:
-            wide = rest.new_empty(B, r + 3, r + 3)
-            wide[:, :r, :r] = rest
+            wide = rest.new_empty(B, f + r, f + r)
             side = _rest_of(shift.summed) * shift.axes[:, None]
-            wide[:, r:, :r], wide[:, :r, r:] = side, side.mT
-            wide[:, r:, r:] = torch.diag(shift.axes) * shift.weight[:, None, None]
+            wide[:, f:, f:], wide[:, :f, f:], wide[:, f:, :f] = rest, side, side.mT
+            wide[:, :f, :f] = torch.diag(shift.axes) * shift.weight[:, None, None]
             rest = wide
         diagonal = rest.diagonal(dim1=1, dim2=2)
         # A direction that nothing holds must not spoil the others: a little of the largest is added everywhere.
-        least = 1e-7 * diagonal[:, :r].amax(1, keepdim=True) + 1e-6
+        least = 1e-7 * diagonal[:, f:].amax(1, keepdim=True) + 1e-6
         diagonal += diagonal * damping[:, None] + least
         if floor is not None:
-            diagonal[:, :r] += floor
+            diagonal[:, f:] += floor
         for k, hand in enumerate(arrow.hands):
-            own = hand.own
-            spread = own.diagonal(dim1=1, dim2=2)
+            spread = hand.own.diagonal(dim1=1, dim2=2)
             spread += spread * damping[:, None] + least
-            beside, columns = hand.beside, hand.columns
-            if shift is not None and len(columns):
-                fingers = shift.summed[..., REST + k * HAND : REST + (k + 1) * HAND]
-                beside = torch.cat([beside, (fingers * shift.axes[:, None]).mT], 2)
-                columns = torch.cat([columns, torch.arange(r, r + 3, device=columns.device)])
-            lower, _ = torch.linalg.cholesky_ex(own)
+            lower, _ = torch.linalg.cholesky_ex(hand.own)
             # Inverses of 45 x 45 and products of them take a third of the time of so many triangular solves.
-            inverse = torch.cholesky_inverse(lower)
+            inverse, beside, columns = torch.cholesky_inverse(lower), hand.beside, hand.columns + f
+            if len(columns) and shift is not None:
+                fingers = shift.summed[..., REST + k * HAND : REST + (k + 1) * HAND] * shift.axes[:, None]
+                beside = torch.cat([fingers.mT, beside], 2)
+                columns = torch.cat([torch.arange(f, device=columns.device), columns])
             reach = inverse @ beside
             if len(columns):
                 rest[:, columns[:, None], columns] -= beside.mT @ reach
@@ -137,36 +136,38 @@ class ArrowFactor:
     def take(self, frames) -> ArrowFactor:
         """The factors of some frames."""
         out = object.__new__(ArrowFactor)
-        out.r, out.lower = self.r, self.lower[frames]
+        out.first, out.lower = self.first, self.lower[frames]
         out.hands = [Hand(h.own[frames], h.beside[frames], h.columns) for h in self.hands]
         return out
 
     def solve(self, g: Tensor) -> Tensor:
         """H^-1 g for g (D, B); zero in the frames whose matrix was not positive definite."""
-        rest, own = self._onto_rest(g.T)
-        x = torch.cholesky_solve(rest[..., None], self.lower)[..., 0]
-        fingers = [
-            (h.own @ f[..., None])[..., 0] - (h.beside @ x[:, h.columns, None])[..., 0]
-            for h, f in zip(self.hands, own, strict=True)
-        ]
-        out = torch.cat([x[:, :REST], *fingers, x[:, REST : self.r]], 1)
-        return torch.where(torch.isfinite(out).all(1, keepdim=True), out, 0.0).T
+        rest, fingers = self._onto_rest(g)
+        return self._whole(torch.cholesky_solve(rest[..., None], self.lower)[..., 0], fingers)
 
-    def _onto_rest(self, g: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """What a right-hand side (B, D) leaves for the rest (B, r or r + 3) once the hands are eliminated, and its
-        parts (B, 45) of the hands."""
-        rest = g.new_zeros(len(g), self.lower.shape[1])
-        rest[:, :REST], rest[:, REST : self.r] = g[:, :REST], g[:, LAST:]
-        own = [g[:, REST + k * HAND : REST + (k + 1) * HAND] for k in range(len(self.hands))]
-        for h, f in zip(self.hands, own, strict=True):
-            rest[:, h.columns] -= (h.beside.mT @ f[..., None])[..., 0]
-        return rest, own
+    def last(self, g: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        """What is left for the last `count` unknowns once all others are eliminated: the matrix (B, c, c) and the
+        right-hand side (B, c) for g (D, B); and what `given` needs."""
+        rest, _ = self._onto_rest(g)
+        half = torch.linalg.solve_triangular(self.lower, rest[..., None], upper=False)[..., 0]
+        L = self.lower[:, -count:, -count:]
+        return L @ L.mT, (L @ half[:, -count:, None])[..., 0], half
+
+    def given(self, g: Tensor, half: Tensor, last: Tensor) -> Tensor:
+        """(D, B) the step whose last unknowns are `last` (B, c) and whose others are the best for those."""
+        c = last.shape[1]
+        L = self.lower
+        right = half[:, :-c, None] - L[:, -c:, :-c].mT @ last[..., None]
+        x = torch.linalg.solve_triangular(L[:, :-c, :-c].mT, right, upper=True)[..., 0]
+        _, fingers = self._onto_rest(g)
+        return self._whole(torch.cat([x, last], 1), fingers)
 
     def variance(self, rows: Tensor) -> Tensor:
         """(B, k) the diagonal of J H^-1 J^T for rows J (B, k, D)."""
         B, k, _ = rows.shape
         rest = rows.new_zeros(B, k, self.lower.shape[1])
-        rest[..., :REST], rest[..., REST : self.r] = rows[..., :REST], rows[..., LAST:]
+        rest[..., self.first : self.first + REST] = rows[..., :REST]
+        rest[..., self.first + REST :] = rows[..., LAST:]
         out = rows.new_zeros(B, k)
         for i, hand in enumerate(self.hands):
             fingers = rows[..., REST + i * HAND : REST + (i + 1) * HAND]
@@ -178,16 +179,23 @@ class ArrowFactor:
                 rest[:, some[:, None], hand.columns] -= fingers @ hand.beside
         return out + ((rest @ torch.cholesky_inverse(self.lower)) * rest).sum(-1)
 
-    def onto(self, g: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
-        """What is left for the last unknowns of the rest but a shift, `rows` of it, once all others are eliminated:
-        the matrix (B, c, c) and the right-hand side (B, c); `g`: (D, B)."""
-        rest, _ = self._onto_rest(g.T)
-        # The columns that stay go last in the factor.
-        order = [i for i in range(self.lower.shape[1]) if not rows.start <= i < rows.stop]
-        order += range(rows.start, rows.stop)
-        H = (self.lower @ self.lower.mT)[:, order][:, :, order]
-        lower, _ = torch.linalg.cholesky_ex(H)
-        y = torch.linalg.solve_triangular(lower, rest[:, order, None], upper=False)
-        c = rows.stop - rows.start
-        last = lower[:, -c:, -c:]
-        return last @ last.mT, (last @ y[:, -c:])[..., 0]
+    def _onto_rest(self, g: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """What a right-hand side (D, B) leaves for shift and rest (B, f + r) once the hands are eliminated, and its
+        parts (B, 45, 1) of the hands."""
+        f, g = self.first, g.T
+        rest = g.new_zeros(len(g), self.lower.shape[1])
+        rest[:, f : f + REST], rest[:, f + REST :] = g[:, :REST], g[:, LAST:]
+        fingers = [g[:, REST + k * HAND : REST + (k + 1) * HAND, None] for k in range(len(self.hands))]
+        for h, own in zip(self.hands, fingers, strict=True):
+            rest[:, h.columns] -= (h.beside.mT @ own)[..., 0]
+        return rest, fingers
+
+    def _whole(self, x: Tensor, fingers: list[Tensor]) -> Tensor:
+        """(D, B) from what was found for shift and rest."""
+        f = self.first
+        own = [
+            (h.own @ g - h.beside @ x[:, h.columns, None])[..., 0]
+            for h, g in zip(self.hands, fingers, strict=True)
+        ]
+        out = torch.cat([x[:, f : f + REST], *own, x[:, f + REST :]], 1)
+        return torch.where(torch.isfinite(out).all(1, keepdim=True), out, 0.0).T
