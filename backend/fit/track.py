@@ -6,9 +6,10 @@ frames stay far below a gigabyte.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -33,6 +34,18 @@ _UNSEEN = 1e-4
 """1/variance that everything else has where nothing is seen, 1/rad^2."""
 ROUNDS = 4
 _GAIN = 1e-4
+
+
+T = TypeVar("T")
+
+
+def exhaust(steps: Generator[Any, None, T]) -> T:
+    """What a generator returns."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
 
 
 @dataclass(frozen=True)
@@ -156,14 +169,17 @@ def _cut(parts: list[Part], first: int, last: int) -> Part:
 
 def tied(newton: Newton, parts: list[Part], tie: Tie) -> list[Part]:
     """The parts as one, its frames tied in time, window by window."""
+    return exhaust(tied_steps(newton, parts, tie))
+
+
+def tied_steps(newton: Newton, parts: list[Part], tie: Tie) -> Generator[int, None, list[Part]]:
+    """`tied`, step by step: after each the frames that took it. A track of n frames in windows takes
+    `tied_work(n)` of them."""
     n = sum(p.centre.shape[-1] for p in parts)
     windows = []
-    for first in range(0, n, WINDOW - OVERLAP):
-        last = min(first + WINDOW, n)
-        part = _cut(parts, first, last)
-        windows.append((first, _window(newton, part, tie, tie.times[first:last])))
-        if last == n:
-            break
+    for first, last in _windows(n):
+        state = yield from _window(newton, _cut(parts, first, last), tie, tie.times[first:last])
+        windows.append((first, state))
     whole = timing.stitch(windows)
     out, at = [], 0
     for part in parts:
@@ -173,6 +189,17 @@ def tied(newton: Newton, parts: list[Part], tie: Tie) -> list[Part]:
         out.append(replace(part, found=replace(part.found, state=state)))
         at += k
     return out
+
+
+def tied_work(n: int) -> int:
+    """Steps of single frames that `tied_steps` takes for n frames."""
+    return ROUNDS * sum(last - first for first, last in _windows(n))
+
+
+def _windows(n: int) -> list[tuple[int, int]]:
+    """First frame and the one behind the last of each window over n frames."""
+    firsts = range(0, max(n - OVERLAP, 1), WINDOW - OVERLAP)
+    return [(first, min(first + WINDOW, n)) for first in firsts]
 
 
 def memory(newton: Newton, part: Part) -> float:
@@ -189,11 +216,12 @@ def memory(newton: Newton, part: Part) -> float:
     return (1 + rho) / (1 - rho)
 
 
-def _window(newton: Newton, part: Part, tie: Tie, times: Tensor) -> State:
+def _window(newton: Newton, part: Part, tie: Tie, times: Tensor) -> Generator[int, None, State]:
     """One window, its roots in the targets' own axes (not about the centres)."""
     data = replace(part.data, targets=part.data.targets + part.centre) if part.data.placed else part.data
     found = replace(part.found, state=replace(part.found.state, root=part.found.state.root + part.centre))
     if len(times) < 3:
+        yield ROUNDS * len(times)
         return found.state
     joints = torch.arange(N_JOINTS, device=part.centre.device)
     if tie.joints is not None:
@@ -223,6 +251,9 @@ def _window(newton: Newton, part: Part, tie: Tie, times: Tensor) -> State:
         gain, now = 1 - float(then / now), then
         if abs(gain) < _GAIN or (shared and k == 1):
             break
+        if k + 1 < ROUNDS:
+            yield len(times)
+    yield (ROUNDS - k) * len(times)
     return state
 
 
@@ -233,7 +264,7 @@ def _tied_information(newton: Newton, data: Data, found: Solution, joints: Tenso
         H, g = newton.information(data, found)
         return timing.to_parents(newton.model, world, H, g, joints, ROTATIONS)
     # The fingers are held, so nobody needs what they say.
-    H, slope = newton.pieces(data, found, fingers=False)
+    H, slope, _ = newton.pieces(data, found, fingers=False)
     g = torch.cat([slope[:REST], slope[ROTATIONS:]]).T
     return timing.to_parents(newton.model, world, H.shiftless(), g, joints, REST)
 
@@ -306,7 +337,7 @@ def covariance(newton: Newton, part: Part) -> Tensor:
 
 def spread(newton: Newton, part: Part) -> ArrowFactor:
     """The inverse of `covariance`, factored, of points that are no plain places in space."""
-    H, _ = newton.pieces(part.data, part.found)
+    H, _, _ = newton.pieces(part.data, part.found)
     floor = torch.full_like(H.rest[0, 0], _UNSEEN)
     floor[:3] = UNSEEN_RAD**-2
     floor[REST : REST + 3] = UNSEEN_M**-2

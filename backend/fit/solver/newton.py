@@ -233,12 +233,12 @@ class Newton(Equations):
             H[some], slope[some] = self._shared_information(data.take(some), found.take(some))
         return H, slope
 
-    def pieces(self, data: Data, found: Solution, fingers: bool = True) -> tuple[Arrow, Tensor]:
-        """`information` of points that are no plain places in space, in pieces, with the slope as (D, B); `fingers`:
-        False where they are held."""
+    def pieces(self, data: Data, found: Solution, fingers: bool = True) -> tuple[Arrow, Tensor, Look]:
+        """`information` of points that are no plain places in space, in pieces, with the slope as (D, B), and the look
+        that they come from; `fingers`: False where they are held."""
         look = self.look(data, found.state)
         slope = self.slope(data, found.state, look, found.noise)
-        return self.arrow(data, look, found.noise, fingers), slope
+        return self.arrow(data, look, found.noise, fingers), slope, look
 
     def _shared_information(self, data: Data, found: Solution) -> tuple[Tensor, Tensor]:
         """`information` of frames that all have shared errors."""
