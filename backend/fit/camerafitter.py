@@ -119,18 +119,22 @@ class Fitter:
         )
 
     def fit(self, points3d: np.ndarray, points2d: np.ndarray, uncertainty: np.ndarray, times: np.ndarray, *,
-            betas: np.ndarray | None = None, smooth: float = 1.0) -> Fit:  # fmt: skip
+            betas: np.ndarray | None = None, smooth: float = 1.0, shape_rounds: int = SHAPE_ROUNDS,
+            ) -> Fit:  # fmt: skip
         """Fit a track.
 
         `points3d`: (n, P, 3) camera space, metres; `points2d`: (n, P, 2) pixels; `uncertainty`: (n, P) metres;
         `times`: (n,) seconds, rising; NaN marks what was not seen (a whole frame too: it is bridged by the time
-        term). `betas`: keep this shape; `smooth`: 0 for frames that know nothing of each other. ValueError when n is 0.
+        term). `betas`: keep this shape; `smooth`: 0 for frames that know nothing of each other; `shape_rounds`:
+        steps to the common shape. ValueError when n is 0.
         """
-        return track.exhaust(self.steps(points3d, points2d, uncertainty, times, betas=betas, smooth=smooth))
+        return track.exhaust(self.steps(points3d, points2d, uncertainty, times, betas=betas, smooth=smooth,
+                                        shape_rounds=shape_rounds))  # fmt: skip
 
     @torch.inference_mode()
     def steps(self, points3d: np.ndarray, points2d: np.ndarray, uncertainty: np.ndarray, times: np.ndarray, *,
-              betas: np.ndarray | None = None, smooth: float = 1.0) -> Generator[int, None, Fit]:  # fmt: skip
+              betas: np.ndarray | None = None, smooth: float = 1.0, shape_rounds: int = SHAPE_ROUNDS,
+              ) -> Generator[int, None, Fit]:  # fmt: skip
         """`fit`, some dozens of frames at a time: after each it says how much of the work is done, in frames of the
         track, which rises to n."""
         n = len(times)
@@ -146,7 +150,7 @@ class Fitter:
             found = from_nothing(self.newton, sample, self.mean, self.pull, None)
             yield done("alone", len(some))
             part = track.Part(sample, found, torch.zeros_like(found.state.root))
-            for coefs, part in shape.solved(self.newton, part, SHAPE_EVIDENCE, SHAPE_ROUNDS):  # noqa: B007
+            for coefs, part in shape.solved(self.newton, part, SHAPE_EVIDENCE, shape_rounds):  # noqa: B007
                 yield done("shape", len(some))
             known, state = some, part.found.state
         else:
@@ -163,13 +167,14 @@ class Fitter:
             state = part.found.state
         joints, sigma = yield from done.all("points", self._spreads(self.joint_model, state, obs))
         yield n
-        return self._result(state, betas, joints, sigma)
+        return self.result(state, betas, joints, sigma)
 
     def _part(self, obs: Data, state: State) -> track.Part:
         one = torch.ones_like(state.root[0])
         return track.Part(obs, Solution(state, one, torch.zeros_like(one)), torch.zeros_like(state.root))
 
-    def _result(self, state: State, given: np.ndarray | None, joints: np.ndarray, sigma: np.ndarray) -> Fit:
+    def result(self, state: State, given: np.ndarray | None, joints: np.ndarray, sigma: np.ndarray) -> Fit:
+        """`state` as arrays, with `joints` and their `sigma` as of `Fit`; `given`: (nb,) the shape, where it was known."""
         pose = continuous(log(state.rotations).permute(2, 0, 1).float().cpu().numpy())
         # The prior holds them there, to a thousandth of a degree.
         pose[:, ~self.body.present] = 0

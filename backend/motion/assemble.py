@@ -10,6 +10,7 @@ from backend.body.model import Body, CanonicalPoints
 from backend.camera.pinhole import Camera
 from backend.errors import JobError
 from backend.fit.camerafitter import Fit, Fitter
+from backend.fit.sketch import sketch
 from backend.motion.level import up_direction
 from backend.options import MocapOptions
 from backend.records import Chunk, TrackChunk, TrackMotion
@@ -86,8 +87,8 @@ class Clip:
         for t in chunk.tracks:
             if len(t.frames) < PREVIEW_FRAMES:
                 continue
-            # Without the time term: half the work, and the final fit replaces it anyway.
-            fit = self.fit(t, self._betas.get(t.track), smooth=0)
+            # A few of its frames, without the time term: the final fit replaces it anyway.
+            fit = sketch(self.fitter, t.points3d, t.points2d, t.uncertainty, t.times, self._betas.get(t.track))
             self._betas.setdefault(t.track, fit.betas)
             out.append(_motion(t, fit, self.body, final=False))
         return out
