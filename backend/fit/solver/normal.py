@@ -46,6 +46,8 @@ class Block:
     """(k, c), 1 where a carrier hangs on a joint."""
     held: Tensor
     """(n, k) share of a point that hangs on a joint."""
+    turns: Tensor
+    """(3 k,) unknowns of the joints' rotations."""
 
 
 def blocks_of(model: SkinModel) -> list[Block]:
@@ -77,17 +79,19 @@ def blocks_of(model: SkinModel) -> list[Block]:
             joints = torch.cat([fingers, joints[joints < _ABOVE]])
         weights, below = model.weights[points][:, carriers], model.below[joints][:, carriers]
         pairs = torch.where(weights > 0)
-        out.append(Block(points, carriers, joints, hand, pairs, weights[pairs], below, weights @ below.T))
+        turns = (3 * joints[:, None] + torch.arange(3, device=joints.device)).reshape(-1)
+        out.append(
+            Block(points, carriers, joints, hand, pairs, weights[pairs], below, weights @ below.T, turns)
+        )
     return out
 
 
-def arms(block: Block, posed: Posed) -> Tensor:
+def arms(block: Block, posed: Posed, shift: Tensor) -> Tensor:
     """(3, B, n, k): for each point and joint, the sum over carriers below the joint of W (x - P), x the point as it
-    is carried by that one alone."""
+    is carried by that one alone. `shift`: (55, 3, B) of the joints' transforms."""
     at, by = block.pairs
     c = block.carriers[by]
     turn, lever = posed.turn[c], posed.lever[block.points[at]]
-    shift = posed.joints - (posed.turn * posed.rest[:, None]).sum(2)
     # Of all pairs of a point and a carrier one in ten has a weight.
     carried = (mv(turn, lever) + shift[c]) * block.weights[:, None, None]
     n, count, B = len(block.points), len(block.carriers), lever.shape[-1]
@@ -95,11 +99,6 @@ def arms(block: Block, posed: Posed) -> Tensor:
     weighed[..., at * count + by] = carried.permute(1, 2, 0)
     arm = weighed.reshape(3, B, n, count) @ block.below.T
     return arm.addcmul_(block.held, posed.joints[block.joints].permute(1, 2, 0)[:, :, None], value=-1)
-
-
-def _turns(joints: Tensor) -> Tensor:
-    """(k,) joints -> (3 k,) unknowns of their rotations."""
-    return (3 * joints[:, None] + torch.arange(3, device=joints.device)).reshape(-1)
 
 
 def others(model: SkinModel, posed: Posed, shifted: Tensor | None, scale: bool) -> Tensor:
@@ -130,22 +129,21 @@ def matrix(
     behind = torch.arange(REST, REST + e, device=rest.device)
     hands = [Hand(extra.new_zeros(B, HAND, HAND), extra.new_zeros(B, HAND, 0), behind[:0])
              for _ in range(2 * fingers)]  # fmt: skip
-    total = share = None
+    shift = posed.joints - mv(posed.turn, posed.rest)
+    share = reach = None
     if not data.placed:
-        total = extra.new_zeros(2, B, 3, LAST + e)
         share = torch.stack([weight.T, (data.weights / data.weights.sum(0).clamp_min(1e-12)).T])  # (2, B, N)
+        reach = extra.new_zeros(2, 3, B, N_JOINTS)
     for block in blocks:
         p, mine = block.points, 0 if block.hand is None else HAND
-        arm = arms(block, posed)
+        arm = arms(block, posed, shift)
         if mine and not fingers:
             arm, mine = arm[..., HAND // 3 :], 0
         A = _rows(arm, extra[:, p], *(f[:, p] for f in factors)).flatten(1, 2)
-        turns = _turns(block.joints[-arm.shape[-1] :])
+        k = arm.shape[-1]
         if share is not None:
-            mean = (share[:, None, :, None, p] @ arm)[..., 0, :].transpose(1, 2)  # (2, B, 3, k)
-            total[..., turns] += _turned(mean)
-            total[..., LAST:] += torch.einsum("sbn,bnae->sbae", share[:, :, p], extra[:, p])
-        columns = torch.cat([turns[mine:], behind])
+            reach[..., block.joints[-k:]] += (share[:, None, :, None, p] @ arm)[..., 0, :]
+        columns = torch.cat([block.turns[3 * (len(block.joints) - k) + mine :], behind])
         above = A[..., mine:]
         if len(columns) == REST + e:
             rest.baddbmm_(above.mT, above)
@@ -154,10 +152,12 @@ def matrix(
         if mine:
             finger = A[..., :mine]
             hands[block.hand] = Hand(finger.mT @ finger, finger.mT @ above, columns)
-    if total is None:
+    if share is None:
         return Arrow(rest, hands, None)
     axes = rest.new_ones(3) if data.axes is None else data.axes
-    return Arrow(rest, hands, Shift(total[0], total[1], weight.sum(0), axes))
+    moved = (share[:, :, None] @ extra.flatten(2)).unflatten(-1, (3, e))[:, :, 0]
+    summed, mean = torch.cat([_turned(reach.transpose(1, 2)), moved], -1)
+    return Arrow(rest, hands, Shift(summed, mean, weight.sum(0), axes))
 
 
 def _rows(arm: Tensor, own: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor, f: Tensor) -> Tensor:
