@@ -18,7 +18,7 @@ from backend.body.points import joint_point, stack
 from backend.body.skeleton import JOINT_NAMES
 from backend.camera.pinhole import Camera
 from backend.fit import shape, track
-from backend.fit.frames import CHUNK, Frames, from_nothing
+from backend.fit.frames import CHUNK, Effort, Frames, from_nothing
 from backend.fit.results import continuous
 from backend.fit.solver.batchlast import exp, log
 from backend.fit.solver.equations import NewtonOptions
@@ -43,13 +43,11 @@ SHAPE_FRAMES = 64
 """An even sample of so many frames settles the shape."""
 SHAPE_EVIDENCE = 4.0
 """A localizer errs alike in every frame: all of them say as much of the shape as so many would."""
-SHAPE_ROUNDS = 3
-"""Steps to the shape, once every frame of the sample has found its own."""
 WORK = {"alone": 5.0, "shape": 1.2, "warm": 1.6, "tie": 0.6, "points": 1.2}
 """What a frame costs in each part of the fit, in steps of the solver (measured on `tests/data/demo.mp4` with the points
 of `field`); progress is counted by it."""
 T = TypeVar("T")
-OPTIONS = NewtonOptions(steps=8, tolerance=3e-3, robust=4.0, noise="given", coherent=0)
+OPTIONS = NewtonOptions(steps=8, robust=4.0, noise="given", coherent=0)
 
 
 @dataclass
@@ -119,21 +117,21 @@ class Fitter:
         )
 
     def fit(self, points3d: np.ndarray, points2d: np.ndarray, uncertainty: np.ndarray, times: np.ndarray, *,
-            betas: np.ndarray | None = None, smooth: float = 1.0, shape_rounds: int = SHAPE_ROUNDS,
+            betas: np.ndarray | None = None, smooth: float = 1.0, effort: Effort = Effort(),
             ) -> Fit:  # fmt: skip
         """Fit a track.
 
         `points3d`: (n, P, 3) camera space, metres; `points2d`: (n, P, 2) pixels; `uncertainty`: (n, P) metres;
         `times`: (n,) seconds, rising; NaN marks what was not seen (a whole frame too: it is bridged by the time
-        term). `betas`: keep this shape; `smooth`: 0 for frames that know nothing of each other; `shape_rounds`:
-        steps to the common shape. ValueError when n is 0.
+        term). `betas`: keep this shape; `smooth`: 0 for frames that know nothing of each other; `effort`: less for
+        a first look. ValueError when n is 0.
         """
         return track.exhaust(self.steps(points3d, points2d, uncertainty, times, betas=betas, smooth=smooth,
-                                        shape_rounds=shape_rounds))  # fmt: skip
+                                        effort=effort))  # fmt: skip
 
     @torch.inference_mode()
     def steps(self, points3d: np.ndarray, points2d: np.ndarray, uncertainty: np.ndarray, times: np.ndarray, *,
-              betas: np.ndarray | None = None, smooth: float = 1.0, shape_rounds: int = SHAPE_ROUNDS,
+              betas: np.ndarray | None = None, smooth: float = 1.0, effort: Effort = Effort(),
               ) -> Generator[int, None, Fit]:  # fmt: skip
         """`fit`, some dozens of frames at a time: after each it says how much of the work is done, in frames of the
         track, which rises to n."""
@@ -143,23 +141,24 @@ class Fitter:
         obs = self.observations(points3d, points2d, uncertainty, times)
         held = self.newton.with_options(shape=False)
         some = torch.linspace(0, n - 1, min(n, SHAPE_FRAMES)).round().long().unique().to(self.device)
-        done = _Done(n, len(some) if betas is None else 0, smooth > 0 and n > 2)
+        done = _Done(n, len(some) if betas is None else 0, effort.shape_rounds, smooth > 0 and n > 2)
         known = state = None
         if betas is None:
             sample = obs.take(some)
-            found = from_nothing(self.newton, sample, self.mean, self.pull, None)
+            found = from_nothing(self.newton, sample, self.mean, self.pull, None, effort)
             yield done("alone", len(some))
             part = track.Part(sample, found, torch.zeros_like(found.state.root))
-            for coefs, part in shape.solved(self.newton, part, SHAPE_EVIDENCE, shape_rounds):  # noqa: B007
+            for coefs, part in shape.solved(self.newton, part, SHAPE_EVIDENCE, effort.shape_rounds):  # noqa: B007
                 yield done("shape", len(some))
             known, state = some, part.found.state
         else:
             coefs = torch.as_tensor(betas[: self.num_betas], dtype=torch.float32, device=self.device)[:, None]
-        frames = Frames(held, obs, coefs, self.mean, self.pull, times, known, state)
-        done.keys(len(frames.first))
-        for count, alone in frames.solve():
-            yield done("alone" if alone else "warm", count)
-        state = frames.state
+        if state is None or effort.polish or len(some) < n:
+            frames = Frames(held, obs, coefs, self.mean, self.pull, times, effort, known, state)
+            done.keys(len(frames.first))
+            for count, alone in frames.solve():
+                yield done("alone" if alone else "warm", count)
+            state = frames.state
         if smooth > 0 and n > 2:
             tie = track.Tie(torch.as_tensor(times, dtype=torch.float64), smooth, tuple(range(BODY_JOINTS)),
                             ROOT_DENSITY, CORRELATION_S, learn=False)  # fmt: skip
@@ -224,12 +223,12 @@ class Fitter:
 
 
 class _Done:
-    """How much of the work on n frames is done. `sample`: how many settle the shape; `tied`: whether frames are tied
-    in time."""
+    """How much of the work on n frames is done. `sample`: how many settle the shape in so many `rounds`; `tied`: whether
+    frames are tied in time."""
 
-    def __init__(self, n: int, sample: int, tied: bool) -> None:
+    def __init__(self, n: int, sample: int, rounds: int, tied: bool) -> None:
         self.n, self.left = n, {
-            "alone": sample, "shape": SHAPE_ROUNDS * sample, "warm": n, "points": n,
+            "alone": sample, "shape": rounds * sample, "warm": n, "points": n,
             "tie": track.tied_work(n) if tied else 0,
         }  # fmt: skip
         self.part = 0.0

@@ -8,7 +8,7 @@ solved from nothing too and the better of both is kept.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -31,14 +31,31 @@ WORSE, SLACK = 1.2, 3.0
 """A frame whose cost is so many times that of the worse neighbour and so much more is solved from nothing too."""
 
 
-def from_nothing(newton: Newton, obs: Data, mean: Tensor, pull: Tensor, coefs: Tensor | None) -> Solution:
+@dataclass(frozen=True)
+class Effort:
+    """How near to its end a frame is brought."""
+
+    wide: float = 1e-2
+    """With the wide loss a frame is at its end when a step lowers its cost by less than this part."""
+    narrow: float = 3e-3
+    """The same with the loss that counts."""
+    shape_rounds: int = 3
+    """Steps to the common shape, once every frame of the sample has found its own."""
+    polish: bool = True
+    """Solve the frames of the sample on under the common shape; those steps leave them near their end."""
+
+
+def from_nothing(
+    newton: Newton, obs: Data, mean: Tensor, pull: Tensor, coefs: Tensor | None, effort: Effort
+) -> Solution:
     """Mean pose (55, 3, 3, 1), turned onto the 3D points, moved to where the rays meet it, then solved. `pull`: as of
     `start`; `coefs`: (nc, 1) of the shape, None where it is solved for."""
     state = start(newton.model, obs.targets, obs.weights, None, mean, pull, coefs)
     at = newton.model.pose(replace(state, root=torch.zeros_like(state.root)))
     state = replace(state, root=root_from_rays(at.points, obs))
-    wide = newton.with_options(steps=4, tolerance=1e-2, robust=WIDE * newton.options.robust)
-    return newton.iterate(obs, wide.iterate(obs, state).state)
+    wide = newton.with_options(steps=4, tolerance=effort.wide, robust=WIDE * newton.options.robust)
+    narrow = newton.with_options(tolerance=effort.narrow)
+    return narrow.iterate(obs, wide.iterate(obs, state).state)
 
 
 def keys(times: np.ndarray, seen: np.ndarray, every_s: float) -> np.ndarray:
@@ -59,8 +76,9 @@ class Frames:
     shape or nearly, and `state` their bodies."""
 
     def __init__(self, newton: Newton, obs: Data, coefs: Tensor, mean: Tensor, pull: Tensor, times: np.ndarray,
-                 known: Tensor | None = None, state: State | None = None) -> None:  # fmt: skip
-        self.newton, self.obs, self.coefs, self.mean, self.pull = newton, obs, coefs, mean, pull
+                 effort: Effort, known: Tensor | None = None, state: State | None = None) -> None:  # fmt: skip
+        self.newton = newton.with_options(tolerance=effort.narrow)
+        self.obs, self.coefs, self.mean, self.pull, self.effort = obs, coefs, mean, pull, effort
         n, device = len(times), coefs.device
         self.state = newton.model.rest_state(n).shaped(coefs)
         self.cost = torch.full((n,), torch.inf, device=device)
@@ -96,7 +114,7 @@ class Frames:
             self._solve(rows, self._from_nothing(rows))
 
     def _from_nothing(self, rows: Tensor) -> Solution:
-        return from_nothing(self.newton, self.obs.take(rows), self.mean, self.pull, self.coefs)
+        return from_nothing(self.newton, self.obs.take(rows), self.mean, self.pull, self.coefs, self.effort)
 
     def _worse(self, rows: Tensor) -> Tensor:
         """Those of `rows` that fit worse than the nearest known frames before and behind them."""
@@ -125,4 +143,4 @@ def _batches(rows: Tensor) -> tuple[Tensor, ...]:
     return rows.split(CHUNK) if len(rows) else ()
 
 
-__all__ = ["CHUNK", "Frames", "from_nothing", "keys"]
+__all__ = ["CHUNK", "Effort", "Frames", "from_nothing", "keys"]

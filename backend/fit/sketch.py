@@ -8,14 +8,14 @@ import numpy as np
 import torch
 
 from backend.fit.camerafitter import Fit, Fitter
-from backend.fit.frames import keys
+from backend.fit.frames import Effort, keys
 from backend.fit.solver import timing
 
 EVERY_S = 0.125
 """Seconds between frames that are solved: eight a second follow steps and waves (`tests/data/demo.mp4` and
 `two_people.mp4`: the others lie some millimetres off where a fit of their own would put them)."""
-SHAPE_ROUNDS = 1
-"""A first shape is replaced by the final one anyway."""
+EFFORT = Effort(wide=0.3, narrow=0.05, shape_rounds=1, polish=False)
+"""The final fit goes on to the end."""
 
 
 def sketch(fitter: Fitter, points3d: np.ndarray, points2d: np.ndarray, uncertainty: np.ndarray, times: np.ndarray,
@@ -27,7 +27,7 @@ def sketch(fitter: Fitter, points3d: np.ndarray, points2d: np.ndarray, uncertain
     if len(rows) == 0:
         rows = np.zeros(1, int)
     some = (a[rows] for a in (points3d, points2d, uncertainty, times))
-    found = fitter.fit(*some, betas=betas, smooth=0, shape_rounds=SHAPE_ROUNDS)
+    found = fitter.fit(*some, betas=betas, smooth=0, effort=EFFORT)
     if len(rows) == n:
         return found
     with torch.inference_mode():
