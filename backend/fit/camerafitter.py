@@ -43,7 +43,7 @@ SHAPE_FRAMES = 64
 """An even sample of so many frames settles the shape."""
 SHAPE_EVIDENCE = 4.0
 """A localizer errs alike in every frame: all of them say as much of the shape as so many would."""
-WORK = {"alone": 5.0, "shape": 1.2, "warm": 1.6, "tie": 0.6, "points": 1.2}
+WORK = {"alone": 5.0, "shape": 1.0, "warm": 1.3, "tie": 1.4, "points": 2.0}
 """What a frame costs in each part of the fit, in steps of the solver (measured on `tests/data/demo.mp4` with the points
 of `field`); progress is counted by it."""
 T = TypeVar("T")

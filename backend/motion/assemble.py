@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 
 import numpy as np
 
@@ -100,9 +100,13 @@ class Clip:
                                betas=betas, smooth=strength)  # fmt: skip
 
 
-def assemble(clip: Clip, track: TrackChunk) -> TrackMotion | None:
-    """The final motion of one person: one shape, all frames tied in time. None when no body fits what was seen."""
-    fit = clip.fit(track)
+def assemble(clip: Clip, track: TrackChunk) -> Generator[int, None, TrackMotion | None]:
+    """The final motion of one person: one shape, all frames tied in time. None when no body fits what was seen.
+
+    Yields, several times a second, how many of the track's frames are done, which rises to all of them.
+    """
+    fit = yield from clip.fitter.steps(track.points3d, track.points2d, track.uncertainty, track.times,
+                                       smooth=clip.options.smooth)  # fmt: skip
     return _motion(track, fit, clip.body, final=True) if plausible(clip, track, fit) else None
 
 
