@@ -12,13 +12,14 @@ from typing import TypeVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from backend.body.model import Body, CanonicalPoints
 from backend.body.points import joint_point, stack
 from backend.body.skeleton import JOINT_NAMES
 from backend.camera.pinhole import Camera
 from backend.fit import shape, track
-from backend.fit.frames import CHUNK, Effort, Frames, from_nothing
+from backend.fit.frames import CHUNK, FULL, Effort, from_nothing
 from backend.fit.results import continuous
 from backend.fit.solver.batchlast import exp, log
 from backend.fit.solver.equations import NewtonOptions
@@ -43,7 +44,7 @@ SHAPE_FRAMES = 64
 """An even sample of so many frames settles the shape."""
 SHAPE_EVIDENCE = 4.0
 """A localizer errs alike in every frame: all of them say as much of the shape as so many would."""
-WORK = {"alone": 5.0, "shape": 1.0, "warm": 1.3, "tie": 1.4, "points": 2.0}
+WORK = {"alone": 5.0, "shape": 1.0, "again": 1.3, "tie": 1.4, "points": 2.0}
 """What a frame costs in each part of the fit, in steps of the solver (measured on `tests/data/demo.mp4` with the points
 of `field`); progress is counted by it."""
 T = TypeVar("T")
@@ -117,7 +118,7 @@ class Fitter:
         )
 
     def fit(self, points3d: np.ndarray, points2d: np.ndarray, uncertainty: np.ndarray, times: np.ndarray, *,
-            betas: np.ndarray | None = None, smooth: float = 1.0, effort: Effort = Effort(),
+            betas: np.ndarray | None = None, smooth: float = 1.0, effort: Effort = FULL,
             ) -> Fit:  # fmt: skip
         """Fit a track.
 
@@ -131,7 +132,7 @@ class Fitter:
 
     @torch.inference_mode()
     def steps(self, points3d: np.ndarray, points2d: np.ndarray, uncertainty: np.ndarray, times: np.ndarray, *,
-              betas: np.ndarray | None = None, smooth: float = 1.0, effort: Effort = Effort(),
+              betas: np.ndarray | None = None, smooth: float = 1.0, effort: Effort = FULL,
               ) -> Generator[int, None, Fit]:  # fmt: skip
         """`fit`, some dozens of frames at a time: after each it says how much of the work is done, in frames of the
         track, which rises to n."""
@@ -142,23 +143,29 @@ class Fitter:
         held = self.newton.with_options(shape=False)
         some = torch.linspace(0, n - 1, min(n, SHAPE_FRAMES)).round().long().unique().to(self.device)
         done = _Done(n, len(some) if betas is None else 0, effort.shape_rounds, smooth > 0 and n > 2)
-        known = state = None
+        state = self.model.rest_state(n)
         if betas is None:
             sample = obs.take(some)
             found = from_nothing(self.newton, sample, self.mean, self.pull, None, effort)
             yield done("alone", len(some))
             part = track.Part(sample, found, torch.zeros_like(found.state.root))
-            for coefs, part in shape.solved(self.newton, part, SHAPE_EVIDENCE, effort.shape_rounds):  # noqa: B007
+            for _ in range(effort.shape_rounds):
+                coefs, part = shape.settled(self.newton, part, SHAPE_EVIDENCE)
                 yield done("shape", len(some))
-            known, state = some, part.found.state
+            state = _put(state.shaped(coefs), some, part.found.state)
+            others = _without(n, some)
         else:
             coefs = torch.as_tensor(betas[: self.num_betas], dtype=torch.float32, device=self.device)[:, None]
-        if state is None or effort.polish or len(some) < n:
-            frames = Frames(held, obs, coefs, self.mean, self.pull, times, effort, known, state)
-            done.keys(len(frames.first))
-            for count, alone in frames.solve():
-                yield done("alone" if alone else "warm", count)
-            state = frames.state
+            state = state.shaped(coefs)
+            some, others = some[:0], torch.arange(n, device=self.device)
+        for rows in _batches(others):
+            alone = from_nothing(held, obs.take(rows), self.mean, self.pull, coefs, effort)
+            state = _put(state, rows, alone.state)
+            yield done("alone", len(rows))
+        # The sample came to the shape by steps that nobody checked, and is solved on from there.
+        for rows in _batches(some) if effort.polish else ():
+            state = _put(state, rows, held.iterate(obs.take(rows), state.take(rows)).state)
+            yield done("again", len(rows))
         if smooth > 0 and n > 2:
             tie = track.Tie(torch.as_tensor(times, dtype=torch.float64), smooth, tuple(range(BODY_JOINTS)),
                             ROOT_DENSITY, CORRELATION_S, learn=False)  # fmt: skip
@@ -173,7 +180,7 @@ class Fitter:
         return track.Part(obs, Solution(state, one, torch.zeros_like(one)), torch.zeros_like(state.root))
 
     def result(self, state: State, given: np.ndarray | None, joints: np.ndarray, sigma: np.ndarray) -> Fit:
-        """`state` as arrays, with `joints` and their `sigma` as of `Fit`; `given`: (nb,) the shape, where it was known."""
+        """`state` as arrays, with `joints` and `sigma` as of `Fit`; `given`: (nb,) the shape where it was known."""
         pose = continuous(log(state.rotations).permute(2, 0, 1).float().cpu().numpy())
         # The prior holds them there, to a thousandth of a degree.
         pose[:, ~self.body.present] = 0
@@ -222,21 +229,31 @@ class Fitter:
         return torch.cat(positions).float().cpu().numpy(), torch.cat(sigmas).float().cpu().numpy()
 
 
+def _put(state: State, rows: Tensor, part: State) -> State:
+    """`state` with `part` in place of its frames `rows`."""
+    turned = state.rotations.index_copy(-1, rows, part.rotations)
+    return replace(state, rotations=turned, root=state.root.index_copy(-1, rows, part.root))
+
+
+def _without(n: int, rows: Tensor) -> Tensor:
+    """0 to n - 1 but for `rows`."""
+    left = torch.ones(n, dtype=torch.bool, device=rows.device)
+    left[rows] = False
+    return torch.where(left)[0]
+
+
+def _batches(rows: Tensor) -> tuple[Tensor, ...]:
+    return rows.split(CHUNK) if len(rows) else ()
+
+
 class _Done:
-    """How much of the work on n frames is done. `sample`: how many settle the shape in so many `rounds`; `tied`: whether
-    frames are tied in time."""
+    """How much of the work on n frames is done. `sample`: how many settle the shape in so many `rounds`; `tied`:
+    whether frames are tied in time."""
 
     def __init__(self, n: int, sample: int, rounds: int, tied: bool) -> None:
-        self.n, self.left = n, {
-            "alone": sample, "shape": rounds * sample, "warm": n, "points": n,
-            "tie": track.tied_work(n) if tied else 0,
-        }  # fmt: skip
-        self.part = 0.0
-
-    def keys(self, count: int) -> None:
-        """So many frames are solved from nothing."""
-        self.left["alone"] += count
-        self.left["warm"] -= count
+        self.n, self.part = n, 0.0
+        self.left = {"alone": n, "shape": rounds * sample, "again": sample, "points": n,
+                     "tie": track.tied_work(n) if tied else 0}  # fmt: skip
 
     def __call__(self, part: str, count: int) -> int:
         """`count` frames went through a part of the work."""

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from backend.fit.camerafitter import Fit, Fitter
-from backend.fit.frames import Effort, keys
+from backend.fit.frames import Effort
 from backend.fit.solver import timing
 
 EVERY_S = 0.125
@@ -16,6 +16,19 @@ EVERY_S = 0.125
 `two_people.mp4`: the others lie some millimetres off where a fit of their own would put them)."""
 EFFORT = Effort(wide=0.3, narrow=0.05, shape_rounds=1, polish=False)
 """The final fit goes on to the end."""
+
+
+def keys(times: np.ndarray, seen: np.ndarray, every_s: float) -> np.ndarray:
+    """Rows of frames in which something is seen (`seen`, (n,)), about `every_s` apart, the first and the last among
+    them; `times`: (n,) seconds, rising."""
+    rows = np.flatnonzero(seen)
+    if len(rows) < 3:
+        return rows
+    at = times[rows]
+    wanted = np.linspace(at[0], at[-1], int(np.ceil((at[-1] - at[0]) / every_s - 1e-6)) + 1)
+    after = np.searchsorted(at, wanted).clip(1, len(at) - 1)
+    nearest = after - (wanted - at[after - 1] < at[after] - wanted)
+    return rows[np.unique(nearest)]
 
 
 def sketch(fitter: Fitter, points3d: np.ndarray, points2d: np.ndarray, uncertainty: np.ndarray, times: np.ndarray,
@@ -31,7 +44,7 @@ def sketch(fitter: Fitter, points3d: np.ndarray, points2d: np.ndarray, uncertain
     if len(rows) == n:
         return found
     with torch.inference_mode():
-        # Every frame begins as the solved one at or before it; the unsolved ones are then moved between their neighbours.
+        # Every frame begins as the solved one before it; those that are not solved then move between two.
         before = (np.searchsorted(rows, np.arange(n), side="right") - 1).clip(0)
         known = np.isin(np.arange(n), rows)
         state = found.state.take(torch.as_tensor(before, device=fitter.device))
@@ -45,4 +58,4 @@ def sketch(fitter: Fitter, points3d: np.ndarray, points2d: np.ndarray, uncertain
     return replace(fitter.result(state, found.betas, joints, sigma), betas=found.betas)
 
 
-__all__ = ["sketch"]
+__all__ = ["keys", "sketch"]

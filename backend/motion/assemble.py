@@ -88,7 +88,9 @@ class Clip:
             if len(t.frames) < PREVIEW_FRAMES:
                 continue
             # A few of its frames, without the time term: the final fit replaces it anyway.
-            fit = sketch(self.fitter, t.points3d, t.points2d, t.uncertainty, t.times, self._betas.get(t.track))
+            fit = sketch(
+                self.fitter, t.points3d, t.points2d, t.uncertainty, t.times, self._betas.get(t.track)
+            )
             self._betas.setdefault(t.track, fit.betas)
             out.append(_motion(t, fit, self.body, final=False))
         return out

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from backend.body.skeleton import JOINT, N_JOINTS
-from backend.fit.solver.arrow import HAND, LAST, REST, Arrow, Hand, Shift
+from backend.fit.solver.arrow import HAND, REST, Arrow, Hand, Shift
 from backend.fit.solver.batchlast import mm, mv
 from backend.fit.solver.observe import NEAR_M, Data
 from backend.fit.solver.skin import Posed, SkinModel

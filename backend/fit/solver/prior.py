@@ -156,10 +156,8 @@ class PosePrior:
 
 def _on_diagonal(H: Tensor, blocks: Tensor) -> None:
     """Add `blocks` (B, k, 3, 3) to the diagonal of H (B, D, D), in place."""
-    k = blocks.shape[1]
-    B, _, D = H.shape
     b, r, c = H.stride()
-    H.as_strided((B, k, 3, 3), (b, 3 * (r + c), r, c), H.storage_offset()).add_(blocks)
+    H.as_strided(blocks.shape, (b, 3 * (r + c), r, c), H.storage_offset()).add_(blocks)
 
 
 @dataclass
