@@ -62,6 +62,8 @@ def test_a_preview_holds_every_frame_near_the_final(fitter, truth, seen):
     off = np.linalg.norm(found.joints - final.joints, axis=-1)[:, :22]
     assert off.mean() < 0.03 and off.max() < 0.12
     np.testing.assert_allclose(found.joint_uncertainty[:, :22], final.joint_uncertainty[:, :22], rtol=0.3)
+    # Nobody stands still between two frames that were solved.
+    assert (np.abs(np.diff(found.joints, axis=0)).max((1, 2)) > 1e-3).all()
     # The pelvis is where pose, shape and place say: what is keyed and what is told agree.
     rest = fitter.body.joints_template + fitter.body.joints_shapedirs @ found.betas
     np.testing.assert_allclose(found.trans + rest[0], found.joints[:, 0], atol=1e-4)
