@@ -233,15 +233,22 @@ def _finish(road: _Road, cancelled: Callable[[], bool]) -> Iterator[Event]:
     road.tracker.check_end(clip.frames)
     tracks = person_tracks(clip.chunks, ghosts)
     motions: list[TrackMotion] = []
-    for done, track in enumerate(tracks):
-        if cancelled():
-            return
-        yield Progress("body", done, len(tracks))
-        with road.watch("body"):
-            motion = assemble(clip, track)
+    before, total = 0, sum(len(track.frames) for track in tracks)
+    for track in tracks:
+        steps, done, going = assemble(clip, track), 0, True
+        while going:
+            if cancelled():
+                return
+            yield Progress("body", before + done, total)
+            with road.watch("body"):
+                try:
+                    done = next(steps)
+                except StopIteration as end:
+                    motion, going = end.value, False
         if motion is not None:
             motions.append(motion)
-    yield Progress("body", len(tracks), len(tracks))
+        before += len(track.frames)
+    yield Progress("body", total, total)
     if not motions:
         text = f"No person was found in the {clip.frames} frames: choose a clip that shows one from head to foot."
         raise JobError("no_person", text)

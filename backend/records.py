@@ -154,7 +154,7 @@ class Progress:
     stage: str
     """prepare, localize or body."""
     done: int
-    """Frames, or people while bodies are fitted."""
+    """Frames; while bodies are fitted, those of everybody together."""
     total: int | None
     """Of how many; None while that is unknown."""
 

@@ -6,25 +6,27 @@ only relative to each other. `smplfitter` was weighed and left out (`python -m b
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from backend.body.model import Body, CanonicalPoints
 from backend.body.points import joint_point, stack
 from backend.body.skeleton import JOINT_NAMES
 from backend.camera.pinhole import Camera
-from backend.fit import track
+from backend.fit import shape, track
+from backend.fit.frames import CHUNK, FULL, Effort, from_nothing
 from backend.fit.results import continuous
 from backend.fit.solver.batchlast import exp, log
 from backend.fit.solver.equations import NewtonOptions
 from backend.fit.solver.newton import Newton, Solution
-from backend.fit.solver.observe import Data, root_from_rays
+from backend.fit.solver.observe import Data
 from backend.fit.solver.prior import pose_prior
 from backend.fit.solver.skin import SkinModel, State
-from backend.fit.solver.start import start
 
 BODY_JOINTS = 22
 """The joints whose motion is tied in time: pelvis to wrists."""
@@ -42,10 +44,11 @@ SHAPE_FRAMES = 64
 """An even sample of so many frames settles the shape."""
 SHAPE_EVIDENCE = 4.0
 """A localizer errs alike in every frame: all of them say as much of the shape as so many would."""
-CHUNK = 64
-WIDE = 5.0
-"""First the robust loss is so many times wider: from a start far off it would take the right points for outliers."""
-OPTIONS = NewtonOptions(steps=8, tolerance=3e-3, robust=4.0, noise="given", coherent=0)
+WORK = {"alone": 5.0, "shape": 1.0, "again": 1.3, "tie": 1.4, "points": 2.0}
+"""What a frame costs in each part of the fit, in steps of the solver (measured on `tests/data/demo.mp4` with the points
+of `field`); progress is counted by it."""
+T = TypeVar("T")
+OPTIONS = NewtonOptions(steps=8, robust=4.0, noise="given", coherent=0)
 
 
 @dataclass
@@ -81,7 +84,8 @@ class Fitter:
                              breathe=breathe)  # fmt: skip
         self.mean = exp(self.prior.mean[..., None])
         self.pull = self.prior.spread.reciprocal().square().mean(1).clamp(0, 100)
-        self.joint_points = stack([joint_point(body, name) for name in JOINT_NAMES])
+        joints = stack([joint_point(body, name) for name in JOINT_NAMES])
+        self.joint_model = SkinModel(body, replace(joints, posedirs=None), num_betas, device=device)
 
     def observations(self, points3d: np.ndarray, points2d: np.ndarray, uncertainty: np.ndarray,
                      times: np.ndarray) -> Data:  # fmt: skip
@@ -114,46 +118,69 @@ class Fitter:
         )
 
     def fit(self, points3d: np.ndarray, points2d: np.ndarray, uncertainty: np.ndarray, times: np.ndarray, *,
-            betas: np.ndarray | None = None, smooth: float = 1.0) -> Fit:  # fmt: skip
+            betas: np.ndarray | None = None, smooth: float = 1.0, effort: Effort = FULL,
+            ) -> Fit:  # fmt: skip
         """Fit a track.
 
         `points3d`: (n, P, 3) camera space, metres; `points2d`: (n, P, 2) pixels; `uncertainty`: (n, P) metres;
         `times`: (n,) seconds, rising; NaN marks what was not seen (a whole frame too: it is bridged by the time
-        term). `betas`: keep this shape; `smooth`: 0 for frames that know nothing of each other. ValueError when n is 0.
+        term). `betas`: keep this shape; `smooth`: 0 for frames that know nothing of each other; `effort`: less for
+        a first look. ValueError when n is 0.
         """
+        return track.exhaust(self.steps(points3d, points2d, uncertainty, times, betas=betas, smooth=smooth,
+                                        effort=effort))  # fmt: skip
+
+    @torch.inference_mode()
+    def steps(self, points3d: np.ndarray, points2d: np.ndarray, uncertainty: np.ndarray, times: np.ndarray, *,
+              betas: np.ndarray | None = None, smooth: float = 1.0, effort: Effort = FULL,
+              ) -> Generator[int, None, Fit]:  # fmt: skip
+        """`fit`, some dozens of frames at a time: after each it says how much of the work is done, in frames of the
+        track, which rises to n."""
         n = len(times)
         if n == 0:
             raise ValueError("no frames to fit")
         obs = self.observations(points3d, points2d, uncertainty, times)
-        with torch.inference_mode():
-            if betas is None:
-                some = torch.linspace(0, n - 1, min(n, SHAPE_FRAMES)).round().long().unique()
-                sample = self._alone(self.newton, obs.take(some), None)
-                coefs, _ = track.shared_shape(self.newton, [sample], SHAPE_EVIDENCE, rounds=3)
-            else:
-                coefs = torch.as_tensor(betas[: self.num_betas], dtype=torch.float32, device=self.device)[
-                    :, None
-                ]
-            held = self.newton.with_options(shape=False)
-            parts = [
-                self._alone(held, obs.take(slice(i, min(i + CHUNK, n))), coefs) for i in range(0, n, CHUNK)
-            ]
-            if smooth > 0 and n > 2:
-                tie = track.Tie(torch.as_tensor(times, dtype=torch.float64), smooth, tuple(range(BODY_JOINTS)),
-                                ROOT_DENSITY, CORRELATION_S, learn=False)  # fmt: skip
-                parts = track.tied(held, parts, tie)
-            return self._result(State.concat([p.found.state for p in parts]), obs, betas)
+        held = self.newton.with_options(shape=False)
+        some = torch.linspace(0, n - 1, min(n, SHAPE_FRAMES)).round().long().unique().to(self.device)
+        done = _Done(n, len(some) if betas is None else 0, effort.shape_rounds, smooth > 0 and n > 2)
+        state = self.model.rest_state(n)
+        if betas is None:
+            sample = obs.take(some)
+            found = from_nothing(self.newton, sample, self.mean, self.pull, None, effort)
+            yield done("alone", len(some))
+            part = track.Part(sample, found, torch.zeros_like(found.state.root))
+            for _ in range(effort.shape_rounds):
+                coefs, part = shape.settled(self.newton, part, SHAPE_EVIDENCE)
+                yield done("shape", len(some))
+            state = _put(state.shaped(coefs), some, part.found.state)
+            others = _without(n, some)
+        else:
+            coefs = torch.as_tensor(betas[: self.num_betas], dtype=torch.float32, device=self.device)[:, None]
+            state = state.shaped(coefs)
+            some, others = some[:0], torch.arange(n, device=self.device)
+        for rows in _batches(others):
+            alone = from_nothing(held, obs.take(rows), self.mean, self.pull, coefs, effort)
+            state = _put(state, rows, alone.state)
+            yield done("alone", len(rows))
+        # The sample came to the shape by steps that nobody checked, and is solved on from there.
+        for rows in _batches(some) if effort.polish else ():
+            state = _put(state, rows, held.iterate(obs.take(rows), state.take(rows)).state)
+            yield done("again", len(rows))
+        if smooth > 0 and n > 2:
+            tie = track.Tie(torch.as_tensor(times, dtype=torch.float64), smooth, tuple(range(BODY_JOINTS)),
+                            ROOT_DENSITY, CORRELATION_S, learn=False)  # fmt: skip
+            (part,) = yield from done.all("tie", track.tied_steps(held, [self._part(obs, state)], tie))
+            state = part.found.state
+        joints, sigma = yield from done.all("points", self._spreads(self.joint_model, state, obs))
+        yield n
+        return self.result(state, betas, joints, sigma)
 
-    def _alone(self, newton: Newton, obs: Data, coefs: torch.Tensor | None) -> track.Part:
-        """Frames by themselves: mean pose, turned onto the 3D points, moved to where the rays meet it, then solved."""
-        state = start(self.model, obs.targets, obs.weights, None, self.mean, self.pull, coefs)
-        at = self.model.pose(replace(state, root=torch.zeros_like(state.root)))
-        state = replace(state, root=root_from_rays(at.points, obs))
-        wide = newton.with_options(steps=4, tolerance=1e-2, robust=WIDE * newton.options.robust)
-        found = newton.iterate(obs, wide.iterate(obs, state).state)
-        return track.Part(obs, found, torch.zeros_like(state.root))
+    def _part(self, obs: Data, state: State) -> track.Part:
+        one = torch.ones_like(state.root[0])
+        return track.Part(obs, Solution(state, one, torch.zeros_like(one)), torch.zeros_like(state.root))
 
-    def _result(self, state: State, obs: Data, given: np.ndarray | None) -> Fit:
+    def result(self, state: State, given: np.ndarray | None, joints: np.ndarray, sigma: np.ndarray) -> Fit:
+        """`state` as arrays, with `joints` and `sigma` as of `Fit`; `given`: (nb,) the shape where it was known."""
         pose = continuous(log(state.rotations).permute(2, 0, 1).float().cpu().numpy())
         # The prior holds them there, to a thousandth of a degree.
         pose[:, ~self.body.present] = 0
@@ -162,7 +189,6 @@ class Fitter:
         if given is not None:
             betas[: self.num_betas] = given[: self.num_betas]
         trans = (state.root - self.model.rest_joints(state.coefs)[0]).T.float().cpu().numpy()
-        joints, sigma = self.points(self.joint_points, state, obs)
         return Fit(pose, betas, trans, joints, sigma, state)
 
     def places(self, points: CanonicalPoints, state: State) -> np.ndarray:
@@ -182,19 +208,70 @@ class Fitter:
         neighbouring frames, whose errors are alike.
         """
         where = SkinModel(self.body, replace(points, posedirs=None), self.num_betas, device=self.device)
+        with torch.inference_mode():
+            return track.exhaust(self._spreads(where, state, obs))
+
+    def _spreads(
+        self, where: SkinModel, state: State, obs: Data
+    ) -> Generator[int, None, tuple[np.ndarray, np.ndarray]]:
+        """`points`, step by step: after each the frames that are done."""
         held = self.newton.with_options(shape=False)
         positions, sigmas = [], []
         n = state.root.shape[-1]
-        with torch.inference_mode():
-            for i in range(0, n, CHUNK):
-                self.newton.breathe()
-                rows = slice(i, min(i + CHUNK, n))
-                some = state.take(rows)
-                one = torch.ones_like(some.root[0])
-                part = track.Part(obs.take(rows), Solution(some, one, torch.zeros_like(one)), some.root)
-                positions.append(where.pose(some).points.permute(2, 0, 1))
-                sigmas.append(track.point_sigma(held, where, some, track.covariance(held, part)))
+        for i in range(0, n, CHUNK):
+            self.newton.breathe()
+            rows = slice(i, min(i + CHUNK, n))
+            some = state.take(rows)
+            positions.append(where.pose(some).points.permute(2, 0, 1))
+            spread = track.spread(held, self._part(obs.take(rows), some))
+            sigmas.append(track.point_sigma(held, where, some, spread))
+            yield rows.stop - rows.start
         return torch.cat(positions).float().cpu().numpy(), torch.cat(sigmas).float().cpu().numpy()
+
+
+def _put(state: State, rows: Tensor, part: State) -> State:
+    """`state` with `part` in place of its frames `rows`."""
+    turned = state.rotations.index_copy(-1, rows, part.rotations)
+    return replace(state, rotations=turned, root=state.root.index_copy(-1, rows, part.root))
+
+
+def _without(n: int, rows: Tensor) -> Tensor:
+    """0 to n - 1 but for `rows`."""
+    left = torch.ones(n, dtype=torch.bool, device=rows.device)
+    left[rows] = False
+    return torch.where(left)[0]
+
+
+def _batches(rows: Tensor) -> tuple[Tensor, ...]:
+    return rows.split(CHUNK) if len(rows) else ()
+
+
+class _Done:
+    """How much of the work on n frames is done. `sample`: how many settle the shape in so many `rounds`; `tied`:
+    whether frames are tied in time."""
+
+    def __init__(self, n: int, sample: int, rounds: int, tied: bool) -> None:
+        self.n, self.part = n, 0.0
+        self.left = {"alone": n, "shape": rounds * sample, "again": sample, "points": n,
+                     "tie": track.tied_work(n) if tied else 0}  # fmt: skip
+
+    def __call__(self, part: str, count: int) -> int:
+        """`count` frames went through a part of the work."""
+        whole = sum(WORK[k] * v for k, v in self.left.items())
+        share = min(1.0, WORK[part] * count / max(whole, 1e-9))
+        self.left[part] -= count
+        # Of what is left, so that what was foreseen badly never makes it go back.
+        self.part += (1 - self.part) * share
+        return int(self.part * self.n)
+
+    def all(self, part: str, steps: Generator[int, None, T]) -> Generator[int, None, T]:
+        """Every one of `steps`, counted; returns what they return."""
+        while True:
+            try:
+                count = next(steps)
+            except StopIteration as end:
+                return end.value
+            yield self(part, count)
 
 
 __all__ = ["BODY_JOINTS", "Fit", "Fitter"]

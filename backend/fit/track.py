@@ -6,9 +6,10 @@ frames stay far below a gigabyte.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from backend.body.skeleton import N_JOINTS
 from backend.fit.results import BodyFit, continuous
 from backend.fit.solver import batchlast as bl
 from backend.fit.solver import timing
+from backend.fit.solver.arrow import REST, ArrowFactor
 from backend.fit.solver.equations import ROTATIONS
 from backend.fit.solver.jacobian import jacobian
 from backend.fit.solver.newton import Newton, Solution
@@ -28,8 +30,22 @@ WINDOW, OVERLAP = 192, 48
 """Frames tied together at once, and shared by neighbouring windows."""
 UNSEEN_RAD, UNSEEN_M = 1.0, 1.0
 """How unsure a frame is of the heading and the place of a body that it does not show."""
+_UNSEEN = 1e-4
+"""1/variance that everything else has where nothing is seen, 1/rad^2."""
 ROUNDS = 4
 _GAIN = 1e-4
+
+
+T = TypeVar("T")
+
+
+def exhaust(steps: Generator[Any, None, T]) -> T:
+    """What a generator returns."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
 
 
 @dataclass(frozen=True)
@@ -153,14 +169,17 @@ def _cut(parts: list[Part], first: int, last: int) -> Part:
 
 def tied(newton: Newton, parts: list[Part], tie: Tie) -> list[Part]:
     """The parts as one, its frames tied in time, window by window."""
+    return exhaust(tied_steps(newton, parts, tie))
+
+
+def tied_steps(newton: Newton, parts: list[Part], tie: Tie) -> Generator[int, None, list[Part]]:
+    """`tied`, step by step: after each the frames that took it. A track of n frames in windows takes
+    `tied_work(n)` of them."""
     n = sum(p.centre.shape[-1] for p in parts)
     windows = []
-    for first in range(0, n, WINDOW - OVERLAP):
-        last = min(first + WINDOW, n)
-        part = _cut(parts, first, last)
-        windows.append((first, _window(newton, part, tie, tie.times[first:last])))
-        if last == n:
-            break
+    for first, last in _windows(n):
+        state = yield from _window(newton, _cut(parts, first, last), tie, tie.times[first:last])
+        windows.append((first, state))
     whole = timing.stitch(windows)
     out, at = [], 0
     for part in parts:
@@ -170,6 +189,17 @@ def tied(newton: Newton, parts: list[Part], tie: Tie) -> list[Part]:
         out.append(replace(part, found=replace(part.found, state=state)))
         at += k
     return out
+
+
+def tied_work(n: int) -> int:
+    """Steps of single frames that `tied_steps` takes for n frames."""
+    return ROUNDS * sum(last - first for first, last in _windows(n))
+
+
+def _windows(n: int) -> list[tuple[int, int]]:
+    """First frame and the one behind the last of each window over n frames."""
+    firsts = range(0, max(n - OVERLAP, 1), WINDOW - OVERLAP)
+    return [(first, min(first + WINDOW, n)) for first in firsts]
 
 
 def memory(newton: Newton, part: Part) -> float:
@@ -186,11 +216,12 @@ def memory(newton: Newton, part: Part) -> float:
     return (1 + rho) / (1 - rho)
 
 
-def _window(newton: Newton, part: Part, tie: Tie, times: Tensor) -> State:
+def _window(newton: Newton, part: Part, tie: Tie, times: Tensor) -> Generator[int, None, State]:
     """One window, its roots in the targets' own axes (not about the centres)."""
     data = replace(part.data, targets=part.data.targets + part.centre) if part.data.placed else part.data
     found = replace(part.found, state=replace(part.found.state, root=part.found.state.root + part.centre))
     if len(times) < 3:
+        yield ROUNDS * len(times)
         return found.state
     joints = torch.arange(N_JOINTS, device=part.centre.device)
     if tie.joints is not None:
@@ -204,8 +235,7 @@ def _window(newton: Newton, part: Part, tie: Tie, times: Tensor) -> State:
     now = cost(state)
     for k in range(ROUNDS):
         newton.breathe()
-        H, g = newton.information(data, replace(found, state=state))
-        H, g = timing.to_parents(newton.model, newton.model.chain(state)[0], H, g, joints)
+        H, g = _tied_information(newton, data, replace(found, state=state), joints)
         if k == 0 and tie.learn:
             own = torch.linalg.inv((H + torch.eye(H.shape[1]).to(H)).double()).diagonal(dim1=1, dim2=2)
             density = timing.learnt_densities(state, joints, own.to(H), dt, density)
@@ -221,7 +251,22 @@ def _window(newton: Newton, part: Part, tie: Tie, times: Tensor) -> State:
         gain, now = 1 - float(then / now), then
         if abs(gain) < _GAIN or (shared and k == 1):
             break
+        if k + 1 < ROUNDS:
+            yield len(times)
+    yield (ROUNDS - k) * len(times)
     return state
+
+
+def _tied_information(newton: Newton, data: Data, found: Solution, joints: Tensor) -> tuple[Tensor, Tensor]:
+    """Matrix (n, D, D) and slope (n, D) of `joints` and root, about the parents' axes."""
+    world = newton.model.chain(found.state)[0]
+    if data.isotropic or int(joints.max()) >= REST // 3:
+        H, g = newton.information(data, found)
+        return timing.to_parents(newton.model, world, H, g, joints, ROTATIONS)
+    # The fingers are held, so nobody needs what they say.
+    H, slope, _ = newton.pieces(data, found, fingers=False)
+    g = torch.cat([slope[:REST], slope[ROTATIONS:]]).T
+    return timing.to_parents(newton.model, world, H.shiftless(), g, joints, REST)
 
 
 def _tied_cost(newton: Newton, data: Data, s: Tensor, joints: Tensor, weight: Tensor, state: State) -> Tensor:
@@ -283,18 +328,31 @@ def covariance(newton: Newton, part: Part) -> Tensor:
     """(B, D, D) of the increments about world axes, root (and coefficients, where they were solved for), from each
     frame's own data and prior, without help from neighbours, whose errors may be alike."""
     H, _ = newton.information(part.data, part.found)
-    floor = torch.full_like(H[0, 0], 1e-4)
+    floor = torch.full_like(H[0, 0], _UNSEEN)
     floor[:3] = UNSEEN_RAD**-2
     floor[ROTATIONS : ROTATIONS + 3] = UNSEEN_M**-2
     L, _ = torch.linalg.cholesky_ex(H + torch.diag(floor))
     return torch.cholesky_inverse(L)
 
 
-def point_sigma(newton: Newton, points: SkinModel, state: State, spread: Tensor) -> Tensor:
-    """(B, Q) one sigma of the 3D distance of points, metres, from a covariance of `covariance`."""
+def spread(newton: Newton, part: Part) -> ArrowFactor:
+    """The inverse of `covariance`, factored, of points that are no plain places in space."""
+    H, _, _ = newton.pieces(part.data, part.found)
+    floor = torch.full_like(H.rest[0, 0], _UNSEEN)
+    floor[:3] = UNSEEN_RAD**-2
+    floor[REST : REST + 3] = UNSEEN_M**-2
+    return ArrowFactor(H, torch.zeros_like(H.rest[:, 0, 0]), floor)
+
+
+def point_sigma(newton: Newton, points: SkinModel, state: State, spread: Tensor | ArrowFactor) -> Tensor:
+    """(B, Q) one sigma of the 3D distance of points, metres, from a covariance of `covariance`, or from `spread`."""
     o = newton.options
     posed = points.pose(state)
     J = jacobian(points, posed, points.coef_motion(posed) if o.shape else None, o.scale)
     rows = J.flatten(1, 2)
-    # One product a frame: one for each point would take ten times as long.
-    return ((rows @ spread) * rows).sum(-1).reshape(*J.shape[:2], 3).sum(-1).clamp_min(0).sqrt()
+    if isinstance(spread, ArrowFactor):
+        variance = spread.variance(rows)
+    else:
+        # One product a frame: one for each point would take ten times as long.
+        variance = ((rows @ spread) * rows).sum(-1)
+    return variance.reshape(*J.shape[:2], 3).sum(-1).clamp_min(0).sqrt()

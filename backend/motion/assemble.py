@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from backend.body.model import Body, CanonicalPoints
 from backend.camera.pinhole import Camera
 from backend.errors import JobError
 from backend.fit.camerafitter import Fit, Fitter
+from backend.fit.sketch import sketch
 from backend.motion.level import up_direction
 from backend.options import MocapOptions
 from backend.records import Chunk, TrackChunk, TrackMotion
@@ -86,8 +87,10 @@ class Clip:
         for t in chunk.tracks:
             if len(t.frames) < PREVIEW_FRAMES:
                 continue
-            # Without the time term: half the work, and the final fit replaces it anyway.
-            fit = self.fit(t, self._betas.get(t.track), smooth=0)
+            # A few of its frames, without the time term: the final fit replaces it anyway.
+            fit = sketch(
+                self.fitter, t.points3d, t.points2d, t.uncertainty, t.times, self._betas.get(t.track)
+            )
             self._betas.setdefault(t.track, fit.betas)
             out.append(_motion(t, fit, self.body, final=False))
         return out
@@ -99,9 +102,13 @@ class Clip:
                                betas=betas, smooth=strength)  # fmt: skip
 
 
-def assemble(clip: Clip, track: TrackChunk) -> TrackMotion | None:
-    """The final motion of one person: one shape, all frames tied in time. None when no body fits what was seen."""
-    fit = clip.fit(track)
+def assemble(clip: Clip, track: TrackChunk) -> Generator[int, None, TrackMotion | None]:
+    """The final motion of one person: one shape, all frames tied in time. None when no body fits what was seen.
+
+    Yields, several times a second, how many of the track's frames are done, which rises to all of them.
+    """
+    fit = yield from clip.fitter.steps(track.points3d, track.points2d, track.uncertainty, track.times,
+                                       smooth=clip.options.smooth)  # fmt: skip
     return _motion(track, fit, clip.body, final=True) if plausible(clip, track, fit) else None
 
 

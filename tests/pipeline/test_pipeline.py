@@ -92,6 +92,26 @@ def test_cancel_ends_it_at_once(frames):
     assert not any(isinstance(e, Summary) for e in events)
 
 
+def bodies(events) -> list[Progress]:
+    return [e for e in events if isinstance(e, Progress) and e.stage == "body"]
+
+
+def test_fitting_says_how_many_frames_are_done(events):
+    told = bodies(events)
+    total = sum(len(m.frames) for m in finals(events))
+    assert {e.total for e in told} == {total} and total >= 12
+    done = [e.done for e in told]
+    assert done == sorted(done) and done[0] == 0 and done[-1] == total and len(set(done)) > 5
+
+
+def test_cancel_ends_a_track_in_its_middle(events):
+    chunks, told = [e for e in events if isinstance(e, Chunk)], []
+    for e in mocap([], OPTIONS, resume=chunks, cancelled=lambda: len(bodies(told)) >= 3):
+        told.append(e)
+    assert len(bodies(told)) == 3 and 0 < bodies(told)[-1].done < 12
+    assert not finals(told) and not any(isinstance(e, Summary) for e in told)
+
+
 @pytest.mark.slow
 def test_no_person_is_said_in_one_sentence():
     rng = np.random.default_rng(0)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from backend.body.skeleton import N_JOINTS
 from backend.fit.solver import coherent, normal
+from backend.fit.solver.arrow import REST, Arrow
 from backend.fit.solver.batchlast import cross, mm, mv
 from backend.fit.solver.moments import PairMoments
 from backend.fit.solver.observe import Data, Residuals, forces, posed_points, residuals
@@ -181,20 +182,34 @@ class Equations:
 
         Where the shape is solved for, `slope` must have looked first.
         """
+        if not data.isotropic:
+            return self.arrow(data, look, s).dense().permute(1, 2, 0), None
+        o = self.options
+        weight, _ = self.weights(data, look, s)
+        shifted = look.shifted if o.shape else None
+        relative = weight / self.mass[:, None]
+        H, C = self.moments.matrix(look.posed, relative, shifted, o.scale, look.gone is not None)
+        self.add_prior(H, look)
+        return H, C
+
+    def arrow(self, data: Data, look: Look, s: Tensor, fingers: bool = True) -> Arrow:
+        """The same of points that are seen as rays, up to a shift or with a blurred axis, in pieces; `fingers`: False
+        where they are held. `slope` must have looked first."""
         o = self.options
         weight, flat_weight = self.weights(data, look, s)
         shifted = look.shifted if o.shape else None
-        C = None
-        if data.isotropic:
-            relative = weight / self.mass[:, None]
-            H, C = self.moments.matrix(look.posed, relative, shifted, o.scale, look.gone is not None)
-        else:
-            H = normal.matrix(
-                self.model, self.blocks, data, look.posed, weight, flat_weight, shifted, o.scale
-            )
-            H = H.permute(1, 2, 0)
-        self.add_prior(H, look)
-        return H, C
+        H = normal.matrix(
+            self.model, self.blocks, data, look.posed, weight, flat_weight, shifted, o.scale, fingers
+        )
+        self.prior.add_to_arrow(H, look.prior)
+        if o.shape:
+            H.rest.diagonal(dim1=1, dim2=2)[:, self.shape_rows] += o.coef_precision
+        return H
+
+    @property
+    def shape_rows(self) -> slice:
+        """The coefficients among the unknowns of `Arrow.rest`."""
+        return slice(REST + 3, REST + 3 + self.model.coefs)
 
     def add_prior(self, H: Tensor, look: Look) -> None:
         """Add what pose prior and coefficients say to `H` (D, D, B), in place; the prior is differentiated."""

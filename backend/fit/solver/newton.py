@@ -13,6 +13,7 @@ from torch import Tensor
 
 from backend.body.skeleton import N_JOINTS
 from backend.fit.solver import coherent
+from backend.fit.solver.arrow import Arrow, ArrowFactor
 from backend.fit.solver.batchlast import exp, mm, mv, transpose
 from backend.fit.solver.equations import ROTATIONS, Equations, Look
 from backend.fit.solver.factor import DenseFactor, Factor
@@ -79,7 +80,7 @@ class _Going:
     """The look at `state`."""
     damping: Tensor
     """(b,) of the next step."""
-    factor: Factor | None = None
+    factor: Factor | ArrowFactor | None = None
     """Of the last matrix that was made."""
     unit: Tensor | None = None
     """(b,) noise under which `factor` was made."""
@@ -126,10 +127,15 @@ class Newton(Equations):
         """(D, b) the k-th step, from a new matrix or from the one that was kept."""
         slope = self.slope(going.data, going.state, going.look, going.noise)
         if k in REBUILT or k > max(REBUILT) or self.options.robust:
-            H, _ = self.matrix(going.data, going.look, going.noise)
-            going.factor, going.unit = Factor(H, going.damping), going.noise
+            going.factor, going.unit = self._factor(going), going.noise
         # A kept matrix is that of another noise; the data outweigh the prior by then.
         return going.factor.solve(slope * (going.noise / going.unit))
+
+    def _factor(self, going: _Going) -> Factor | ArrowFactor:
+        if not going.data.isotropic:
+            return ArrowFactor(self.arrow(going.data, going.look, going.noise), going.damping)
+        H, _ = self.matrix(going.data, going.look, going.noise)
+        return Factor(H, going.damping)
 
     def _advance(self, going: _Going, delta: Tensor, least: float) -> Tensor:
         """Take the step `delta` where it lowers the cost, estimate noise and damping anew. (b,) bool: the frames
@@ -226,6 +232,13 @@ class Newton(Equations):
         if len(some) and self.options.coherent and data.isotropic:
             H[some], slope[some] = self._shared_information(data.take(some), found.take(some))
         return H, slope
+
+    def pieces(self, data: Data, found: Solution, fingers: bool = True) -> tuple[Arrow, Tensor, Look]:
+        """`information` of points that are no plain places in space, in pieces, with the slope as (D, B), and the look
+        that they come from; `fingers`: False where they are held."""
+        look = self.look(data, found.state)
+        slope = self.slope(data, found.state, look, found.noise)
+        return self.arrow(data, look, found.noise, fingers), slope, look
 
     def _shared_information(self, data: Data, found: Solution) -> tuple[Tensor, Tensor]:
         """`information` of frames that all have shared errors."""

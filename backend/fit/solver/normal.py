@@ -1,8 +1,9 @@
 """The Gauss-Newton matrix of few points that are seen as places or as rays, without a row for every unknown.
 
 A point moves with the joints between it and the pelvis and with no others, so the points of a hand, of the legs and of
-the rest are multiplied each with the columns that they have: a tenth of the work of full rows. What one point says, in
-space and in the picture together, is a 3 x 3 matrix; its factor makes three rows of five.
+the rest are multiplied each with the columns that they have: a tenth of the work of full rows, and the sum comes in the
+pieces of `arrow`. What one point says, in space and in the picture together, is a 3 x 3 matrix; its factor makes three
+rows of five.
 """
 
 from __future__ import annotations
@@ -13,15 +14,16 @@ import torch
 from torch import Tensor
 
 from backend.body.skeleton import JOINT, N_JOINTS
-from backend.fit.solver.batchlast import mm
+from backend.fit.solver.arrow import HAND, REST, Arrow, Hand, Shift
+from backend.fit.solver.batchlast import mm, mv
 from backend.fit.solver.observe import NEAR_M, Data
 from backend.fit.solver.skin import Posed, SkinModel
 
-_ROTATIONS = 3 * N_JOINTS
 _NEGLIGIBLE = 1e-3
 """Skin that hangs on a joint by less than this is left out: it changes a step a little, never where the steps end."""
 _LEGS = [JOINT[f"{side}_{n}"] for side in ("left", "right") for n in ("hip", "knee", "ankle", "foot")]
-_LEFT, _RIGHT = range(25, 40), range(40, 55)
+_ABOVE = REST // 3
+"""Joints that are no fingers; those of the left hand follow, then those of the right."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +35,19 @@ class Block:
     carriers: Tensor
     """(c,) joints that carry them."""
     joints: Tensor
-    """(k,) those and all above them."""
+    """(k,) those and all above them; of a hand all fingers first."""
+    hand: int | None
+    """Whose fingers they are, 0 for the left; None without fingers."""
+    pairs: tuple[Tensor, Tensor]
+    """(p,) point and carrier, as rows of the two above, of every weight that is not 0."""
     weights: Tensor
-    """(n, c) skinning weights."""
+    """(p,) those weights."""
     below: Tensor
     """(k, c), 1 where a carrier hangs on a joint."""
     held: Tensor
     """(n, k) share of a point that hangs on a joint."""
+    turns: Tensor
+    """(3 k,) unknowns of the joints' rotations."""
 
 
 def blocks_of(model: SkinModel) -> list[Block]:
@@ -47,38 +55,50 @@ def blocks_of(model: SkinModel) -> list[Block]:
     carried = model.weights > _NEGLIGIBLE
     legs = torch.zeros(N_JOINTS, dtype=torch.bool, device=carried.device)
     legs[[0, *_LEGS]] = True
+    hands = [slice(_ABOVE + 15 * h, _ABOVE + 15 * (h + 1)) for h in range(2)]
     kind = torch.where((carried & ~legs).any(1), 1, 0)
-    kind[carried[:, list(_LEFT)].any(1)] = 2
-    kind[carried[:, list(_RIGHT)].any(1)] = 3
+    for h, fingers in enumerate(hands):
+        kind[carried[:, fingers].any(1)] = 2 + h
     out = []
     for k in range(4):
         points = torch.where(kind == k)[0]
-        if len(points):
-            carriers = torch.where(carried[points].any(0))[0]
-            joints = torch.where((model.below[:, carriers] > 0).any(1))[0]
-            weights, below = model.weights[points][:, carriers], model.below[joints][:, carriers]
-            out.append(Block(points, carriers, joints, weights, below, weights @ below.T))
+        if not len(points):
+            continue
+        hand = k - 2 if k > 1 else None
+        allowed = torch.ones_like(legs)
+        if hand is not None:
+            # No skin hangs on both hands.
+            allowed[hands[1 - hand]] = False
+        carriers = torch.where(carried[points].any(0) & allowed)[0]
+        joints = torch.where((model.below[:, carriers] > 0).any(1))[0]
+        if k == 1:
+            # All of them, in a row: what is added to every column needs no list of columns.
+            joints = torch.arange(_ABOVE, device=joints.device)
+        elif hand is not None:
+            fingers = torch.arange(hands[hand].start, hands[hand].stop, device=joints.device)
+            joints = torch.cat([fingers, joints[joints < _ABOVE]])
+        weights, below = model.weights[points][:, carriers], model.below[joints][:, carriers]
+        pairs = torch.where(weights > 0)
+        turns = (3 * joints[:, None] + torch.arange(3, device=joints.device)).reshape(-1)
+        out.append(
+            Block(points, carriers, joints, hand, pairs, weights[pairs], below, weights @ below.T, turns)
+        )
     return out
 
 
-def arms(block: Block, posed: Posed) -> Tensor:
+def arms(block: Block, posed: Posed, shift: Tensor) -> Tensor:
     """(3, B, n, k): for each point and joint, the sum over carriers below the joint of W (x - P), x the point as it
-    is carried by that one alone."""
-    c = block.carriers
-    turn, rest, lever = posed.turn[c], posed.rest[c], posed.lever[block.points]
-    shift = posed.joints[c] - (turn * rest[:, None]).sum(2)
-    carried = (turn[None] * lever[:, None, None]).sum(3) + shift  # (n, c, 3, B)
-    weighed = carried * block.weights[..., None, None]
-    n, _, _, B = weighed.shape
-    arm = torch.matmul(block.below, weighed.reshape(n, len(c), 3 * B)).reshape(n, -1, 3, B)
-    arm = arm - block.held[..., None, None] * posed.joints[block.joints]
-    return arm.permute(2, 3, 0, 1).contiguous()
-
-
-def columns(block: Block, unknowns: int, device: torch.device) -> Tensor:
-    """Unknowns that a block's points move with: three of each joint, then all behind the rotations."""
-    turns = 3 * block.joints[:, None] + torch.arange(3, device=device)
-    return torch.cat([turns.reshape(-1), torch.arange(_ROTATIONS, unknowns, device=device)])
+    is carried by that one alone. `shift`: (55, 3, B) of the joints' transforms."""
+    at, by = block.pairs
+    c = block.carriers[by]
+    turn, lever = posed.turn[c], posed.lever[block.points[at]]
+    # Of all pairs of a point and a carrier one in ten has a weight.
+    carried = (mv(turn, lever) + shift[c]) * block.weights[:, None, None]
+    n, count, B = len(block.points), len(block.carriers), lever.shape[-1]
+    weighed = carried.new_zeros(3, B, n * count)
+    weighed[..., at * count + by] = carried.permute(1, 2, 0)
+    arm = weighed.reshape(3, B, n, count) @ block.below.T
+    return arm.addcmul_(block.held, posed.joints[block.joints].permute(1, 2, 0)[:, :, None], value=-1)
 
 
 def others(model: SkinModel, posed: Posed, shifted: Tensor | None, scale: bool) -> Tensor:
@@ -98,29 +118,46 @@ def others(model: SkinModel, posed: Posed, shifted: Tensor | None, scale: bool) 
 
 def matrix(
     model: SkinModel, blocks: list[Block], data: Data, posed: Posed, weight: Tensor, flat_weight: Tensor | None,
-    shifted: Tensor | None, scale: bool,
-) -> Tensor:  # fmt: skip
-    """(B, D, D) sum over the points of J^T Q J; arguments as of `observe.forces` and `moments.matrix`."""
+    shifted: Tensor | None, scale: bool, fingers: bool = True,
+) -> Arrow:  # fmt: skip
+    """Sum over the points of J^T Q J; arguments as of `observe.forces` and `moments.matrix`. `fingers`: False where
+    they are held."""
     extra = others(model, posed, shifted, scale)
     B, e = len(extra), extra.shape[-1]
-    D = _ROTATIONS + e
     factors = _factors(data, posed, weight, flat_weight)
-    H = extra.new_zeros(B, D, D)
-    total = extra.new_zeros(2, B, 3, D)
-    share = None
+    rest = extra.new_zeros(B, REST + e, REST + e)
+    behind = torch.arange(REST, REST + e, device=rest.device)
+    hands = [Hand(extra.new_zeros(B, HAND, HAND), extra.new_zeros(B, HAND, 0), behind[:0])
+             for _ in range(2 * fingers)]  # fmt: skip
+    shift = posed.joints - mv(posed.turn, posed.rest)
+    share = reach = None
     if not data.placed:
         share = torch.stack([weight.T, (data.weights / data.weights.sum(0).clamp_min(1e-12)).T])  # (2, B, N)
+        reach = extra.new_zeros(2, 3, B, N_JOINTS)
     for block in blocks:
-        p, arm = block.points, arms(block, posed)
-        own = extra[:, p]
-        A = _rows(arm, own, *(f[:, p] for f in factors)).flatten(1, 2)
-        cols = columns(block, D, H.device)
-        H[:, cols[:, None], cols] += A.mT @ A
+        p, mine = block.points, 0 if block.hand is None else HAND
+        arm = arms(block, posed, shift)
+        if mine and not fingers:
+            arm, mine = arm[..., HAND // 3 :], 0
+        A = _rows(arm, extra[:, p], *(f[:, p] for f in factors)).flatten(1, 2)
+        k = arm.shape[-1]
         if share is not None:
-            mean = torch.einsum("sbn,abnk->sbak", share[:, :, p], arm)
-            total[..., cols[:-e]] += _turned(mean)
-            total[..., _ROTATIONS:] += torch.einsum("sbn,bnae->sbae", share[:, :, p], own)
-    return H if share is None else _less_mean(H, total, weight, data.axes)
+            reach[..., block.joints[-k:]] += (share[:, None, :, None, p] @ arm)[..., 0, :]
+        columns = torch.cat([block.turns[3 * (len(block.joints) - k) + mine :], behind])
+        above = A[..., mine:]
+        if len(columns) == REST + e:
+            rest.baddbmm_(above.mT, above)
+        else:
+            rest[:, columns[:, None], columns] += above.mT @ above
+        if mine:
+            finger = A[..., :mine]
+            hands[block.hand] = Hand(finger.mT @ finger, finger.mT @ above, columns)
+    if share is None:
+        return Arrow(rest, hands, None)
+    axes = rest.new_ones(3) if data.axes is None else data.axes
+    moved = (share[:, :, None] @ extra.flatten(2)).unflatten(-1, (3, e))[:, :, 0]
+    summed, mean = torch.cat([_turned(reach.transpose(1, 2)), moved], -1)
+    return Arrow(rest, hands, Shift(summed, mean, weight.sum(0), axes))
 
 
 def _rows(arm: Tensor, own: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor, f: Tensor) -> Tensor:
@@ -143,16 +180,6 @@ def _rows(arm: Tensor, own: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor, 
     A[:, :, 1, 3 * k :] = b * own[:, :, 1] + d * own[:, :, 2]
     A[:, :, 2, 3 * k :] = f * own[:, :, 2]
     return A
-
-
-def _less_mean(H: Tensor, total: Tensor, weight: Tensor, axes: Tensor | None) -> Tensor:
-    """The matrix for places up to a common shift: each less the weighted mean of all. `total`: (2, B, 3, D), the
-    points' derivatives summed with `weight` (N, B), and their mean."""
-    summed, mean = total
-    axes = H.new_ones(3) if axes is None else axes
-    left = torch.cat([summed, mean], 1) * axes.repeat(2)[:, None]
-    right = torch.cat([mean, summed - weight.sum(0)[:, None, None] * mean], 1)
-    return torch.baddbmm(H, left.mT, right, alpha=-1)
 
 
 def _turned(arm: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ Each group pulls with the tails of a Student t, so that an unusual pose is not b
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from backend.body.skeleton import FINGERS, JOINT, N_JOINTS
 from backend.fit.solver import batchlast as bl
+from backend.fit.solver.arrow import HAND, REST, Arrow
 
 LEARNT = Path(__file__).resolve().parents[2] / "assets" / "pose_prior.npz"
 WIDER = 4.0
@@ -109,22 +111,53 @@ class PosePrior:
 
     def add_to(self, H: Tensor, terms: PriorTerms) -> None:
         """Add the prior's matrix to H (D, D, B), in place."""
-        bound, shares, J = (terms.over != 0).to(terms.theta) / LIMIT_RAD**2, terms.shares, terms.J
-        square = bl.mm(bl.transpose(J), J * bound[:, :, None])
-        for j in torch.where((terms.over != 0).any(2).any(1))[0].tolist():
-            s = slice(3 * j, 3 * j + 3)
-            H[s, s] += square[j]
-        for group, share in zip(self.groups, shares, strict=True):
-            k = len(group.mean)
-            B = J.shape[-1]
-            rows = J.new_zeros(B, k, k)
-            place = torch.arange(k // 3, device=J.device)
-            rows.view(B, k // 3, 3, k // 3, 3)[:, place, :, place] = J[
-                group.first : group.first + k // 3
-            ].permute(0, 3, 1, 2)
-            block = rows.transpose(1, 2) @ (group.precision @ rows) * share[:, None, None]
-            first = 3 * group.first
-            H[first : first + k, first : first + k] += block.permute(1, 2, 0)
+        J, limits = self._sides(terms)
+        _on_diagonal(H.permute(2, 0, 1), limits)
+        for group, block in self._blocks(J, terms.shares, self.groups):
+            s = slice(3 * group.first, 3 * group.first + block.shape[-1])
+            H[s, s] += block.permute(1, 2, 0)
+
+    def add_to_arrow(self, H: Arrow, terms: PriorTerms) -> None:
+        """Add the prior's matrix to `H`, in place; where `H` has no hands they are held."""
+        J, limits = self._sides(terms)
+        _on_diagonal(H.rest, limits[:, : REST // 3])
+        above = [g for g in self.groups if 3 * g.first < REST]
+        for group, block in self._blocks(J, terms.shares, above):
+            s = slice(3 * group.first, 3 * group.first + block.shape[-1])
+            H.rest[:, s, s] += block
+        if H.hands:
+            # The last two groups.
+            for k, (_, block) in enumerate(self._blocks(J, terms.shares[-2:], self.groups[-2:])):
+                first = (REST + k * HAND) // 3
+                H.hands[k].own += block
+                _on_diagonal(H.hands[k].own, limits[:, first : first + HAND // 3])
+
+    def _sides(self, terms: PriorTerms) -> tuple[Tensor, Tensor]:
+        """(B, 55, 3, 3) derivatives of the rotation vectors, and what the ends of range add to each joint's block."""
+        J = terms.J.permute(3, 0, 1, 2).contiguous()
+        bound = (terms.over != 0).to(J).permute(2, 0, 1) / LIMIT_RAD**2
+        return J, J.mT @ (J * bound[..., None])
+
+    def _blocks(
+        self, J: Tensor, shares: list[Tensor], groups: Sequence[Group]
+    ) -> Iterator[tuple[Group, Tensor]]:
+        """(B, d, d) of each of `groups`."""
+        for group, share in zip(groups, shares, strict=False):
+            d = len(group.mean)
+            own = J[:, group.first : group.first + d // 3]
+            if d == 3:
+                yield group, (own[:, 0].mT @ (group.precision @ own[:, 0])) * share[:, None, None]
+                continue
+            # J is a 3 x 3 matrix for each joint: full products would multiply by zeros.
+            left = (own.mT @ group.precision.reshape(-1, 3, d)) * share[:, None, None, None]
+            right = left.reshape(-1, d, d // 3, 3).transpose(1, 2) @ own
+            yield group, right.transpose(1, 2).reshape(-1, d, d)
+
+
+def _on_diagonal(H: Tensor, blocks: Tensor) -> None:
+    """Add `blocks` (B, k, 3, 3) to the diagonal of H (B, D, D), in place."""
+    b, r, c = H.stride()
+    H.as_strided(blocks.shape, (b, 3 * (r + c), r, c), H.storage_offset()).add_(blocks)
 
 
 @dataclass

@@ -120,6 +120,16 @@ class SkinModel:
         self.levels = [
             (torch.tensor(js, device=device), self.parent[torch.tensor(js, device=device)]) for js in levels
         ]
+        # Level by level the joints stand in a row: [order[i]] is the i-th of them, and place undoes it.
+        order = [0, *(j for level in levels for j in level)]
+        place = [order.index(j) for j in range(N_JOINTS)]
+        self._rows: list[tuple[slice, Tensor]] = []
+        first = 1
+        for level in levels:
+            above = torch.tensor([place[PARENTS[j]] for j in level], device=device)
+            self._rows.append((slice(first, first + len(level)), above))
+            first += len(level)
+        self._order, self._place = torch.tensor(order, device=device), torch.tensor(place, device=device)
         below = torch.zeros(N_JOINTS, N_JOINTS, dtype=dtype, device=device)
         for j in range(N_JOINTS):
             k = j
@@ -148,13 +158,19 @@ class SkinModel:
     def chain(self, state: State) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """World rotations, the same with the size factor, joints, and rest joints; see `Posed`."""
         rest = self.rest_joints(state.coefs)
-        world, joints = torch.empty_like(state.rotations), torch.empty_like(rest)
-        world[0], joints[0] = state.rotations[0], state.root
         size = state.log_scale.exp()
-        for js, ps in self.levels:
-            up = world[ps]
-            world[js] = mm(up, state.rotations[js])
-            joints[js] = joints[ps] + mv(up, (rest[js] - rest[ps]) * size)
+        step = (rest - rest[self.parent]) * size
+        # Rotation and place in one product, level by level down the tree.
+        own = torch.cat([state.rotations, step[:, :, None]], 2)[self._order]
+        both = torch.empty_like(own)
+        both[0, :, :3], both[0, :, 3] = state.rotations[0], state.root
+        for here, above in self._rows:
+            up = both[above]
+            moved = mm(up[:, :, :3], own[here])
+            moved[:, :, 3] += up[:, :, 3]
+            both[here] = moved
+        both = both[self._place]
+        world, joints = both[:, :, :3], both[:, :, 3]
         return world, world * size, joints, rest
 
     def pose(self, state: State) -> Posed:

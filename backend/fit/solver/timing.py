@@ -89,13 +89,13 @@ def differences(state: State, joints: Tensor) -> Tensor:
 
 
 def to_parents(
-    model: SkinModel, world: Tensor, H: Tensor, g: Tensor, joints: Tensor
+    model: SkinModel, world: Tensor, H: Tensor, g: Tensor, joints: Tensor, root: int
 ) -> tuple[Tensor, Tensor]:
     """Matrix (n, D, D) and slope (n, D) of `joints` and root, increments turned from the world's axes into the
-    parents'; `H`, `g` are of all unknowns, in world axes; coefficients are held."""
+    parents'; `H`, `g` are of more unknowns, in world axes, the root's from row `root` on; coefficients are held."""
     k = len(joints)
     rows = torch.cat([(3 * joints[:, None] + torch.arange(3, device=joints.device)).reshape(-1),
-                      torch.arange(3 * N_JOINTS, 3 * N_JOINTS + 3, device=joints.device)])  # fmt: skip
+                      torch.arange(root, root + 3, device=joints.device)])  # fmt: skip
     H, g = H[:, rows][:, :, rows], g[:, rows]
     up = world[model.parent[joints]].permute(3, 0, 1, 2)
     up = torch.where((joints == 0)[:, None, None], torch.eye(3, dtype=up.dtype, device=up.device), up)
