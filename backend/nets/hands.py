@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Self, TypeVar
 
+import cv2
+
 from blender_addon.shared.threads import usable_cores
 
 R = TypeVar("R")
@@ -25,6 +27,7 @@ class Hands:
         self.count = count or usable_cores()
         self._pool: ThreadPoolExecutor | None = None
         self._aside: ThreadPoolExecutor | None = None
+        self._cv_threads = 0
 
     def map(self, work: Callable[..., R], *columns: Iterable[Any]) -> list[R]:
         """`work` for each row of `columns`, as the built-in `map`. Raises what the first row that fails raises."""
@@ -44,6 +47,9 @@ class Hands:
         return done
 
     def __enter__(self) -> Self:
+        # Within the hands OpenCV would share its work out once more.
+        self._cv_threads = cv2.getNumThreads()
+        cv2.setNumThreads(1)
         if self.count > 1:
             self._pool = ThreadPoolExecutor(self.count, "hand")
             self._aside = ThreadPoolExecutor(1, "aside")
@@ -55,6 +61,7 @@ class Hands:
             if pool is not None:
                 pool.shutdown(cancel_futures=True)
         self._pool = self._aside = None
+        cv2.setNumThreads(self._cv_threads)
 
 
 ONE = Hands(1)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Threads that give way: how the number crunchers of a process wait, and how many there are. Standard library only.
 
-PyTorch computes on OpenMP's threads. Between two pieces of work these spin by default, in the hope that the next piece
+PyTorch computes on OpenMP's threads, numpy on OpenBLAS's. Between two pieces of work these spin by default, in the hope that the next piece
 comes at once. Where another program wants the core (and Blender always does), the thread that is waited for cannot run,
 and the work takes up to twenty times as long. So they sleep instead. It costs a few microseconds a piece.
 """
@@ -23,6 +23,9 @@ PASSIVE = {
     "KMP_BLOCKTIME": "0",
 }
 """What tells each OpenMP to sleep while it waits. Read once, when the library is loaded."""
+BLAS = {"OPENBLAS_NUM_THREADS": "1"}
+"""numpy's and scipy's own linear algebra, on Linux and Windows: its threads spin too, for a tenth of a second after
+every product, and know no word against it. The products here are small."""
 COUNT = "OMP_NUM_THREADS"
 
 
@@ -35,6 +38,8 @@ def give_way(environ: MutableMapping[str, str] | None = None) -> None:
     environ = os.environ if environ is None else environ
     if not any(name in environ for name in PASSIVE):
         environ.update(PASSIVE)
+    for name, value in BLAS.items():
+        environ.setdefault(name, value)
     cores = usable_cores()
     # Otherwise the library knows better: it counts real cores, and not those that hyper-threading makes of them.
     if COUNT not in environ and cores < (os.cpu_count() or 1):
