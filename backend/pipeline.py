@@ -38,12 +38,14 @@ def mocap(
     resume: Sequence[Chunk] = (),
     cancelled: Callable[[], bool] = lambda: False,
     breathe: Callable[[], None] = lambda: None,
+    previews: bool = True,
 ) -> Iterator[Event]:
     """Run a job. `frames` come in order, from 0 or from the frame after the last of `resume`; `total` if known.
 
-    Yields Progress, Features, Chunk, TrackMotion, Notice, and Summary last. Ends early without Summary when
-    `cancelled()`. `breathe` is called every few tenths of a second while bodies are fitted: it may wait (a pause) or
-    raise. Raises JobError with code no_frames, no_person, no_choice, bad_options, bad_body, bad_weights or no_device.
+    Yields Progress, Features, Chunk, TrackMotion, Notice, and Summary last. `previews`: first motions too, while the
+    clip is seen, for somebody who looks on. Ends early without Summary when `cancelled()`. `breathe` is called every
+    few tenths of a second while bodies are fitted: it may wait (a pause) or raise. Raises JobError with code no_frames,
+    no_person, no_choice, bad_options, bad_body, bad_weights or no_device.
     """
     with _hands(options) as hands:
         road = yield from _prepare(options, resume, breathe, hands)
@@ -52,14 +54,14 @@ def mocap(
             with road.watch("decode"):
                 _fetch(road.tracker, source, waiting, options.chunk - road.pending.size)
             if not waiting:
-                yield from _hand_over(road, ended=True)
+                yield from _hand_over(road, preview=False)
                 yield from _finish(road, cancelled)
                 return
             for _ in range(_look(road, list(waiting))):
                 yield Progress("localize", waiting.popleft().index + 1, total)
             yield from map(Notice, road.tracker.take_notices())
             if road.pending.size >= options.chunk:
-                yield from _hand_over(road, ended=False)
+                yield from _hand_over(road, previews)
 
 
 def _hands(options: MocapOptions) -> AbstractContextManager[Hands]:
@@ -208,8 +210,8 @@ def _settle(road: _Road, frame: Frame, seen: Sequence[_Seen]) -> None:
     road.pending.last = frame.index
 
 
-def _hand_over(road: _Road, ended: bool) -> Iterator[Event]:
-    """What was seen since the last time, as features and chunk; while the clip goes on, with a first motion."""
+def _hand_over(road: _Road, preview: bool) -> Iterator[Event]:
+    """What was seen since the last time, as features and chunk; with a first motion if that is wanted."""
     clip, tracker = road.clip, road.tracker
     if not road.pending.size:
         return
@@ -219,7 +221,7 @@ def _hand_over(road: _Road, ended: bool) -> Iterator[Event]:
     chunk = road.pending.take(clip.camera, tracker.ghosts, tracker.memory())
     clip.add(chunk)
     yield chunk
-    if not ended and not tracker.undecided:
+    if preview and not tracker.undecided:
         with road.watch("body"):
             motions = clip.preview(chunk)
         yield from motions

@@ -47,7 +47,8 @@ def open_video(path: Path) -> Clip:
 def run_clip(
     path: Path, options: MocapOptions, on_event: Callable[[Event], None], home: Path | None = None
 ) -> Outcome:
-    """Run the job to its end. Raises JobError; the job folder keeps every finished chunk either way."""
+    """Run the job to its end, without first motions, at which nobody would look. Raises JobError; the job folder keeps
+    every finished chunk either way."""
     with open_video(path) as clip:
         store = JobStore(home or home_folder())
         keeper = Keeper(store.create(options.to_dict(), clip_facts(clip)))
@@ -65,6 +66,7 @@ def run_clip(
 
 def _events(clip: Clip, options: MocapOptions, keeper: Keeper) -> Iterator[Event]:
     try:
-        yield from mocap(decoded_ahead(keeper.frames(clip)), options, total=clip.frame_count)
+        frames = decoded_ahead(keeper.frames(clip))
+        yield from mocap(frames, options, total=clip.frame_count, previews=False)
     except ClipError as error:
         raise JobError("bad_clip", str(error)) from error

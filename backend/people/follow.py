@@ -19,8 +19,8 @@ from backend.people.track import COAST, Aim, Track, middles, roi_from_points
 
 MIN_SCORE = 0.5
 """Least landmark score of a crop that is believed to hold a person (MediaPipe's own)."""
-REDETECT = 10
-"""Frames between looks for newcomers."""
+REDETECT = 12
+"""Frames between looks for newcomers; a multiple of those that are looked at side by side."""
 TILES_EVERY = {2: 2, 4: 12}
 """Part of the picture -> in every how many of these looks tiles of that size are searched too."""
 FORGET = 90

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Threads that give way: how the number crunchers of a process wait, and how many there are. Standard library only.
 
-PyTorch computes on OpenMP's threads, numpy on OpenBLAS's. Between two pieces of work these spin by default, in the hope that the next piece
-comes at once. Where another program wants the core (and Blender always does), the thread that is waited for cannot run,
-and the work takes up to twenty times as long. So they sleep instead. It costs a few microseconds a piece.
+PyTorch computes on OpenMP's threads, numpy on OpenBLAS's. Between two pieces of work these spin by default, in the
+hope that the next piece comes at once. Where another program wants the core (and Blender always does), the thread that
+is waited for cannot run, and the work takes up to twenty times as long. So they sleep instead. It costs a few
+microseconds a piece.
 """
 
 from __future__ import annotations
