@@ -1,4 +1,6 @@
-"""How the backend fares beside busy programs: localizing one person with the field, alone and beside 1 and 3 of them.
+"""How PyTorch fares beside busy programs: localizing one person with the field, alone and beside 1 and 3 of them.
+
+ONNX Runtime's single threads, by which the road really runs, have nobody to wait for: `bench.road` measures those.
 
     python -m bench.neighbours [--neighbours 0,1,3] [--seconds 8] [--rounds 3] --json out.json
 
@@ -33,6 +35,7 @@ def pictures_per_second(seconds: float) -> float:
     """Of one person, in this process, in the time given; loading and a first picture are not counted."""
     from backend.body.load import load_body
     from backend.camera.pinhole import Camera
+    from backend.localizers.contract import LocalizerOptions
     from backend.localizers.field.localizer import FieldLocalizer
     from backend.people.detect import PersonDetector
     from backend.records import Subject
@@ -42,7 +45,7 @@ def pictures_per_second(seconds: float) -> float:
         image = next(iter(clip)).image
     camera = Camera.from_fov(image.shape[1], image.shape[0])
     find = max(PersonDetector("cpu").detect([image], far=True)[0], key=lambda d: d.score)
-    localizer = FieldLocalizer(load_body())
+    localizer = FieldLocalizer(load_body(), LocalizerOptions(engine="torch"))
     subject = [Subject(image, camera, find.box, find.roi)]
     first = localizer.localize(subject)
     subject = [Subject(image, camera, find.box, find.roi, first.points2d[0, localizer.landmarks])]

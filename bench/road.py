@@ -69,6 +69,10 @@ def child(video: Path, localizer: str, people: int) -> dict:
 
 def peak_memory_mb() -> float:
     """The most that this process has held so far; NaN where the system does not tell."""
+    if Path("/proc/self/status").is_file():
+        # `getrusage` would tell of the parent, too, on Linux.
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        return int(status.partition("VmHWM:")[2].split()[0]) / 1e3
     try:
         import resource
     except ImportError:
@@ -161,7 +165,7 @@ def length_and_memory(options: argparse.Namespace) -> dict:
         one = side_by_side(options.video, folder / "one.mp4", 1)
         four = side_by_side(options.video, folder / "four.mp4", 4)
         long = there_and_back(one, folder / "long.mp4", options.long)
-        short = [measured(one, LOCALIZERS[0], 1) for _ in range(options.rounds)]
+        short = [measured(one, LOCALIZERS[0], 1) for _ in range(max(options.rounds, 1))]
         longer, more = measured(long, LOCALIZERS[0], 1), measured(four, LOCALIZERS[0], 4)
     per_frame = 1 / median(r["fps"] for r in short)
     return {
@@ -182,7 +186,7 @@ def main() -> None:
     p.add_argument("video", type=Path)
     p.add_argument("--rival", help="a Python interpreter that has mediapipe 0.10.21")
     p.add_argument("--neighbours", default="0,1,3", help="how many busy programs, the first of them 0")
-    p.add_argument("--rounds", type=int, default=3)
+    p.add_argument("--rounds", type=int, default=3, help="0: nothing beside busy programs")
     p.add_argument(
         "--long", type=int, default=10, help="times as many frames in the long clip; 0: leave that out"
     )
@@ -192,7 +196,9 @@ def main() -> None:
     if options.child:
         print(json.dumps(child(options.video, options.child, options.people)))
         return
-    figures = {"cores": usable_cores(), "cores_of_machine": os.cpu_count(), "speed": speed(options)}
+    figures: dict = {"cores": usable_cores(), "cores_of_machine": os.cpu_count()}
+    if options.rounds:
+        figures["speed"] = speed(options)
     if options.long:
         figures |= length_and_memory(options)
     finish(figures, options.json)
