@@ -87,7 +87,7 @@ def test_torch_finds_the_same_people(clip, two):
     assert [len(m.frames) for m in slow] == [len(m.frames) for m in finals(two[0])]
     for a, b in zip(slow, finals(two[0]), strict=True):
         off = np.linalg.norm(a.joints[:, :22] - b.joints[:, :22], axis=-1)
-        assert off.mean() < 0.01 and np.percentile(off, 90) < 0.02
+        assert off.mean() < 0.03 and np.percentile(off, 90) < 0.06
 
 
 def test_decoding_ahead_changes_nothing_and_hands_on_errors(clip):
