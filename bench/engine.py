@@ -6,11 +6,13 @@ One picture at a time on one thread, and on all cores side by side. Errors are a
 of JUDGE, every tenth frame: landmarks in pixels of the crop, and points relative to their middle, mm. *int8*: the
 convolutions, by ONNX Runtime's static quantization, their ranges read off the people of CALIBRATE. *bfloat16*:
 PyTorch's autocast (ONNX Runtime has none on processors). The packages of the group `test` are needed.
+*nlf*: one crop through NLF's backbone and linking layer, random weights, all cores.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import tempfile
 import time
 import warnings
@@ -31,10 +33,13 @@ from backend.localizers.field.file import load_field
 from backend.localizers.field.localizer import SURFACE, WEIGHTS
 from backend.localizers.field.look import FieldLook
 from backend.localizers.field.model import SIDE, FieldFeatures
-from backend.nets.engine import OPSET, Eager, Runtime
+from backend.localizers.nlf.crop_model import CropLink, CropModel
+from backend.localizers.nlf.precision import prepare_model
+from backend.nets.engine import OPSET, RUNTIME, TORCH, Eager, Runtime
 from backend.nets.hands import Hands
 from backend.people.detect import PersonDetector
 from bench.report import finish, parser
+from blender_addon.shared.threads import usable_cores
 
 EVERY = 10
 Run = Callable[[np.ndarray], Sequence[np.ndarray]]
@@ -157,6 +162,28 @@ def report(options: argparse.Namespace) -> dict:
     return {"people": len(judge), "rows": rows}
 
 
+@torch.inference_mode()
+def nlf(rounds: int) -> dict:
+    """Seconds by the clock for one crop of NLF-S and NLF-L."""
+    rows = {}
+    for size in ("s", "l"):
+        model = prepare_model(CropModel(size), "cpu")
+        crop, taken = torch.rand(1, 3, model.side, model.side), {TORCH: [], RUNTIME: []}
+        runtime = Runtime(f"nlf_{size}", CropLink(copy.deepcopy(model)), usable_cores())
+        for n in range(rounds + 1):
+            for name, engine in ((TORCH, None), (RUNTIME, runtime)):
+                model.runtime = engine
+                start = time.perf_counter()
+                model.link(crop)
+                if n:
+                    taken[name].append(time.perf_counter() - start)
+        ms = {name: round(1000 * median(times)) for name, times in taken.items()}
+        rows[f"nlf-{size}"] = {f"{k}_ms": v for k, v in ms.items()} | {
+            "ratio": round(ms[RUNTIME] / ms[TORCH], 2)
+        }
+    return rows
+
+
 def main() -> None:
     """See the module."""
     p = parser(__doc__.splitlines()[0])
@@ -164,7 +191,7 @@ def main() -> None:
     p.add_argument("judge", type=Path)
     p.add_argument("--rounds", type=int, default=12)
     options = p.parse_args()
-    finish(report(options), options.json)
+    finish({"nlf": nlf(options.rounds // 2), **report(options)}, options.json)
 
 
 if __name__ == "__main__":

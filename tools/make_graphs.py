@@ -24,6 +24,8 @@ from backend.localizers.field.file import load_field
 from backend.localizers.field.localizer import WEIGHTS
 from backend.localizers.field.look import FieldHeads, FieldLook
 from backend.localizers.field.model import SIDE as FIELD_SIDE
+from backend.localizers.nlf.crop_model import CropLink, CropModel
+from backend.localizers.nlf.precision import prepare_model
 from backend.nets.blazepose import SIDE as POSE_SIDE
 from backend.nets.blazepose import VARIANTS, pose_net
 from backend.nets.engine import GRAPHS, OPSET
@@ -48,11 +50,19 @@ def _heads() -> Made:
     return FieldHeads(model), seen | asked, tuple(asked)
 
 
+def _nlf(size: str) -> Made:
+    """Without its weights it is the same, whoever has them."""
+    model = prepare_model(CropModel(size), "cpu")
+    return CropLink(model), {"crops": torch.zeros(1, 3, model.side, model.side)}, ()
+
+
 NETWORKS: dict[str, Callable[[], Made]] = {
     "blazepose_detector": lambda: _picture(detector_net(), DETECTOR_SIDE),
     **{f"blazepose_{v}": (lambda v=v: _picture(pose_net(v), POSE_SIDE)) for v in VARIANTS},
     "field": lambda: _picture(FieldLook(load_field(WEIGHTS)), FIELD_SIDE),
     "field_heads": _heads,
+    "nlf_s": lambda: _nlf("s"),
+    "nlf_l": lambda: _nlf("l"),
 }
 """By the name of the graph."""
 

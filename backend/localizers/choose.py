@@ -8,7 +8,6 @@ from __future__ import annotations
 from backend.body.model import Body
 from backend.errors import JobError
 from backend.localizers.contract import OWN, SHIPPED, Localizer, LocalizerOptions
-from backend.nets.engine import TORCH
 
 _DEFAULTS = LocalizerOptions()
 
@@ -38,10 +37,6 @@ def create_localizer(name: str, body: Body, options: LocalizerOptions = _DEFAULT
     from backend.localizers.nlf.localizer import NeuralLocalizer
     from backend.localizers.nlf.weights import installed, open_weights, survey
 
-    if options.engine not in ("auto", TORCH):
-        raise JobError(
-            "bad_options", f"The localizer '{name}' runs with the engine {TORCH} only: leave the option out."
-        )
     if name not in (found.name for found in installed()):
         # Weights that are there but broken have a sentence of their own.
         known = [f"There is no localizer called '{name}': choose one of {', '.join(localizer_names())}."]

@@ -5,8 +5,8 @@ it is there for most of the systems that we serve. `tools/make_graphs.py` writes
 into `backend/assets/graphs`; the weights are those of the module that is given here, so that a graph serves every file
 of weights of its shape.
 
-It takes one picture at a time, on one thread: many pictures are many calls side by side (`hands`). So every number is
-the same to the last bit, however many cores there are and whoever is in the picture beside.
+The shipped networks take one picture at a time, on one thread: many pictures are many calls side by side (`hands`). So
+every number is the same to the last bit, however many cores there are and whoever is in the picture beside.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ KNOWN = (
     "blazepose_heavy",
     "field",
     "field_heads",
+    "nlf_s",
+    "nlf_l",
 )
 """Every graph that is shipped."""
 OPSET = 17
@@ -70,21 +72,26 @@ class Eager:
 
 
 class Runtime:
-    """`module` in ONNX Runtime, by the graph that is called `graph`; several threads may call it at a time."""
+    """`module` in ONNX Runtime, by the graph that is called `graph`; several threads may call it at a time.
+
+    `threads`: of each call.
+    """
 
     name, batch = RUNTIME, 1
 
-    def __init__(self, graph: str, module: nn.Module) -> None:
+    def __init__(self, graph: str, module: nn.Module, threads: int = 1) -> None:
         import onnxruntime
 
         _keep_quiet()
         wanted = list(description(graph)["weights"])
-        state = module.state_dict()
+        # In this layout the arrays below are the module's own, and no copies.
+        state = module.to(memory_format=torch.contiguous_format).state_dict()
         # ONNX Runtime reads from these very arrays, as long as it runs.
         self._weights = [state[name].float().cpu().contiguous().numpy() for name in wanted]
         values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in self._weights]
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
         # No stock of memory: it would be kept for the largest picture ever, and is no faster.
         options.enable_cpu_mem_arena = False

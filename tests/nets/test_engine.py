@@ -14,6 +14,8 @@ from backend.localizers.field.file import load_field
 from backend.localizers.field.localizer import WEIGHTS
 from backend.localizers.field.look import FieldHeads, FieldLook
 from backend.localizers.field.model import FieldFeatures
+from backend.localizers.nlf.crop_model import CropLink, CropModel
+from backend.localizers.nlf.precision import prepare_model
 from backend.nets import engine
 from backend.nets.blazepose import BlazePose, pose_net
 from backend.nets.engine import RUNTIME, TORCH, Eager, Runtime, choose_engine, create_engine
@@ -24,7 +26,7 @@ from . import oracle
 
 QUICK = ("blazepose_detector", "blazepose_lite")
 EVERY = [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in NETWORKS]
-SEEING = [p for p in EVERY if p.values[0] != "field_heads"]
+SEEING = [p for p in EVERY if p.values[0] not in ("field_heads", "nlf_s", "nlf_l")]
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +72,23 @@ def test_heads_give_the_same_places_for_any_number_of_points(crops):
             found = heads.call(*row, *asked)
             for a, b in zip(found, (wanted.coords2d, wanted.coords3d_rel, wanted.uncertainty), strict=True):
                 assert np.abs(a - b.numpy()).max() <= 1e-3 * max(float(b.max() - b.min()), 0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["s", "l"])
+def test_nlfs_crops_are_seen_alike(size):
+    torch.manual_seed(0)
+    model = prepare_model(CropModel(size), "cpu")
+    with torch.inference_mode():
+        # Random weights amplify: two ways of rounding would end far apart.
+        for weight in model.backbone.parameters():
+            weight.mul_(0.7)
+        images = torch.rand(2, 3, model.side, model.side)
+        wanted = model.link(images)
+        model.runtime = Runtime(f"nlf_{size}", CropLink(model), 2)
+        found = model.link(images)
+    assert found.shape == wanted.shape
+    assert float((found - wanted).abs().max()) <= 1e-3 * float(wanted.max() - wanted.min())
 
 
 @pytest.mark.parametrize("name", EVERY)

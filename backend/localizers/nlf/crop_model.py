@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -21,6 +22,7 @@ from backend.localizers.nlf.head import CHUNK, LocalizerHead, PreparedPoints
 from backend.localizers.nlf.pointnetwork import FEATURES
 from backend.nets.absolute import MAX_RAW_UNCERTAINTY, reconstruct
 from backend.nets.efficientnet import SIZES, backbone
+from backend.nets.engine import Runtime
 from backend.nets.heatmaps import CHANNELS, HeadOutput
 
 UNCERTAINTY_FACTOR = 3.0
@@ -80,6 +82,8 @@ class CropModel(nn.Module):
         self.register_buffer("inv_permutation", torch.arange(joints), persistent=False)
         self.register_buffer("canonical_delta_mask", torch.ones(joints), persistent=False)
         self._prepared: OrderedDict[tuple, PreparedPoints] = OrderedDict()
+        self.runtime: Runtime | None = None
+        """What runs `link` in place of PyTorch, if anything."""
 
     def load_constants(self, constants: Mapping[str, Tensor]) -> None:
         """Set the tensors that the state dict does not hold; keys are those of CONSTANTS, all of them."""
@@ -149,6 +153,9 @@ class CropModel(nn.Module):
 
     def link(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) -> (B, 512, S/32, S/32): all that `read` needs of the crops."""
+        if self.runtime is not None:
+            rows = [self.runtime.call(image[None].numpy())[0] for image in images]
+            return torch.from_numpy(np.concatenate(rows))
         return self.heatmap_head.layer(self.features(images))
 
     def read(
@@ -226,3 +233,15 @@ def _state(module: nn.Module) -> tuple:
     """Changes when a tensor of `module` is written to, replaced or moved (torch counts writes)."""
     tensors = [*module.parameters(), *module.buffers()]
     return tuple((t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors)
+
+
+class CropLink(nn.Module):
+    """`CropModel.link` as a module of its own, for an engine."""
+
+    def __init__(self, model: CropModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(1, 3, S, S) float32 -> (1, 512, S/32, S/32)."""
+        return self.model.link(images)

@@ -21,6 +21,7 @@ from backend.camera.lens import lens_coefficients, project
 from backend.errors import JobError
 from backend.localizers.contract import LocalizerOptions
 from backend.localizers.kept import check, packed, stamp, unpacked
+from backend.localizers.nlf.crop_model import CropLink
 from backend.localizers.nlf.head import PreparedPoints
 from backend.localizers.nlf.merge import turned_back
 from backend.localizers.nlf.multiperson import Kept, Poses, Recipe, estimate_poses
@@ -28,9 +29,10 @@ from backend.localizers.nlf.precision import prepare_model
 from backend.localizers.nlf.space import space_of
 from backend.localizers.nlf.suppress import CERTAIN, fits_box
 from backend.localizers.nlf.weights import OfficialWeights
-from backend.nets.engine import TORCH
+from backend.nets.engine import RUNTIME, TORCH, Runtime, choose_engine, fits
 from backend.records import Localization, Subject
 from backend.volumes.map import VolumeMap
+from blender_addon.shared.threads import usable_cores
 
 ENOUGH = 17
 """Points that can stand alone. Where a person is, and whether it is one, is solved from all points together
@@ -57,7 +59,7 @@ class NeuralLocalizer:
     """NLF with the given weights, on the points of `body`."""
 
     def __init__(self, weights: OfficialWeights, body: Body, options: LocalizerOptions) -> None:
-        self.name, self.engine = weights.info.name, TORCH
+        self.name = weights.info.name
         self.body = body
         self.options = options
         self._lens = _lens(options.lens)
@@ -67,12 +69,27 @@ class NeuralLocalizer:
         self._model = prepare_model(
             model, options.device, options.precision, compile_it=options.compiled, note=options.note
         )
+        self.engine = self._hand_over()
         batch = _BATCH.get(torch.device(options.device).type, _GPU_BATCH)
         self._recipe = Recipe(options.num_aug, white=weights.info.white, batch=batch)
         self._helpers, _ = body_landmarks(body)
         self.landmarks = np.arange(len(self._helpers))
         self.native = native_points(body, SURFACE)
         self._native: Asked | None = None
+
+    def _hand_over(self) -> str:
+        """Let the engine run what looks at crops, if it can; -> the engine's name."""
+        model, wanted = self._model, self.options.engine
+        plain = next(model.backbone.parameters()).dtype == torch.float32 and not self.options.compiled
+        if wanted == RUNTIME and not plain:
+            text = f"The engine {RUNTIME} runs NLF in fp32 and uncompiled: leave out the engine or the other option."
+            raise JobError("bad_options", text)
+        graph, link = f"nlf_{model.size}", CropLink(model)
+        if not plain or choose_engine(self.options.device, wanted) != RUNTIME or not fits(graph, link):
+            return TORCH
+        # One crop is much work, so that it is worth the threads.
+        model.runtime = Runtime(graph, link, usable_cores())
+        return RUNTIME
 
     @cached_property
     def space(self) -> VolumeMap:
