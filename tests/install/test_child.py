@@ -19,7 +19,15 @@ from blender_addon.link import process, setup
 from installer import ROOT
 
 PATIENCE_S = 300
-MODULES = {"torch": "torch", "pyzmq": "zmq", "av": "av", "cv": "cv2", "scipy": "scipy", "roma": "roma"}
+MODULES = {
+    "torch": "torch",
+    "onnxruntime": "onnxruntime",
+    "pyzmq": "zmq",
+    "av": "av",
+    "cv": "cv2",
+    "scipy": "scipy",
+    "roma": "roma",
+}
 """Packages that hold nothing, under the names that the set-up looks for."""
 PROJECT = """
 [project]
