@@ -38,6 +38,7 @@ def blender_tool(env: Environment):
     return module
 
 
+@pytest.mark.slow
 def test_backend_wheel_runs_on_its_own(tmp_path):
     """pip takes it, and its doctor finds every asset, with nothing of the repository on the path."""
     wheel = extension.backend_wheel(tmp_path)

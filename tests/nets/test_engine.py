@@ -162,6 +162,7 @@ def test_a_damaged_graph_is_named(monkeypatch, tmp_path):
         engine.description.cache_clear()
 
 
+@pytest.mark.slow
 def test_the_product_does_not_need_what_writes_graphs():
     """`onnx` is for developers: with it out of reach, a network still runs."""
     code = (

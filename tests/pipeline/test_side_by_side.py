@@ -57,6 +57,7 @@ def two(clip):
         return run(clip, 2), calls
 
 
+@pytest.mark.slow
 def test_several_frames_go_at_once(two):
     events, calls = two
     assert max(calls) == 4 and len(calls) < FRAMES
