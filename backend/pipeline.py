@@ -120,9 +120,10 @@ def _prepare(
         device, note=told.append, keep=options.keep_features, engine=options.engine, hands=hands
     )
     localizer = create_localizer(options.localizer, body, wanted)
-    if localizer.engine != RUNTIME and device == "cpu" and options.engine == "auto" and not is_installed():
+    if device == "cpu" and options.engine == "auto" and not is_installed():
         told.append(
-            "ONNX Runtime is not installed, so this takes twice as long: run 'python install.py setup'."
+            "ONNX Runtime is missing or cannot be loaded, so this takes about twice as long: press Set Up Backend, or "
+            "run 'python install.py setup'."
         )
     yield from map(Notice, told)
     detector = PersonDetector(device, engine=options.engine, hands=hands)

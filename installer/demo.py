@@ -136,7 +136,7 @@ def run_child(command: Sequence[str], environ: dict[str, str], what: str, hear=N
 
 
 def _versions(env: Environment, blender: str) -> dict[str, str]:
-    names = ("torch", "numpy", "opencv-python-headless", "pyzmq", "av")
+    names = ("torch", "onnxruntime", "numpy", "opencv-python-headless", "pyzmq", "av")
     found = {name: env.version(name) or "" for name in names}
     return {
         "blender": blender,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,7 +67,8 @@ def run_clip(
 
 def _events(clip: Clip, options: MocapOptions, keeper: Keeper) -> Iterator[Event]:
     try:
-        frames = decoded_ahead(keeper.frames(clip))
-        yield from mocap(frames, options, total=clip.frame_count, previews=False)
+        # Closed at once when the job is stopped, so that nobody decodes any more.
+        with closing(decoded_ahead(keeper.frames(clip))) as frames:
+            yield from mocap(frames, options, total=clip.frame_count, previews=False)
     except ClipError as error:
         raise JobError("bad_clip", str(error)) from error

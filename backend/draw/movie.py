@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from backend.files.whole import file_aside
+from backend.nets.hands import plain_opencv
 from blender_addon.shared.frames import Frame
 from blender_addon.shared.threads import usable_cores
 
@@ -56,7 +57,7 @@ def write_overlay(
     """
     workers = workers or min(usable_cores(), _MOST_WORKERS)
     painted = in_order(frames, lambda frame: _picture(frame, painter), workers)
-    with _plain_opencv(), file_aside(out) as part, av.open(str(part), "w") as container, closing(painted):
+    with plain_opencv(), file_aside(out) as part, av.open(str(part), "w") as container, closing(painted):
         stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
         stream.width, stream.height = painter.width + painter.side, painter.height
         stream.pix_fmt = "yuv420p"
@@ -85,17 +86,6 @@ def in_order(things: Iterable[T], work: Callable[[T], R], workers: int) -> Itera
             yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def _plain_opencv() -> Iterator[None]:
-    """OpenCV without threads of its own for a while: where frames are painted side by side, these only cost time."""
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)
 
 
 def _picture(frame: Frame, painter: Painter) -> av.VideoFrame:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -125,8 +124,13 @@ def create_engine(
     graph: str, module: nn.Module, device: str | torch.device = "cpu", wanted: str = "auto"
 ) -> Engine:
     """`module` by the engine that `choose_engine` names."""
-    if choose_engine(device, wanted) == RUNTIME and fits(graph, module):
+    if choose_engine(device, wanted) == TORCH:
+        return Eager(module, device)
+    if fits(graph, module):
         return Runtime(graph, module)
+    if wanted == RUNTIME:
+        text = f"There is no graph for these weights, so {RUNTIME} cannot run them: leave the engine out."
+        raise JobError("bad_options", text)
     return Eager(module, device)
 
 
@@ -138,7 +142,7 @@ def choose_engine(device: str | torch.device = "cpu", wanted: str = "auto") -> s
     possible = torch.device(device).type == "cpu" and is_installed()
     if wanted == RUNTIME and not possible:
         why = (
-            "is not installed: run 'python install.py setup'"
+            "is not there: press Set Up Backend, or run 'python install.py setup'"
             if not is_installed()
             else "runs on the processor only: choose the device cpu"
         )
@@ -148,8 +152,12 @@ def choose_engine(device: str | torch.device = "cpu", wanted: str = "auto") -> s
 
 @cache
 def is_installed() -> bool:
-    """Whether ONNX Runtime is there."""
-    return find_spec(RUNTIME) is not None
+    """Whether ONNX Runtime is there and can be loaded; on Windows it may lack a library of the system's."""
+    try:
+        import onnxruntime
+    except (ImportError, OSError):
+        return False
+    return bool(onnxruntime.__version__)
 
 
 def fits(graph: str, module: nn.Module) -> bool:

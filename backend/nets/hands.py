@@ -7,8 +7,9 @@ threads of its own in every thread that calls it: little is left to it here, and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from typing import Any, Self, TypeVar
 
 import cv2
@@ -27,13 +28,18 @@ class Hands:
         self.count = count or usable_cores()
         self._pool: ThreadPoolExecutor | None = None
         self._aside: ThreadPoolExecutor | None = None
-        self._cv_threads = 0
+        self._opencv = ExitStack()
 
     def map(self, work: Callable[..., R], *columns: Iterable[Any]) -> list[R]:
         """`work` for each row of `columns`, as the built-in `map`. Raises what the first row that fails raises."""
         if self._pool is None:
             return [work(*row) for row in zip(*columns, strict=True)]
         return list(self._pool.map(work, *columns))
+
+    def batches(self, work: Callable[..., R], size: int, *columns: Sequence[Any]) -> list[R]:
+        """`work` for each `size` rows of `columns`, cut out of them as they are."""
+        rows = range(0, len(columns[0]), size)
+        return self.map(lambda i: work(*(column[i : i + size] for column in columns)), rows)
 
     def begin(self, work: Callable[..., R], *arguments: Any) -> Future[R]:
         """Begin work that may itself use `map`; with one hand it is done when this returns."""
@@ -47,9 +53,7 @@ class Hands:
         return done
 
     def __enter__(self) -> Self:
-        # Within the hands OpenCV would share its work out once more.
-        self._cv_threads = cv2.getNumThreads()
-        cv2.setNumThreads(1)
+        self._opencv.enter_context(plain_opencv())
         if self.count > 1:
             self._pool = ThreadPoolExecutor(self.count, "hand")
             self._aside = ThreadPoolExecutor(1, "aside")
@@ -61,7 +65,18 @@ class Hands:
             if pool is not None:
                 pool.shutdown(cancel_futures=True)
         self._pool = self._aside = None
-        cv2.setNumThreads(self._cv_threads)
+        self._opencv.close()
+
+
+@contextmanager
+def plain_opencv() -> Iterator[None]:
+    """OpenCV without threads of its own for a while: what is done side by side already it would share out once more."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
 
 
 ONE = Hands(1)

@@ -194,8 +194,7 @@ class PersonDetector:
 
     def _search(self, windows: list[tuple]) -> list[list[_Find]]:
         """Run the network on square windows (picture, (x, y, side)[, mirrored]); -> finds of each, in pixels."""
-        n = self.engine.batch
-        parts = self._hands.map(self._search_some, [windows[i : i + n] for i in range(0, len(windows), n)])
+        parts = self._hands.batches(self._search_some, self.engine.batch, windows)
         return [finds for part in parts for finds in part]
 
     def _search_some(self, windows: list[tuple]) -> list[list[_Find]]:

@@ -126,6 +126,8 @@ def test_weights_live_as_long_as_the_engine(crops):
 
 def test_a_module_of_another_shape_runs_in_torch():
     assert create_engine("blazepose_full", pose_net("lite")).name == TORCH
+    with pytest.raises(JobError, match="no graph for these weights"):
+        create_engine("blazepose_full", pose_net("lite"), wanted=RUNTIME)
     assert create_engine("blazepose_lite", pose_net("lite")).name == RUNTIME
 
 

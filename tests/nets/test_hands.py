@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
+import cv2
 import pytest
 
 from backend.nets.hands import ONE, Hands
@@ -25,6 +26,21 @@ def test_pieces_are_done_at_the_same_time():
     meeting = threading.Barrier(3, timeout=10)
     with Hands(3) as hands:
         assert len(hands.map(lambda _: meeting.wait(), range(3))) == 3
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_batches_are_cut_in_order(count):
+    with Hands(count) as hands:
+        assert hands.batches(lambda a, b: (a, b), 2, [1, 2, 3], "xyz") == [([1, 2], "xy"), ([3], "z")]
+        assert hands.batches(len, 2, []) == []
+
+
+def test_opencv_shares_nothing_out_meanwhile():
+    before = cv2.getNumThreads()
+    with pytest.raises(KeyError), Hands(2):
+        assert cv2.getNumThreads() == 1
+        raise KeyError
+    assert cv2.getNumThreads() == before
 
 
 @pytest.mark.parametrize("count", [1, 2])

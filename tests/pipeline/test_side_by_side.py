@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from backend import pipeline
 from backend.batch.decoding import decoded_ahead
 from backend.localizers.landmarks.localizer import LandmarksLocalizer
+from backend.nets import engine
 from backend.options import MocapOptions
+from backend.people import ahead
 from backend.pipeline import mocap
-from backend.records import Chunk, Progress, TrackMotion
+from backend.records import Chunk, Notice, Progress, TrackMotion
 from blender_addon.shared.frames import Frame, open_clip
 
 CLIP = Path(__file__).resolve().parents[1] / "data" / "demo.mp4"
@@ -78,6 +82,36 @@ def test_a_job_resumed_between_them_ends_alike(clip, two):
     kept = [Chunk.from_arrays(c.to_arrays()) for c in chunks[:2]]
     resumed = run(clip[kept[-1].last + 1 :], 2, resume=kept)
     assert_same(finals(resumed), finals(two[0]))
+
+
+@pytest.mark.slow
+def test_frames_whose_guess_was_wrong_leave_nothing_behind(clip, two, monkeypatch):
+    """With every guess refused the road is that of single frames, to the bit; with guesses it is another one."""
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "agree", lambda *_: False)
+        refused = finals(run(clip, 2))
+    monkeypatch.setattr(ahead, "MOST", 1)
+    single = finals(run(clip, 2))
+    assert_same(refused, single)
+    assert not np.array_equal(single[0].pose, finals(two[0])[0].pose)
+
+
+def test_a_job_that_is_left_early_leaves_no_threads(clip):
+    before = set(threading.enumerate())
+    events = mocap(decoded_ahead(iter(clip)), MocapOptions("landmarks-lite", workers=3))
+    assert any(isinstance(e, Progress) and e.stage == "localize" for e in events)
+    assert {t.name.split("_")[0] for t in set(threading.enumerate()) - before} >= {"hand", "decoding"}
+    events.close()
+    del events
+    assert set(threading.enumerate()) <= before
+
+
+def test_without_the_engine_it_is_said_and_goes_on(clip, monkeypatch):
+    for module in (engine, pipeline):
+        monkeypatch.setattr(module, "is_installed", lambda: False)
+    events = list(mocap(clip[:3], MocapOptions("landmarks-lite")))
+    assert any("ONNX Runtime is missing" in e.text for e in events if isinstance(e, Notice))
+    assert events[-1].engine == "torch"
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -114,11 +114,8 @@ class FieldLocalizer:
         return [region for region in known if region is not None]
 
     def _look(self, subjects: Sequence[Subject], regions: Sequence[Roi], points: FieldPoints) -> Localization:
-        n = self._seeing.batch
-        starts = range(0, len(subjects), n)
-        parts = self.options.hands.map(
-            lambda i: self._crops(subjects[i : i + n], regions[i : i + n], points), starts
-        )
+        look = partial(self._crops, points=points)
+        parts = self.options.hands.batches(look, self._seeing.batch, subjects, regions)
         return joined(parts) if parts else nobody(len(points))
 
     @torch.inference_mode()

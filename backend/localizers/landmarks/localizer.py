@@ -74,9 +74,7 @@ class LandmarksLocalizer:
         return first
 
     def _look(self, subjects: Sequence[Subject], regions: Sequence[Roi]) -> Localization:
-        n = self.net.engine.batch
-        starts = range(0, len(subjects), n)
-        parts = self._hands.map(lambda i: self._crops(subjects[i : i + n], regions[i : i + n]), starts)
+        parts = self._hands.batches(self._crops, self.net.engine.batch, subjects, regions)
         return joined(parts) if parts else nobody(LANDMARKS)
 
     def _crops(self, subjects: Sequence[Subject], regions: Sequence[Roi]) -> Localization:
