@@ -12,6 +12,10 @@ from backend.camera.pinhole import DEFAULT_FOV_DEG, Camera
 from backend.errors import JobError
 from backend.people.choice import PeopleChoice
 
+_MAY_BE_NONE = ("fov_deg", "focal_px", "body", "people", "smooth_up", "smooth_across", "height")
+FOOT_LOCKS = ("off", "auto", "always", "flat")
+"""Values of `MocapOptions.foot_lock`."""
+
 
 @dataclass(frozen=True)
 class MocapOptions:
@@ -28,7 +32,18 @@ class MocapOptions:
     body: str | None = None
     """Path of a licensed SMPL-X, SMPL-H or SMPL file in place of the open body."""
     smooth: float = 1.0
-    """Strength of the time term: 1 is normal, 0 is none."""
+    """How much movement is smoothed: 1 is normal, 0 gives every frame as it was seen."""
+    smooth_up: float | None = None
+    """The same for the root's movement up and down; None for `smooth`."""
+    smooth_across: float | None = None
+    """The same for the root's movement across the floor; None for `smooth`."""
+    foot_lock: str = "auto"
+    """off, auto (what rests on the floor stays where it is), always (a foot near the floor always rests on it) or flat
+    (as always, soles flat)."""
+    floor: bool = True
+    """Whether everybody stands on one floor at z = 0; otherwise people stay where each was seen."""
+    height: float | None = None
+    """Metres that the person who is seen most is tall, if known; it sets the scale of all."""
     chunk: int = 32
     """Frames per saved and sent piece."""
     device: str = "auto"
@@ -48,6 +63,9 @@ class MocapOptions:
             "fov_deg": (5, 170),
             "focal_px": (10, 1e6),
             "smooth": (0, 1000),
+            "smooth_up": (0, 1000),
+            "smooth_across": (0, 1000),
+            "height": (0.4, 2.8),
             "chunk": (1, 1000),
             "workers": (0, 256),
         }
@@ -58,12 +76,15 @@ class MocapOptions:
                     "bad_options",
                     f"The option '{name}' must lie between {low:g} and {high:g}, not {value:g}.",
                 )
+        if self.foot_lock not in FOOT_LOCKS:
+            text = f"The option 'foot_lock' must be one of {', '.join(FOOT_LOCKS)}, not '{self.foot_lock}'."
+            raise JobError("bad_options", text)
 
     @classmethod
     def from_dict(cls, given: Mapping[str, object]) -> MocapOptions:
         """Options from a JSON object. Raises JobError("bad_options") that names the key at fault."""
         kinds = {"localizer": str, "max_people": int, "body": str, "chunk": int, "device": str,
-                 "keep_features": bool, "engine": str, "workers": int}  # fmt: skip
+                 "keep_features": bool, "engine": str, "workers": int, "foot_lock": str, "floor": bool}  # fmt: skip
         known = {f.name for f in fields(cls)}
         values: dict[str, object] = {}
         for key, value in given.items():
@@ -71,7 +92,7 @@ class MocapOptions:
                 raise JobError(
                     "bad_options", f"There is no option '{key}': choose from {', '.join(sorted(known))}."
                 )
-            if value is None and key in ("fov_deg", "focal_px", "body", "people"):
+            if value is None and key in _MAY_BE_NONE:
                 continue
             if key == "people":
                 values[key] = PeopleChoice.from_dict(value)

@@ -16,8 +16,9 @@ from itertools import count
 from backend.errors import JobError
 from backend.localizers.choose import create_localizer
 from backend.localizers.contract import SHIPPED, Localizer, LocalizerOptions
-from backend.motion.assemble import Clip, assemble, mean_uncertainty, stand_upright
+from backend.motion.assemble import Clip, mean_uncertainty
 from backend.motion.chunks import Pending, person_tracks
+from backend.motion.solve import solve
 from backend.nets.engine import RUNTIME, choose_engine, is_installed
 from backend.nets.hands import ONE, Hands
 from backend.options import MocapOptions, choose_device
@@ -26,7 +27,7 @@ from backend.people.chosen import ChosenTracker
 from backend.people.detect import PersonDetector
 from backend.people.follow import PeopleTracker
 from backend.people.track import Aim
-from backend.records import Chunk, Event, Localization, Notice, Progress, Subject, Summary, TrackMotion
+from backend.records import Chunk, Event, Localization, Notice, Progress, Subject, Summary
 from blender_addon.shared.frames import Frame
 
 
@@ -235,27 +236,22 @@ def _finish(road: _Road, cancelled: Callable[[], bool]) -> Iterator[Event]:
         raise JobError("no_frames", "The clip has no frames: choose another file.")
     road.tracker.check_end(clip.frames)
     tracks = person_tracks(clip.chunks, ghosts)
-    motions: list[TrackMotion] = []
-    before, total = 0, sum(len(track.frames) for track in tracks)
-    for track in tracks:
-        steps, done, going = assemble(clip, track), 0, True
-        while going:
-            if cancelled():
-                return
-            yield Progress("body", before + done, total)
-            with road.watch("body"):
-                try:
-                    done = next(steps)
-                except StopIteration as end:
-                    motion, going = end.value, False
-        if motion is not None:
-            motions.append(motion)
-        before += len(track.frames)
+    total = sum(len(track.frames) for track in tracks)
+    steps, done, motions = solve(clip, tracks), 0, None
+    while motions is None:
+        if cancelled():
+            return
+        yield Progress("body", done, total)
+        with road.watch("body"):
+            try:
+                done = next(steps)
+            except StopIteration as end:
+                motions = end.value
     yield Progress("body", total, total)
     if not motions:
         text = f"No person was found in the {clip.frames} frames: choose a clip that shows one from head to foot."
         raise JobError("no_person", text)
-    yield from stand_upright(motions)
+    yield from motions
     if dropped := len(clip.track_ids() - ghosts) - len(motions):
         yield Notice(f"{dropped} find(s) that were too short or did not look like a person were left out.")
     seconds = dict(road.watch.seconds)

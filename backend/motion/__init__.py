@@ -1,1 +1,1 @@
-"""From localizations in chunks to the motion of each person over the whole clip. The door: `assemble`."""
+"""From localizations in chunks to the motion of each person over the whole clip. The door: `solve`."""

@@ -18,6 +18,10 @@ Spec = Mapping[str, tuple[str, tuple[int | str, ...]]]
 """Array name -> (dtype, dimensions): a dimension is a number, or a letter that means one size throughout."""
 FRAMES = "n"
 """The letter of the dimension that counts frames."""
+CONTACTS: tuple[str, ...] = (
+    "left_heel", "left_toes", "right_heel", "right_toes", "left_hand", "right_hand", "left_knee", "right_knee",
+)  # fmt: skip
+"""What may rest on the floor, the columns of `TrackMotion.contacts`."""
 
 
 def array(dtype: str, *dims: int | str, default: Callable[[], np.ndarray] | None = None) -> Any:
@@ -34,7 +38,8 @@ class TrackMotion:
     track: int
     """Number of the person, from 1; the same throughout a job."""
     frames: np.ndarray = array("int32", FRAMES)
-    """(n,) int32 indices of the clip's frames, from 0."""
+    """(n,) int32 indices of the clip's frames, from 0, rising. Where somebody was not seen for long, frames are left
+    out: nothing is known of them."""
     times: np.ndarray = array("float64", FRAMES)
     """(n,) float64 seconds from the clip's first frame, as the file says them."""
     boxes: np.ndarray = array("float32", FRAMES, 4)
@@ -55,6 +60,22 @@ class TrackMotion:
     """Whether the whole track was seen: this motion then replaces all earlier ones of the track."""
     up: np.ndarray = array("float32", 3, default=lambda: np.array([0, -1, 0], np.float32))
     """(3,) unit vector in camera space, against gravity as far as the clip tells; the same for everybody in it."""
+    floor: np.ndarray = array("float32", 1, default=lambda: np.full(1, np.nan, np.float32))
+    """(1,) metres that the camera is above the floor, the same for everybody: a place x of camera space has the height
+    `up @ x + floor`. NaN where the floor is not known."""
+    contacts: np.ndarray = array(
+        "float32", FRAMES, len(CONTACTS), default=lambda: np.zeros((0, len(CONTACTS)), np.float32)
+    )
+    """(n, 8) 0..1, how much each of `CONTACTS` rests on the floor."""
+    bridged: np.ndarray = array("uint8", FRAMES, default=lambda: np.zeros(0, np.uint8))
+    """(n,) 1 where the person was not seen and the motion is what lies between, else 0."""
+
+    def __post_init__(self) -> None:
+        n = len(self.frames)
+        for name in ("contacts", "bridged"):
+            rows = getattr(self, name)
+            if len(rows) == 0 < n:
+                setattr(self, name, np.zeros((n, *rows.shape[1:]), rows.dtype))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All arrays by name, in the types of `SPEC`, in C order."""

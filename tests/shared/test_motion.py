@@ -40,7 +40,7 @@ def test_both_sides_speak_of_the_same_class():
 
 def test_every_field_but_track_and_final_is_an_array_with_its_dimensions():
     assert {*schema.SPEC, "track", "final"} == set(TrackMotion.__dataclass_fields__)
-    assert set(schema.PER_FRAME) == set(schema.SPEC) - {"betas", "up"}
+    assert set(schema.PER_FRAME) == set(schema.SPEC) - {"betas", "up", "floor"}
 
 
 def test_a_file_gives_the_same_motion_back():
@@ -59,8 +59,11 @@ def test_a_file_of_an_earlier_release_opens():
         n: a.astype(np.float64) if a.dtype.kind == "f" else a for n, a in made(final=True).to_file().items()
     }
     del old["up"]
+    for name in ("floor", "contacts", "bridged"):
+        del old[name]
     again = TrackMotion.from_file(through_a_file(old))
     assert again.pose.dtype == np.float32 and again.up.tolist() == [0, -1, 0]
+    assert np.isnan(again.floor).all() and again.contacts.shape == (5, 8) and not again.bridged.any()
 
 
 @pytest.mark.parametrize("broken", ["lacks", "frames", "joints", "words", "track"])
