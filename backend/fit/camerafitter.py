@@ -140,9 +140,20 @@ class Fitter:
         if n == 0:
             raise ValueError("no frames to fit")
         obs = self.observations(points3d, points2d, uncertainty, times)
+        done = Done(n, betas is None, effort.shape_rounds, int(smooth > 0 and n > 2))
+        state = yield from self.alone(obs, done, betas=betas, effort=effort)
+        if smooth > 0 and n > 2:
+            state = yield from self.tied(obs, state, self.tie(times, smooth), done)
+        joints, sigma = yield from self.spreads(obs, state, done)
+        yield n
+        return self.result(state, betas, joints, sigma)
+
+    def alone(self, obs: Data, done: Done, *, betas: np.ndarray | None = None,
+              effort: Effort = FULL) -> Generator[int, None, State]:  # fmt: skip
+        """Every frame by itself, and one shape, unless it is given as `betas` (nb,)."""
+        n = obs.targets.shape[-1]
         held = self.newton.with_options(shape=False)
-        some = torch.linspace(0, n - 1, min(n, SHAPE_FRAMES)).round().long().unique().to(self.device)
-        done = _Done(n, len(some) if betas is None else 0, effort.shape_rounds, smooth > 0 and n > 2)
+        some = shape_sample(n).to(self.device)
         state = self.model.rest_state(n)
         if betas is None:
             sample = obs.take(some)
@@ -166,14 +177,24 @@ class Fitter:
         for rows in _batches(some) if effort.polish else ():
             state = _put(state, rows, held.iterate(obs.take(rows), state.take(rows)).state)
             yield done("again", len(rows))
-        if smooth > 0 and n > 2:
-            tie = track.Tie(torch.as_tensor(times, dtype=torch.float64), smooth, tuple(range(BODY_JOINTS)),
-                            ROOT_DENSITY, CORRELATION_S, learn=False)  # fmt: skip
-            (part,) = yield from done.all("tie", track.tied_steps(held, [self._part(obs, state)], tie))
-            state = part.found.state
-        joints, sigma = yield from done.all("points", self._spreads(self.joint_model, state, obs))
-        yield n
-        return self.result(state, betas, joints, sigma)
+        return state
+
+    def tie(self, times: np.ndarray, smooth: float, **more: object) -> track.Tie:
+        """How frames at `times` (n,) are tied; `more`: further fields of the tie."""
+        return track.Tie(torch.as_tensor(times, dtype=torch.float64), smooth, tuple(range(BODY_JOINTS)),
+                         **{"root": ROOT_DENSITY, "memory_s": CORRELATION_S, "learn": False} | more)  # fmt: skip
+
+    def tied(self, obs: Data, state: State, tie: track.Tie, done: Done) -> Generator[int, None, State]:
+        """The same frames tied in time, the shape held."""
+        held = self.newton.with_options(shape=False)
+        (part,) = yield from done.all("tie", track.tied_steps(held, [self._part(obs, state)], tie))
+        return part.found.state
+
+    def spreads(
+        self, obs: Data, state: State, done: Done
+    ) -> Generator[int, None, tuple[np.ndarray, np.ndarray]]:
+        """Joints and their uncertainty, as of `Fit`."""
+        return (yield from done.all("points", self._spreads(self.joint_model, state, obs)))
 
     def _part(self, obs: Data, state: State) -> track.Part:
         one = torch.ones_like(state.root[0])
@@ -246,14 +267,20 @@ def _batches(rows: Tensor) -> tuple[Tensor, ...]:
     return rows.split(CHUNK) if len(rows) else ()
 
 
-class _Done:
-    """How much of the work on n frames is done. `sample`: how many settle the shape in so many `rounds`; `tied`:
-    whether frames are tied in time."""
+def shape_sample(n: int) -> Tensor:
+    """Rows of the even sample of n frames that settles the shape."""
+    return torch.linspace(0, n - 1, min(n, SHAPE_FRAMES)).round().long().unique()
 
-    def __init__(self, n: int, sample: int, rounds: int, tied: bool) -> None:
+
+class Done:
+    """How much of the work on n frames is done. `shaped`: whether the shape is solved for, in so many `rounds`; `ties`:
+    how often frames are tied in time."""
+
+    def __init__(self, n: int, shaped: bool, rounds: int, ties: int) -> None:
         self.n, self.part = n, 0.0
+        sample = len(shape_sample(n)) if shaped else 0
         self.left = {"alone": n, "shape": rounds * sample, "again": sample, "points": n,
-                     "tie": track.tied_work(n) if tied else 0}  # fmt: skip
+                     "tie": ties * track.tied_work(n)}  # fmt: skip
 
     def __call__(self, part: str, count: int) -> int:
         """`count` frames went through a part of the work."""
@@ -274,4 +301,4 @@ class _Done:
             yield self(part, count)
 
 
-__all__ = ["BODY_JOINTS", "Fit", "Fitter"]
+__all__ = ["BODY_JOINTS", "Done", "Fit", "Fitter"]

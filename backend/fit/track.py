@@ -6,7 +6,7 @@ frames stay far below a gigabyte.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from backend.body.skeleton import N_JOINTS
+from backend.fit.helps import Help
 from backend.fit.results import BodyFit, continuous
 from backend.fit.solver import batchlast as bl
 from backend.fit.solver import timing
@@ -76,6 +77,12 @@ class Tie:
     """Seconds for which the errors of neighbouring frames are alike; None: as the residuals say."""
     learn: bool = True
     """Learn from the frames how lively the motion is; otherwise the densities are taken as they stand."""
+    axes: Tensor | None = None
+    """(3, 3) whose columns are the axes that `root` speaks of; None for those of the targets."""
+    helps: tuple[Help, ...] = ()
+    """What else is known of the frames."""
+    rounds: int = 0
+    """Steps at most; 0 for the usual number."""
 
 
 def shows(data: Data) -> Tensor:
@@ -178,7 +185,10 @@ def tied_steps(newton: Newton, parts: list[Part], tie: Tie) -> Generator[int, No
     n = sum(p.centre.shape[-1] for p in parts)
     windows = []
     for first, last in _windows(n):
-        state = yield from _window(newton, _cut(parts, first, last), tie, tie.times[first:last])
+        own = replace(
+            tie, times=tie.times[first:last], helps=tuple(h.take(slice(first, last)) for h in tie.helps)
+        )
+        state = yield from _window(newton, _cut(parts, first, last), own, own.times)
         windows.append((first, state))
     whole = timing.stitch(windows)
     out, at = [], 0
@@ -231,18 +241,24 @@ def _window(newton: Newton, part: Part, tie: Tie, times: Tensor) -> Generator[in
     density = timing.densities(joints, tie.strength * repeated, tie.root, part.centre)
     weight = timing.weights(times, density).to(part.centre)
     state, shared = timing.bridge(found.state, shows(data)), bool((found.shared > 0).any())
-    cost = partial(_tied_cost, newton, data, found.noise, joints, weight)
-    now = cost(state)
-    for k in range(ROUNDS):
+    axes = torch.eye(3).to(part.centre) if tie.axes is None else tie.axes.to(part.centre)
+    cost = partial(_tied_cost, newton, data, found.noise, joints, weight, axes, tie.helps)
+    now, rounds = cost(state), tie.rounds or ROUNDS
+    for k in range(rounds):
         newton.breathe()
         H, g = _tied_information(newton, data, replace(found, state=state), joints)
         if k == 0 and tie.learn:
             own = torch.linalg.inv((H + torch.eye(H.shape[1]).to(H)).double()).diagonal(dim1=1, dim2=2)
             density = timing.learnt_densities(state, joints, own.to(H), dt, density)
             weight = timing.weights(times, density).to(part.centre)
-            cost = partial(_tied_cost, newton, data, found.noise, joints, weight)
+            cost = partial(_tied_cost, newton, data, found.noise, joints, weight, axes, tie.helps)
             now = cost(state)
-        delta = timing.tied_step(H, g, weight, timing.differences(state, joints))
+        near = None
+        for shared_part in (h.share(newton.model, state, joints) for h in tie.helps):
+            H, g = H + shared_part.H, g + shared_part.g
+            if shared_part.near is not None:
+                near = shared_part.near if near is None else near + shared_part.near
+        delta = timing.tied_step(H, g, weight, timing.differences(state, joints), near, axes)
         # Shared errors are not in this cost, which then says nothing of the step.
         moved = _line_search(state, joints, delta, cost, None if shared else now)
         if moved is None:
@@ -251,9 +267,9 @@ def _window(newton: Newton, part: Part, tie: Tie, times: Tensor) -> Generator[in
         gain, now = 1 - float(then / now), then
         if abs(gain) < _GAIN or (shared and k == 1):
             break
-        if k + 1 < ROUNDS:
-            yield len(times)
-    yield (ROUNDS - k) * len(times)
+        if k + 1 < rounds:
+            yield len(times) * ROUNDS // rounds
+    yield max(ROUNDS - k * ROUNDS // rounds, 1) * len(times)
     return state
 
 
@@ -269,11 +285,15 @@ def _tied_information(newton: Newton, data: Data, found: Solution, joints: Tenso
     return timing.to_parents(newton.model, world, H.shiftless(), g, joints, REST)
 
 
-def _tied_cost(newton: Newton, data: Data, s: Tensor, joints: Tensor, weight: Tensor, state: State) -> Tensor:
-    """() float64: what the frames cost by themselves under the noise `s`, and what the ties between them cost."""
-    d = timing.differences(state, joints).double()
+def _tied_cost(
+    newton: Newton, data: Data, s: Tensor, joints: Tensor, weight: Tensor, axes: Tensor, helps: Sequence[Help],
+    state: State,
+) -> Tensor:  # fmt: skip
+    """() float64: what the frames cost by themselves under the noise `s`, what the ties between them cost, and what
+    `helps` say."""
+    d = timing.along(timing.differences(state, joints), axes).double()
     own = newton.cost(newton.look(data, state), s).double()
-    return own.sum() + (weight.double() * d * d).sum()
+    return own.sum() + (weight.double() * d * d).sum() + sum(h.cost(newton.model, state) for h in helps)
 
 
 def _line_search(

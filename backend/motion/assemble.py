@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from backend.camera.pinhole import Camera
 from backend.errors import JobError
 from backend.fit.camerafitter import Fit, Fitter
 from backend.fit.sketch import sketch
+from backend.fit.solver.skin import State
 from backend.motion.level import up_direction
 from backend.options import MocapOptions
 from backend.records import Chunk, TrackChunk, TrackMotion
@@ -92,7 +93,7 @@ class Clip:
                 self.fitter, t.points3d, t.points2d, t.uncertainty, t.times, self._betas.get(t.track)
             )
             self._betas.setdefault(t.track, fit.betas)
-            out.append(_motion(t, fit, self.body, final=False))
+            out.append(finished(t, fit, self.body, final=False))
         return out
 
     def fit(self, track: TrackChunk, betas: np.ndarray | None = None, smooth: float | None = None) -> Fit:
@@ -102,19 +103,9 @@ class Clip:
                                betas=betas, smooth=strength)  # fmt: skip
 
 
-def assemble(clip: Clip, track: TrackChunk) -> Generator[int, None, TrackMotion | None]:
-    """The final motion of one person: one shape, all frames tied in time. None when no body fits what was seen.
-
-    Yields, several times a second, how many of the track's frames are done, which rises to all of them.
-    """
-    fit = yield from clip.fitter.steps(track.points3d, track.points2d, track.uncertainty, track.times,
-                                       smooth=clip.options.smooth)  # fmt: skip
-    return _motion(track, fit, clip.body, final=True) if plausible(clip, track, fit) else None
-
-
-def plausible(clip: Clip, track: TrackChunk, fit: Fit) -> bool:
+def plausible(clip: Clip, track: TrackChunk, state: State) -> bool:
     """Whether the points of `track` are those of a person: a bag or a coat gives points that no body can take."""
-    points = clip.fitter.places(clip.points, fit.state)
+    points = clip.fitter.places(clip.points, state)
     seen = np.isfinite(track.points3d).all((1, 2))
     points, boxes = points[seen], track.boxes[seen]
     off = points - track.points3d[seen]
@@ -124,7 +115,8 @@ def plausible(clip: Clip, track: TrackChunk, fit: Fit) -> bool:
     return bool(np.median(off) < MISFIT_M and np.median(pixels) < MISFIT_BOX)
 
 
-def _motion(track: TrackChunk, fit: Fit, body: Body, final: bool) -> TrackMotion:
+def finished(track: TrackChunk, fit: Fit, body: Body, final: bool = True) -> TrackMotion:
+    """A fit as the motion of its track."""
     expression = np.zeros((len(track.frames), body.n_expressions), np.float32)
     return TrackMotion(track.track, track.frames, track.times, track.boxes, fit.pose, fit.trans, fit.betas,
                        expression, fit.joints, fit.joint_uncertainty, final)  # fmt: skip

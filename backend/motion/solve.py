@@ -1,14 +1,68 @@
 """From everybody's tracks to their motions: bodies, the common floor, and feet that stay where they stand.
 
-The whole end of a job. It looks at no picture, so that it can be done again with other options in seconds.
+The whole end of a job. It looks at no picture, so that it can be done again with other options in seconds. Each person
+is fitted frame by frame and tied in time by what the temporal network expects; then the contacts of all say where the
+floor is; then each is tied once more, now with contacts that stay and nothing that sinks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
 
-from backend.motion.assemble import Clip, assemble, stand_upright
+import numpy as np
+import torch
+
+from backend.fit.camerafitter import Done, Fitter
+from backend.fit.helps import Ground, Habit
+from backend.fit.solver.observe import Data
+from backend.fit.solver.skin import SkinModel, State
+from backend.motion.assemble import Clip, finished, plausible, stand_upright
+from backend.motion.contacts import grip, resting
+from backend.motion.ground import Floor, Standing, common_up, find_floor
+from backend.motion.level import up_direction
+from backend.motion.resize import resized, stature
+from backend.motion.temporal.model import Expected, landmark_rows, shipped
+from backend.motion.touch import touching_points
 from backend.records import TrackChunk, TrackMotion
+from blender_addon.shared.motion import CONTACTS
+
+NEWS_S = 0.12
+"""Seconds for which the temporal network's errors are alike as the data's are: what it expects counts by frame like
+the data, and no more than they do."""
+HABIT = 0.5
+"""Weight of what is expected beside what is seen."""
+WAY_S = 0.3
+"""Seconds for which the errors of the expected velocity are alike."""
+RATE = 1.0
+"""How much more the motion is smoothed than the solver's own ties would, at `smooth` 1."""
+ROOT = (6.0, 12.0, 6.0)
+"""m^2/s^3 of the root across, up, across."""
+STAND_M, SINK_M = 0.006, 0.01
+"""One sigma of the height of what rests, and of what must not sink."""
+CREEP = 0.015
+"""m/s, one sigma of what rests."""
+
+
+@dataclass
+class _Person:
+    """One person on the way to a motion."""
+
+    track: TrackChunk
+    """What was seen."""
+    done: Done
+    """How much of the work is done."""
+    obs: Data
+    """The same as the solver reads it."""
+    state: State
+    """The bodies so far."""
+    expected: Expected | None
+    """What the temporal network says."""
+
+    @property
+    def seen_size(self) -> float:
+        """How large and how long the person is seen."""
+        return float(np.sqrt(self.track.boxes[:, 2:].prod(1).mean()) * len(self.track.frames))
 
 
 def solve(clip: Clip, tracks: Sequence[TrackChunk]) -> Generator[int, None, list[TrackMotion]]:
@@ -16,20 +70,174 @@ def solve(clip: Clip, tracks: Sequence[TrackChunk]) -> Generator[int, None, list
 
     Yields, several times a second, how many of all tracks' frames are done, which rises to their number.
     """
-    motions: list[TrackMotion] = []
+    fitter, options = clip.fitter, clip.options
+    people: list[_Person] = []
     before = 0
     for track in tracks:
-        steps = assemble(clip, track)
-        while True:
-            try:
-                done = next(steps)
-            except StopIteration as end:
-                if end.value is not None:
-                    motions.append(end.value)
-                break
-            yield before + done
-        before += len(track.frames)
-    return list(stand_upright(motions)) if motions else motions
+        n = len(track.frames)
+        obs = fitter.observations(track.points3d, track.points2d, track.uncertainty, track.times)
+        done = Done(n, True, 3, 2)
+        state = yield from _counted(fitter.alone(obs, done), before)
+        person = _Person(track, done, obs, state, expectation(clip, track))
+        if plausible(clip, track, state):
+            yield from _first_tie(clip, person, before)
+            people.append(person)
+        before += n
+    if not people:
+        return []
+    # The one who is seen most sets the scale.
+    people.sort(key=lambda p: -p.seen_size)
+    floor = _floor(clip, people) if options.floor else None
+    motions: list[TrackMotion] = []
+    spent = before - sum(len(p.track.frames) for p in people)
+    for k, person in enumerate(people):
+        motion = yield from _counted(_last(clip, person, floor, k), spent)
+        motions.append(motion)
+        spent += len(person.track.frames)
+    motions.sort(key=lambda m: m.track)
+    if floor is None:
+        return list(stand_upright(motions))
+    for m in motions:
+        m.up, m.floor = floor.up.astype(np.float32), np.full(1, floor.height, np.float32)
+    return motions
+
+
+def _counted(steps: Generator[int, None, object], before: int) -> Generator[int, None, object]:
+    while True:
+        try:
+            done = next(steps)
+        except StopIteration as end:
+            return end.value
+        yield before + done
+
+
+def expectation(clip: Clip, track: TrackChunk) -> Expected | None:
+    """What the temporal network makes of a track; None where the localizer's points hold no landmarks."""
+    rows = landmark_rows(clip.points, clip.body)
+    if rows is None or len(track.times) < 3:
+        return None
+    return shipped().expect(track.points3d[:, rows], track.points2d[:, rows], track.uncertainty[:, rows], track.times,
+                            clip.camera.K)  # fmt: skip
+
+
+def _strengths(clip: Clip) -> tuple[float, float, float]:
+    """Smoothing of the body, of the root's way up and of its way across."""
+    o = clip.options
+    return o.smooth, o.smooth if o.smooth_up is None else o.smooth_up, (
+        o.smooth if o.smooth_across is None else o.smooth_across)  # fmt: skip
+
+
+def _tie(clip: Clip, person: _Person, up: np.ndarray, helps: tuple, rounds: int):
+    body, vertical, across = _strengths(clip)
+    axes = torch.from_numpy(_level_axes(up).astype(np.float32))
+    # The tie divides every density by the body's strength.
+    root = [q * body / max(s, 1e-6) for q, s in zip(ROOT, (across, vertical, across), strict=True)]
+    return clip.fitter.tie(
+        person.track.times, RATE * body, root=tuple(root), axes=axes, helps=helps, rounds=rounds
+    )
+
+
+def _first_tie(clip: Clip, person: _Person, before: int) -> Generator[int, None, None]:
+    if clip.options.smooth == 0 or len(person.track.times) < 3:
+        return
+    helps = (_habit(clip.fitter, person),) if person.expected is not None else ()
+    up = person_up(clip, [person])
+    steps = clip.fitter.tied(person.obs, person.state, _tie(clip, person, up, helps, 3), person.done)
+    person.state = yield from _counted(steps, before)
+
+
+def _habit(fitter: Fitter, person: _Person) -> Habit:
+    e, times = person.expected, person.track.times
+    assert e is not None
+    dt = np.diff(times)
+    share = min(1.0, float(np.median(dt)) / NEWS_S) if len(dt) else 1.0
+    precision = HABIT * 3 / e.rotation_sigma**2 * min(1.0, share * 4)
+    speed = (e.velocity[1:] + e.velocity[:-1]) / 2
+    sure = np.maximum((e.velocity_sigma[1:] + e.velocity_sigma[:-1]) / 2, 0.02)
+    way = 3 / (sure * dt) ** 2 * np.minimum(1.0, dt / WAY_S)
+
+    def tensor(a: np.ndarray, *order: int) -> torch.Tensor:
+        return torch.as_tensor(np.ascontiguousarray(a.transpose(order)), dtype=torch.float32).to(
+            fitter.device
+        )
+
+    steps = tensor(speed * dt[:, None], 1, 0)
+    return Habit(tensor(e.rotations, 1, 2, 3, 0), tensor(precision, 1, 0), steps, tensor(way[:, None], 1, 0).expand(
+        3, -1).contiguous())  # fmt: skip
+
+
+def person_up(clip: Clip, people: Sequence[_Person]) -> np.ndarray:
+    """Which way is up, as the temporal network says; without it as upright people say."""
+    known = [p.expected for p in people if p.expected is not None]
+    if known:
+        return common_up([e.up for e in known], [e.up_sigma for e in known])
+    joints = [clip.fitter.model.chain(p.state)[2].permute(2, 0, 1).cpu().numpy() for p in people]
+    frame_s = float(np.median(np.concatenate([np.diff(p.track.times) for p in people]))) if people else 1 / 30
+    return up_direction(joints, [np.zeros(j.shape[:2]) for j in joints], frame_s)
+
+
+def _floor(clip: Clip, people: Sequence[_Person]) -> Floor:
+    up = person_up(clip, people)
+    standing = []
+    for p in people:
+        points = _touching(clip, p.state)[:, : len(CONTACTS)]
+        weight = p.expected.contacts if p.expected is not None else resting(points, up, p.track.times)
+        seen = np.isfinite(p.track.points3d).all((1, 2))
+        standing.append(Standing(points[:, :4], (weight[:, :4] > 0.5) * weight[:, :4] * seen[:, None], p.track.times,
+                                 p.seen_size))  # fmt: skip
+    height = clip.options.height
+    taller = 1.0 if height is None else height / stature(clip.body, people[0].state.coefs[:, 0].cpu().numpy())
+    return find_floor(standing, up, height, taller)
+
+
+def _touching(clip: Clip, state: State) -> np.ndarray:
+    return clip.fitter.places(touching_points(clip.body), state)
+
+
+def _last(clip: Clip, person: _Person, floor: Floor | None, k: int) -> Generator[int, None, TrackMotion]:
+    fitter, options, n = clip.fitter, clip.options, len(person.track.times)
+    contacts = np.zeros((n, len(CONTACTS)), np.float32)
+    if floor is not None and np.isfinite(floor.height):
+        person.state, person.obs = resized(fitter, person.state, person.obs, float(floor.factors[k]))
+        points = _touching(clip, person.state)[:, : len(CONTACTS)]
+        heights = points @ floor.up + floor.height
+        said = (
+            person.expected.contacts
+            if person.expected is not None
+            else resting(points, floor.up, person.track.times)
+        )
+        contacts = grip(said, points, heights, person.track.times, options.foot_lock)
+        if options.smooth > 0 and n >= 3:
+            ground = _ground(clip, person, floor, contacts)
+            helps = (ground,) if person.expected is None else (_habit(fitter, person), ground)
+            tie = _tie(clip, person, floor.up, helps, 5)
+            person.state = yield from fitter.tied(person.obs, person.state, tie, person.done)
+    joints, sigma = yield from fitter.spreads(person.obs, person.state, person.done)
+    fit = fitter.result(person.state, None, joints, sigma)
+    return replace(finished(person.track, fit, clip.body), contacts=contacts.astype(np.float32))
+
+
+def _ground(clip: Clip, person: _Person, floor: Floor, contacts: np.ndarray) -> Ground:
+    points = touching_points(clip.body)
+    n, q = contacts.shape
+    model = SkinModel(
+        clip.body, replace(points, posedirs=None), clip.fitter.num_betas, device=clip.fitter.device
+    )
+    rest, stay = np.zeros((len(points), n)), np.zeros((len(points), n - 1))
+    if clip.options.foot_lock != "off":
+        rest[:q] = contacts.T**2 / STAND_M**2
+        dt = np.diff(person.track.times)
+        stay[:q] = (contacts[1:] * contacts[:-1]).T ** 2 / (CREEP * dt) ** 2
+    like = {"dtype": torch.float32, "device": clip.fitter.device}
+    return Ground(model, torch.as_tensor(floor.up, **like), floor.height, torch.as_tensor(rest, **like),
+                  torch.as_tensor(stay, **like), SINK_M**-2)  # fmt: skip
+
+
+def _level_axes(up: np.ndarray) -> np.ndarray:
+    """(3, 3) columns: across, up, across."""
+    side = np.cross(up, [0.0, 0.0, 1.0])
+    side /= np.linalg.norm(side)
+    return np.stack([side, up, np.cross(side, up)], 1)
 
 
 __all__ = ["solve"]

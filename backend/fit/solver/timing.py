@@ -111,10 +111,22 @@ def to_parents(
     return out, g
 
 
-def tied_step(H: Tensor, g: Tensor, weight: Tensor, difference: Tensor) -> Tensor:
-    """Step (n, D) of all frames: blocks H (n, D, D) of each frame and second-difference penalties between them, by a
-    banded Cholesky factor in float64 on the CPU."""
+def along(rows: Tensor, axes: Tensor) -> Tensor:
+    """(..., D) whose last three are the root's -> the same along `axes`, the columns of (3, 3)."""
+    return torch.cat([rows[..., :-3], rows[..., -3:] @ axes], -1)
+
+
+def tied_step(H: Tensor, g: Tensor, weight: Tensor, difference: Tensor, near_blocks: Tensor | None = None,
+              axes: Tensor | None = None) -> Tensor:  # fmt: skip
+    """Step (n, D) of all frames: blocks H (n, D, D) of each frame, `near_blocks` (n - 1, D, D) between each and the
+    next, and second-difference penalties between them, by a banded Cholesky factor in float64 on the CPU. `axes`:
+    columns (3, 3) along which `weight` holds the root; None for its own."""
     n, D = g.shape
+    if axes is not None:
+        g, difference = along(g, axes), along(difference, axes)
+        H = along(along(H, axes).mT, axes).mT
+        if near_blocks is not None:
+            near_blocks = along(along(near_blocks, axes).mT, axes).mT
     w, s = weight.double().cpu().numpy(), difference.double().cpu().numpy()
     diagonal = np.zeros((n, D))
     diagonal[:-2] += w
@@ -136,6 +148,11 @@ def tied_step(H: Tensor, g: Tensor, weight: Tensor, difference: Tensor) -> Tenso
     band[0] += diagonal.ravel() + 1e-6
     band[D].reshape(n, D)[:-1] = near[:-1]
     band[2 * D].reshape(n, D)[: n - 2] = w
+    if near_blocks is not None:
+        between = near_blocks.double().cpu().numpy()
+        for b in range(D):
+            # A[(t + 1) D + a, t D + b] of every t and a.
+            band[D - b : 2 * D - b].reshape(D, n, D)[:, :-1, b] += between[:, b].T
     top = band[0].max()
     for floor in (1e-9, 1e-6, 1e-3):
         band[0] += floor * top
@@ -146,7 +163,8 @@ def tied_step(H: Tensor, g: Tensor, weight: Tensor, difference: Tensor) -> Tenso
             continue
     else:
         step = np.zeros(n * D)
-    return torch.as_tensor(step.reshape(n, D)).to(g)
+    out = torch.as_tensor(step.reshape(n, D)).to(g)
+    return out if axes is None else along(out, axes.T)
 
 
 def bridge(state: State, seen: Tensor) -> State:

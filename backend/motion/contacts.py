@@ -1,0 +1,75 @@
+"""What rests on the floor, from what the temporal network says and how a body moves, with fades in and out."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.ndimage import maximum_filter1d, minimum_filter1d
+
+FADE_S = 0.05
+"""Seconds in which a contact begins and ends."""
+SHORTEST_S = 0.08
+"""A contact or a break between two that is shorter than this is none."""
+SURE = (0.5, 0.8)
+"""What the network must say for a contact to begin to count, and to count in full."""
+_NEAR_M, _SLOW = 0.06, 0.35
+"""Without a network, and for `always`: lower than this above the floor and slower (m/s) is at rest."""
+
+
+def resting(points: np.ndarray, up: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """(n, q, 3) places, `up` (3,), (n,) seconds -> (n, q) 0..1 by height and speed alone."""
+    height = points @ up
+    height = height - np.quantile(height.min(1), 0.1)
+    speed = np.linalg.norm(np.gradient(points, times, axis=0), axis=-1)
+    return 1 / (1 + np.exp(np.maximum((height - _NEAR_M) / 0.015, (speed - _SLOW) / 0.08)))
+
+
+def grip(
+    said: np.ndarray, points: np.ndarray, heights: np.ndarray, times: np.ndarray, lock: str
+) -> np.ndarray:
+    """How firmly each of `CONTACTS` rests in each frame: (n, 8) 0..1.
+
+    `said`: (n, 8) 0..1; `points`: (n, 8, 3) metres; `heights`: (n, 8) metres above the floor; `times`: (n,) seconds;
+    `lock`: as `MocapOptions.foot_lock`. With "off" contacts are told and nothing is held by them.
+    """
+    low, high = SURE
+    out = np.clip((said - low) / (high - low), 0, 1)
+    if lock in ("always", "flat"):
+        speed = np.linalg.norm(np.gradient(points, times, axis=0), axis=-1)
+        near = (heights < _NEAR_M) & (speed < 2 * _SLOW)
+        out[:, :4] = np.maximum(out[:, :4], near[:, :4])
+    if lock == "flat":
+        for foot in (slice(0, 2), slice(2, 4)):
+            out[:, foot] = out[:, foot].max(1, keepdims=True)
+    return faded(out, times)
+
+
+def faded(weight: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """(n, q) 0..1 with breaks and contacts that are too short taken out and ends that rise and fall in `FADE_S`."""
+    n = len(weight)
+    steps = np.diff(times)
+    dt = float(np.median(steps)) if len(steps) else 1 / 30
+    k = max(round(SHORTEST_S / dt), 1) | 1
+    on = weight > 0.5
+    if k > 1 and n > k:
+        filled = minimum_filter1d(maximum_filter1d(on.astype(np.uint8), k, axis=0), k, axis=0)
+        on = maximum_filter1d(minimum_filter1d(filled, k, axis=0), k, axis=0) > 0
+    out = np.zeros_like(weight, dtype=np.float64)
+    for j in range(weight.shape[1]):
+        for first, last in runs(on[:, j]):
+            into = (times[first:last] - times[first] + dt) / (FADE_S + dt)
+            away = (times[last - 1] - times[first:last] + dt) / (FADE_S + dt)
+            if first == 0:
+                into = np.ones_like(into)
+            if last == n:
+                away = np.ones_like(away)
+            out[first:last, j] = np.clip(np.minimum(into, away), 0, 1)
+    return out
+
+
+def runs(on: np.ndarray) -> list[tuple[int, int]]:
+    """(n,) bool -> first row and the one behind the last of each run of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], on.astype(np.int8), [0]])))
+    return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+
+
+__all__ = ["faded", "grip", "resting", "runs"]
