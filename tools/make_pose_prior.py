@@ -5,7 +5,7 @@
 The input is read by `backend.synth.motion`, which says how it is laid out (motion of the CMU Graphics Lab,
 mocap.cs.cmu.edu); frames in which the recording jumps are left out. Every clip counts alike up to `FRAMES` frames,
 every performer or dance up to `SHARE` of all, and every pose is mirrored, so that the left side is as likely as the
-right. A share of the bodies stands on straight legs (by a rule): people in films do, those who are recorded hardly ever.
+right. A share of the bodies stands on straight legs by a rule: people in films do, those who are recorded hardly do.
 Nothing of a single pose can be read back from the 63 means and 63 x 63 covariances.
 """
 

@@ -33,7 +33,9 @@ _SHAKE = np.deg2rad(
 """One standard deviation of the usual perturbation of each joint, radians; the pelvis is turned elsewhere."""
 _STRAIGHTEST, _MOST = 2.0, np.deg2rad(20.0)
 """Percentile of a performer's knee angles that is taken for a straight leg, and the most that it is straightened by."""
-_LEGS = tuple(tuple(JOINT_NAMES.index(f"{side}_{n}") for n in ("hip", "knee", "ankle")) for side in ("left", "right"))
+_LEGS = tuple(
+    tuple(JOINT_NAMES.index(f"{side}_{n}") for n in ("hip", "knee", "ankle")) for side in ("left", "right")
+)
 _MIRROR = mirror_joints()[:BODY_JOINTS]
 
 

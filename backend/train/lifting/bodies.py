@@ -151,7 +151,10 @@ def pose_bank(motion: Path, split: str, count: int, seed: int) -> np.ndarray:
             pose = ruled_pose(rng)[0]
         else:
             stance = standing_pose(rng)
-            pose, shakes = mixed(stance, source.frame(rng)) if rng.random() < 0.7 else stance, (0, 0, 0.4, 0.8)
+            pose, shakes = (
+                mixed(stance, source.frame(rng)) if rng.random() < 0.7 else stance,
+                (0, 0, 0.4, 0.8),
+            )
         pose = shaken(pose, rng, float(rng.choice(shakes)))
         out[i] = mirrored(pose) if rng.random() < 0.5 else pose
     return out
