@@ -5,8 +5,7 @@
 The input is read by `backend.synth.motion`, which says how it is laid out (motion of the CMU Graphics Lab,
 mocap.cs.cmu.edu); frames in which the recording jumps are left out. Every clip counts alike up to `FRAMES` frames,
 every performer or dance up to `SHARE` of all, and every pose is mirrored, so that the left side is as likely as the
-right. A share of the bodies stands on straight legs by a rule: people in films do, those who are recorded hardly do.
-Nothing of a single pose can be read back from the 63 means and 63 x 63 covariances.
+right. Nothing of a single pose can be read back from the 63 means and 63 x 63 covariances.
 """
 
 from __future__ import annotations
@@ -18,16 +17,12 @@ from pathlib import Path
 import numpy as np
 
 from backend.body.skeleton import mirror_joints
-from backend.synth.motion import load_motion, mixed, performer
-from backend.synth.rules import standing_pose
+from backend.synth.motion import load_motion, performer
 
 OUT = Path(__file__).resolve().parents[1] / "backend" / "assets" / "pose_prior.npz"
 FRAMES = 400
 SHARE = 0.08
 """Most that one performer weighs: 28 clips of one couple's salsa are a quarter of all frames."""
-STANDING = 0.25
-"""Share of bodies that stand, as in the lifter's lessons (`backend.train.lifting.bodies`)."""
-STANDING_BODIES = 3000
 SHOWN = {"knee": 4, "ankle": 7, "neck": 12, "head": 15}
 
 
@@ -37,12 +32,6 @@ def learn(clips: Sequence[np.ndarray], owners: Sequence[str]) -> tuple[np.ndarra
     weights = _weights([len(r) for r in rows], owners)
     pose = np.concatenate(rows).astype(np.float64)
     weight = np.repeat(weights, [len(r) for r in rows])
-    rng = np.random.default_rng(0)
-    upper = pose[rng.choice(len(pose), STANDING_BODIES, p=weight / weight.sum())]
-    stands = np.stack([mixed(standing_pose(rng), p) for p in upper])
-    pose = np.concatenate([pose, stands])
-    each = STANDING / (1 - STANDING) * weight.sum() / STANDING_BODIES
-    weight = np.concatenate([weight, np.full(STANDING_BODIES, each)])
     both = np.concatenate([pose, _mirrored(pose)])[:, 1:].reshape(-1, 63)
     weight = np.concatenate([weight, weight])
     return weight @ both / weight.sum(), np.cov(both.T, aweights=weight)
