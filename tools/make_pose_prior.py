@@ -1,52 +1,69 @@
 """Learns `pose_prior.npz` (mean and covariance of body poses) from recorded motion. Run once; the result is shipped.
 
-    python -m tools.make_pose_prior cmu_body_poses.npz
+    python -m tools.make_pose_prior cmu_30fps.npz
 
-The input holds one array (frames, 66) for each clip: rotation vectors, radians, of the 22 body joints in SMPL-X
-order, y up (motion of the CMU Graphics Lab, mocap.cs.cmu.edu). Every clip counts alike up to `FRAMES` frames, and
-every pose is mirrored, so that the left side is as likely as the right. Nothing of a single pose can be read back
-from the 63 means and 63 x 63 covariances.
+The input is read by `backend.synth.motion`, which says how it is laid out (motion of the CMU Graphics Lab,
+mocap.cs.cmu.edu); frames in which the recording jumps are left out. Every clip counts alike up to `FRAMES` frames,
+every performer or dance up to `SHARE` of all, and every pose is mirrored, so that the left side is as likely as the
+right. Nothing of a single pose can be read back from the 63 means and 63 x 63 covariances.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from backend.body.skeleton import mirror_joints
+from backend.synth.motion import load_motion, performer
+
 OUT = Path(__file__).resolve().parents[1] / "backend" / "assets" / "pose_prior.npz"
 FRAMES = 400
-LEFT = np.array([1, 4, 7, 10, 13, 16, 18, 20])
-RIGHT = np.array([2, 5, 8, 11, 14, 17, 19, 21])
+SHARE = 0.08
+"""Most that one performer weighs: 28 clips of one couple's salsa are a quarter of all frames."""
+SHOWN = {"knee": 4, "ankle": 7, "neck": 12, "head": 15}
 
 
-def mirrored(pose: np.ndarray) -> np.ndarray:
-    """(n, 22, 3) rotation vectors of the mirror image (x is the subject's left)."""
-    out = pose.copy()
-    out[:, LEFT], out[:, RIGHT] = pose[:, RIGHT], pose[:, LEFT]
-    return out * np.array([1, -1, -1])
+def learn(clips: Sequence[np.ndarray], owners: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Clips of (n, 22, 3) radians, and whose they are -> mean (63,) and covariance (63, 63) of joints 1 to 21."""
+    rows = [clip[np.linspace(0, len(clip) - 1, min(len(clip), FRAMES)).round().astype(int)] for clip in clips]
+    weights = _weights([len(r) for r in rows], owners)
+    pose = np.concatenate(rows).astype(np.float64)
+    weight = np.repeat(weights, [len(r) for r in rows])
+    both = np.concatenate([pose, _mirrored(pose)])[:, 1:].reshape(-1, 63)
+    weight = np.concatenate([weight, weight])
+    return weight @ both / weight.sum(), np.cov(both.T, aweights=weight)
 
 
-def learn(clips: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Clips of (n, 66) radians -> mean (63,) and covariance (63, 63) of joints 1 to 21."""
-    rows = []
-    for clip in clips:
-        pose = clip.astype(np.float64).reshape(-1, 22, 3)
-        keep = np.linspace(0, len(pose) - 1, min(len(pose), FRAMES)).round().astype(int)
-        rows.append(pose[keep])
-    pose = np.concatenate(rows)
-    both = np.concatenate([pose, mirrored(pose)])[:, 1:].reshape(-1, 63)
-    return both.mean(0), np.cov(both.T)
+def _mirrored(poses: np.ndarray) -> np.ndarray:
+    return poses[:, mirror_joints()[:22]] * np.array([1.0, -1.0, -1.0])
+
+
+def _weights(counts: Sequence[int], owners: Sequence[str]) -> np.ndarray:
+    """(c,) of a frame of each clip, such that nobody weighs more than `SHARE`, if there are enough people."""
+    weight, count = np.ones(len(counts)), np.array(counts, float)
+    most = max(SHARE, 1 / len(set(owners)))
+    for _ in range(20):
+        total = (weight * count).sum()
+        for owner in set(owners):
+            own = np.array([o == owner for o in owners])
+            weight[own] *= min(1.0, most * total / (weight * count)[own].sum())
+    return weight
 
 
 def main(source: str) -> None:
     """Read the clips, learn, write the file."""
-    with np.load(source) as clips:
-        mean, covariance = learn([clips[name] for name in clips.files])
+    motion = load_motion(Path(source))
+    clips = [motion.poses[a:b] for a, b in zip(motion.starts[:-1], motion.starts[1:], strict=True)]
+    mean, covariance = learn(clips, [performer(n) for n in motion.names])
     np.savez(OUT, mean=mean.astype(np.float32), covariance=covariance.astype(np.float32))
-    print(f"{OUT.name}: standard deviations, degrees")
-    print(np.rad2deg(np.sqrt(np.diag(covariance))).reshape(21, 3).round(1))
+    spread = np.rad2deg(np.sqrt(np.diag(covariance))).reshape(21, 3)
+    print(f"{OUT.name} of {len(clips)} clips, {len(motion.poses)} frames: mean (standard deviation), degrees")
+    for name, j in SHOWN.items():
+        middle = np.rad2deg(mean.reshape(21, 3)[j - 1])
+        print(name, *(f"{m:.1f} ({s:.1f})" for m, s in zip(middle, spread[j - 1], strict=True)))
 
 
 if __name__ == "__main__":

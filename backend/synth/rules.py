@@ -149,6 +149,16 @@ def ruled_pose(rng: np.random.Generator, rule: Rule | None = None) -> tuple[np.n
     return pose, rule
 
 
+def standing_pose(rng: np.random.Generator) -> np.ndarray:
+    """(22, 3): somebody who stands on straight legs, flat on both feet, arms anyhow."""
+    pose = ruled_pose(rng, RULES[0])[0]
+    pose[0] = 0
+    for side in ("left", "right"):
+        hip, knee = (pose[JOINT[f"{side}_{n}"], 0] for n in ("hip", "knee"))
+        pose[JOINT[f"{side}_ankle"], 0] = rng.normal(0, np.deg2rad(4)) - hip - knee
+    return pose
+
+
 def _leg(pose: np.ndarray, side: str, sign: float, a: dict[str, float]) -> None:
     flex, out, twist = np.deg2rad([a["hip"], a["out"], a["twist"]])
     thigh = rotations([-flex, 0, 0]) @ rotations([0, 0, sign * out]) @ rotations([0, sign * twist, 0])

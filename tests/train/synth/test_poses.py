@@ -9,7 +9,7 @@ from backend.body import JOINT
 from backend.synth.collide import depth
 from backend.synth.motion import mirrored, mixed
 from backend.synth.people import stance
-from backend.synth.rules import RULES, Rule, rotvec, ruled_pose
+from backend.synth.rules import RULES, Rule, rotvec, ruled_pose, standing_pose
 from backend.synth.skin import chain, rotations
 
 
@@ -95,3 +95,12 @@ def test_people_hardly_ever_stand_in_themselves(world):
 def test_rotvec_is_the_inverse_of_rotations(v):
     R = rotations(np.array(v, float))
     assert np.abs(rotations(rotvec(R)) - R).max() < 1e-6
+
+
+def test_who_stands_has_straight_legs_and_flat_feet():
+    rng = np.random.default_rng(2)
+    poses = np.rad2deg(np.stack([standing_pose(rng) for _ in range(200)]))
+    knees = poses[:, [JOINT["left_knee"], JOINT["right_knee"]], 0]
+    assert knees.min() >= 0 and np.median(knees) < 8 and np.percentile(knees, 95) < 25
+    soles = sum(poses[:, JOINT[f"left_{n}"], 0] for n in ("hip", "knee", "ankle"))
+    assert np.abs(soles).mean() < 5

@@ -10,7 +10,7 @@ import pytest
 from backend.errors import JobError
 from backend.synth import World, draw, dyes
 from backend.synth.backdrop import load
-from backend.synth.motion import load_motion
+from backend.synth.motion import load_motion, performer, straightened
 from backend.synth.people import shape, shape_cell
 
 
@@ -33,6 +33,56 @@ def test_every_kind_of_movement_is_drawn_as_often(motion_file):
         per_kind[kind] = per_kind.get(kind, 0) + chance
     assert len(per_kind) == 5
     assert np.ptp(list(per_kind.values())) < 1e-9
+
+
+@pytest.fixture(scope="module")
+def whole_file(tmp_path_factory):
+    """A file of the newer layout: walkers whose legs are too long, a boxer who is held out, one couple's long dance."""
+    rng = np.random.default_rng(3)
+    names = ["02_01", "02_02", "13_07", "salsa_01", "csm_train_walking_18"]
+    source = ["mb", "mb", "daz", "daz", "csm"]
+    lengths = [60, 40, 50, 900, 30]
+    poses = np.zeros((sum(lengths), 22, 3))
+    poses[:, [4, 5], 0] = np.deg2rad(rng.uniform(12, 60, (len(poses), 2)))
+    bad = np.zeros(len(poses), bool)
+    bad[5:15] = True
+    path = tmp_path_factory.mktemp("motion") / "whole.npz"
+    np.savez(
+        path, poses=poses.reshape(-1, 66).astype(np.float16), offsets=np.cumsum([0, *lengths]), names=names,
+        source=source, bad=bad,
+    )  # fmt: skip
+    return path
+
+
+def test_the_newer_layout_is_split_by_performer(whole_file):
+    a, b, both = (load_motion(whole_file, s) for s in ("train", "held-out", None))
+    assert b.names == ("13_07",)
+    assert set(a.names) | set(b.names) == set(both.names)
+    assert len(both.poses) == 1070, "frames in which the recording jumps are left out"
+    assert a.chance.sum() == pytest.approx(1)
+    chance = dict(zip(a.names, a.chance, strict=True))
+    # By the square root of a performer's frames: 900 against 90 and 30.
+    assert chance["salsa_01"] / (chance["02_01"] + chance["02_02"]) == pytest.approx(10**0.5)
+    assert chance["02_01"] / chance["02_02"] == pytest.approx(50 / 40)
+    assert [performer(n) for n in a.names] == ["02", "02", "salsa", "walking"]
+
+
+def test_legs_that_are_too_long_get_straight():
+    """A skeleton one percent too long bends knees that were straight by 16 degrees; feet stay as they stood."""
+    true = np.deg2rad(np.linspace(0, 70, 200))
+    bent = 2 * np.arccos(0.99 * np.cos(true / 2))
+    poses = np.zeros((200, 22, 3), np.float32)
+    for hip, knee, ankle in ((1, 4, 7), (2, 5, 8)):
+        poses[:, hip, 0], poses[:, knee, 0], poses[:, ankle, 0] = -bent / 2, bent, -bent / 2
+    assert np.rad2deg(poses[0, 4, 0]) == pytest.approx(16.2, abs=0.1)
+    out = straightened(poses)
+    # The straightest 2 % cannot be told apart.
+    np.testing.assert_allclose(out[10:, [4, 5], 0], np.stack([true, true], 1)[10:], atol=np.deg2rad(2))
+    np.testing.assert_allclose(out[:, [1, 2]].sum((1, 2)) + out[:, [4, 5]].sum((1, 2)) + out[:, [7, 8]].sum((1, 2)),
+                               0, atol=1e-5)  # fmt: skip
+    np.testing.assert_allclose(out[:, 1, 0], -out[:, 4, 0] / 2, atol=1e-5)
+    straight = np.zeros((50, 22, 3), np.float32)
+    np.testing.assert_allclose(straightened(straight), 0, atol=1e-7)
 
 
 def test_no_background_in_both(backgrounds):
