@@ -11,7 +11,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from itertools import count, islice
+from itertools import count
 
 from backend.errors import JobError
 from backend.localizers.choose import create_localizer
@@ -58,7 +58,7 @@ def mocap(
                 yield from _hand_over(road, preview=False)
                 yield from _finish(road, cancelled)
                 return
-            some = list(islice(waiting, frames_ahead(road.tracker, waiting)))
+            some = list(waiting)[: frames_ahead(road.tracker, list(waiting))]
             for _ in range(_look(road, some)):
                 yield Progress("localize", waiting.popleft().index + 1, total)
             yield from map(Notice, road.tracker.take_notices())
@@ -147,7 +147,7 @@ def _fetch(tracker: PeopleTracker, source: Iterator[Frame], waiting: deque[Frame
     while not waiting or (
         len(waiting) < min(most, MOST)
         and apart(tracker, waiting[0])
-        and frames_ahead(tracker, waiting) == len(waiting)
+        and frames_ahead(tracker, list(waiting)) == len(waiting)
     ):
         frame = next(source, None)
         if frame is None:
