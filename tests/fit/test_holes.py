@@ -35,7 +35,7 @@ def test_the_pieces_are_what_each_is_alone(fitter, parted):
         alone = fitter.fit(*(a[rows] for a in seen), betas=betas)
         np.testing.assert_allclose(whole.joints[rows], alone.joints, atol=2e-3)
     # The same frames without a hole pull at each other.
-    points3d, points2d, sigma, times, _ = parted
+    points3d, points2d, sigma, *_ = parted
     close = fitter.fit(points3d, points2d, sigma, np.arange(40) / 30, betas=betas)
     assert np.abs(close.joints - whole.joints)[HOLE - 1 : HOLE + 1, :22].max() > 0.05
 
@@ -105,7 +105,9 @@ def test_how_lively_a_motion_is_does_not_hang_on_the_rate(fps):
     learnt = timing.learnt_densities(state, joints, variance, times, density)
     assert 0.5 * strength < float(learnt[-1]) < 2 * strength
     # A hole in which much happens teaches nothing.
-    jumped = State(state.rotations, state.root + (torch.arange(n) >= n // 2) * 2.0, state.coefs, state.log_scale)
+    jumped = State(
+        state.rotations, state.root + (torch.arange(n) >= n // 2) * 2.0, state.coefs, state.log_scale
+    )
     away = times + (torch.arange(n) >= n // 2) * 2.0
     parted = timing.learnt_densities(jumped, joints, variance, away, density)
     assert float(parted[-1]) == pytest.approx(float(learnt[-1]), rel=0.3)
@@ -115,4 +117,5 @@ def test_a_first_motion_does_not_fly_over_the_hole(fitter, parted):
     *seen, betas = parted
     first = sketch.sketch(fitter, *seen, betas=betas)
     final = fitter.fit(*seen, betas=betas)
-    assert np.linalg.norm(first.joints - final.joints, axis=-1)[:, 0].max() < 0.1
+    # Of noisy frames each by itself: what flies would be 0.8 m off.
+    assert np.linalg.norm(first.joints - final.joints, axis=-1)[:, 0].max() < 0.35
