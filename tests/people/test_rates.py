@@ -14,6 +14,7 @@ from .test_chosen import on
 from .test_follow import Stage, at, figure, play
 
 RATES = (6.0, 15.0, 30.0, 60.0, 240.0)
+EACH = [*RATES[:-1], pytest.param(240.0, marks=pytest.mark.slow)]
 
 
 def watch(tracker, stage, scene, seconds, fps, first=0.0):
@@ -22,7 +23,7 @@ def watch(tracker, stage, scene, seconds, fps, first=0.0):
     return {k / fps: set(play(tracker, stage, k, scene(k / fps), fps=fps)) for k in steps}
 
 
-@pytest.mark.parametrize("fps", RATES)
+@pytest.mark.parametrize("fps", EACH)
 @pytest.mark.parametrize(("away_s", "same"), [(0.5, True), (FORGET_S - 0.5, True), (FORGET_S + 1.0, False)])
 def test_an_absence_is_short_or_long_in_seconds(fps, away_s, same):
     stage = Stage()
@@ -33,7 +34,7 @@ def test_an_absence_is_short_or_long_in_seconds(fps, away_s, same):
     assert 1 + away_s - 1e-6 <= back <= 1 + away_s + max(0.25, 2 / fps)
 
 
-@pytest.mark.parametrize("fps", RATES)
+@pytest.mark.parametrize("fps", EACH)
 def test_somebody_who_runs_stays_the_same(fps):
     """Two sizes of the person a second, and the other way again."""
     stage = Stage()
@@ -42,7 +43,7 @@ def test_somebody_who_runs_stays_the_same(fps):
     assert all(ids == {1} for ids in seen.values()) and not tracker.ghosts
 
 
-@pytest.mark.parametrize("fps", RATES)
+@pytest.mark.parametrize("fps", EACH)
 def test_somebody_hidden_while_walking_is_expected_where_the_way_leads(fps):
     """For a moment, without the detector's help, at a place that others must not be taken for."""
     stage = Stage()
@@ -62,6 +63,7 @@ SCENES = {
 }
 
 
+@pytest.mark.slow
 def test_the_detector_is_asked_no_more_often_at_60_than_at_30_frames_a_second():
     looks = {}
     for fps in RATES:
@@ -77,7 +79,7 @@ def test_the_detector_is_asked_no_more_often_at_60_than_at_30_frames_a_second():
     assert looks["empty", 30.0] == 120 and looks["empty", 6.0] == 24
 
 
-@pytest.mark.parametrize("fps", RATES)
+@pytest.mark.parametrize("fps", EACH)
 def test_a_flash_is_a_ghost_however_many_frames_it_lasts(fps):
     stage = Stage()
     tracker = PeopleTracker(stage, 4)
@@ -97,7 +99,7 @@ def test_a_newcomer_is_noticed_within_half_a_second(fps):
     assert 2 < min(t for t, ids in seen.items() if 2 in ids) < 2.5
 
 
-@pytest.mark.parametrize("fps", RATES)
+@pytest.mark.parametrize("fps", EACH)
 @pytest.mark.parametrize("pause_s", [0.55, 1.4, 2.5])
 def test_what_is_kept_in_the_middle_of_an_absence_goes_on_the_same(fps, pause_s):
     scene = lambda t: {} if 0.5 < t < 2 else {"a": figure(500 + 30 * t), "b": figure(900)}  # noqa: E731
