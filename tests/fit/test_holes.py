@@ -94,7 +94,7 @@ def test_how_lively_a_motion_is_does_not_hang_on_the_rate(fps):
     rng = np.random.default_rng(0)
     n, strength = 4 * fps, 5.0
     speed = np.cumsum(rng.normal(0, np.sqrt(strength / fps), (3, n)), 1)
-    noise = 0.003
+    noise = 0.02
     place = np.cumsum(speed, 1) / fps + rng.normal(0, noise, (3, n))
     state = made_state(np.zeros(n))
     state = State(state.rotations, torch.as_tensor(place, dtype=torch.float32), state.coefs, state.log_scale)
