@@ -17,12 +17,12 @@ from backend.errors import JobError
 from backend.localizers.choose import create_localizer
 from backend.localizers.contract import SHIPPED, Localizer, LocalizerOptions
 from backend.motion.assemble import Clip, mean_uncertainty
-from backend.motion.chunks import Pending, person_tracks
+from backend.motion.chunks import Pending, frame_times, person_tracks
 from backend.motion.solve import solve
 from backend.nets.engine import RUNTIME, choose_engine, is_installed
 from backend.nets.hands import ONE, Hands
 from backend.options import MocapOptions, choose_device
-from backend.people.ahead import agree, frames_ahead
+from backend.people.ahead import MOST, agree, apart, frames_ahead
 from backend.people.chosen import ChosenTracker
 from backend.people.detect import PersonDetector
 from backend.people.follow import PeopleTracker
@@ -58,7 +58,8 @@ def mocap(
                 yield from _hand_over(road, preview=False)
                 yield from _finish(road, cancelled)
                 return
-            for _ in range(_look(road, list(waiting))):
+            some = list(waiting)[: frames_ahead(road.tracker, list(waiting))]
+            for _ in range(_look(road, some)):
                 yield Progress("localize", waiting.popleft().index + 1, total)
             yield from map(Notice, road.tracker.take_notices())
             if road.pending.size >= options.chunk:
@@ -135,14 +136,19 @@ def _prepare(
     clip = Clip(body, localizer.native, options, breathe)
     for chunk in resume:
         clip.add(chunk)
-    tracker.recall(clip.chunks[-1].memory if clip.chunks else {})
+    if clip.chunks:
+        tracker.recall(clip.chunks[-1].memory, frame_times(clip.chunks))
     return _Road(localizer, tracker, clip, Pending(clip.frames), Stopwatch(), hands)
 
 
 def _fetch(tracker: PeopleTracker, source: Iterator[Frame], waiting: deque[Frame], most: int) -> None:
-    """Fill up `waiting` to as many frames as can be looked at at once, `most` at the most; it stays empty at the end
-    of the clip."""
-    while not waiting or len(waiting) < min(most, frames_ahead(tracker, waiting[0].index)):
+    """Fill up `waiting` until one more may not be looked at together with the others, to `most` at the most; it stays
+    empty at the end of the clip."""
+    while not waiting or (
+        len(waiting) < min(most, MOST)
+        and apart(tracker, waiting[0])
+        and frames_ahead(tracker, list(waiting)) == len(waiting)
+    ):
         frame = next(source, None)
         if frame is None:
             return
@@ -157,28 +163,28 @@ def _look(road: _Road, frames: Sequence[Frame]) -> int:
         clip.see(frame)
     first = frames[0]
     with watch("people"):
-        parts = tracker.open(first.index, first.image)
+        parts = tracker.open(first)
         # Whoever is seen stays where he is whatever the detector finds: it can be asked beside.
         beside = parts is not None and tracker.all_seen
         finds = None if parts is None else road.hands.begin(tracker.find, first.image, parts)
         if finds is not None and not beside:
             tracker.meet(finds.result())
-        aims = [tracker.aims(frame.index) for frame in frames]
+        aims = [tracker.aims(frame) for frame in frames]
     with watch("points"):
         seen = _localize(road, frames, aims)
     if finds is not None and beside:
         with watch("people"):
             tracker.meet(finds.result())
         known = {aim.track for aim in aims[0]}
-        if new := [aim for aim in tracker.aims(first.index) if aim.track not in known]:
+        if new := [aim for aim in tracker.aims(first) if aim.track not in known]:
             with watch("points"):
                 seen[0] += _localize(road, [first], [new])[0]
     for k, frame in enumerate(frames):
-        if k and (tracker.must_look(frame.index) or not agree(aims[k], tracker.aims(frame.index))):
+        if k and (tracker.must_look(frame) or not agree(aims[k], tracker.aims(frame))):
             return k
         with watch("people"):
             if k:
-                tracker.open(frame.index, frame.image)
+                tracker.open(frame)
             tracker.ask()
             _settle(road, frame, seen[k])
     return len(frames)

@@ -152,7 +152,7 @@ def followed(video: Path, localizer: Localizer, found: list | None = None):
     with open_video(video) as clip:
         camera = Camera.from_fov(clip.width, clip.height)
         for frame in clip:
-            rois = tracker.rois(frame.index, frame.image)
+            rois = tracker.rois(frame)
             people = [Subject(frame.image, camera, r.person, r, tracker.expected(t)) for t, r in rois]
             seen = localizer.localize(people)
             flat = seen.points2d[:, localizer.landmarks]

@@ -122,8 +122,10 @@ def figures(track: TrackChunk, camera: Camera, fit: dict[str, np.ndarray]) -> di
     )
     box = np.hypot(track.boxes[:, 2], track.boxes[:, 3])[:, None]
     joints = fit["joints"][:, :22].astype(float)
-    second = np.diff(joints, 2, axis=0)
-    inner = np.diff(joints - joints[:, :1], 2, axis=0)[:, 1:]
+    # Over a hole there is no acceleration.
+    whole = track.frames[2:] - track.frames[:-2] == 2
+    second = np.diff(joints, 2, axis=0)[whole]
+    inner = np.diff(joints - joints[:, :1], 2, axis=0)[whole][:, 1:]
     lengths = np.stack([_bones(b) for b in fit["shapes"]])
     return {
         "reprojection_px": float(np.median(off[seen])),

@@ -92,7 +92,7 @@ def follow(
     with open_video(video) as clip:
         view = Camera.from_fov(clip.width, clip.height)
         for frame in clip:
-            rois = tracker.rois(frame.index, frame.image)
+            rois = tracker.rois(frame)
             people = [Subject(frame.image, view, r.person, r, tracker.expected(t)) for t, r in rois]
             seen = localizer.localize(people)
             flat = seen.points2d[:, localizer.landmarks]

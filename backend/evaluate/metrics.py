@@ -30,5 +30,8 @@ def root_mpjpe(predicted: np.ndarray, reference: np.ndarray, root: list[int]) ->
 
 
 def acceleration_error(predicted: np.ndarray, reference: np.ndarray) -> float:
-    """Mean length of the difference of second differences, mm per frame². (n, J, 3) metres."""
-    return float(1000 * np.linalg.norm(np.diff(predicted - reference, 2, axis=0), axis=-1).mean())
+    """Mean length of the difference of second differences, mm per frame². (n, J, 3) metres, one row for each frame:
+    NaN where a place is not known, which leaves out its neighbours. NaN when nothing is left."""
+    length = np.linalg.norm(np.diff(predicted - reference, 2, axis=0), axis=-1)
+    length = length[np.isfinite(length)]
+    return float(1000 * length.mean()) if len(length) else float("nan")

@@ -240,7 +240,7 @@ def _window(newton: Newton, part: Part, tie: Tie, times: Tensor) -> Generator[in
     repeated = memory(newton, part) if tie.memory_s is None else max(1.0, tie.memory_s / max(dt, 1e-3))
     density = timing.densities(joints, tie.strength * repeated, tie.root, part.centre)
     weight = timing.weights(times, density).to(part.centre)
-    state, shared = timing.bridge(found.state, shows(data)), bool((found.shared > 0).any())
+    state, shared = timing.bridge(found.state, shows(data), times.numpy()), bool((found.shared > 0).any())
     axes = torch.eye(3).to(part.centre) if tie.axes is None else tie.axes.to(part.centre)
     cost = partial(_tied_cost, newton, data, found.noise, joints, weight, axes, tie.helps)
     now, rounds = cost(state), tie.rounds or ROUNDS
@@ -249,7 +249,7 @@ def _window(newton: Newton, part: Part, tie: Tie, times: Tensor) -> Generator[in
         H, g = _tied_information(newton, data, replace(found, state=state), joints)
         if k == 0 and tie.learn:
             own = torch.linalg.inv((H + torch.eye(H.shape[1]).to(H)).double()).diagonal(dim1=1, dim2=2)
-            density = timing.learnt_densities(state, joints, own.to(H), dt, density)
+            density = timing.learnt_densities(state, joints, own.to(H), times, density)
             weight = timing.weights(times, density).to(part.centre)
             cost = partial(_tied_cost, newton, data, found.noise, joints, weight, axes, tie.helps)
             now = cost(state)

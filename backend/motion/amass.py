@@ -3,7 +3,9 @@
 Keys as in AMASS (SMPL-X variant): gender, surface_model_type, mocap_frame_rate, mocap_time_length, trans (n, 3),
 poses (n, 165), betas, root_orient, pose_body, pose_hand, pose_jaw, pose_eye; fewer numbers for a body of SMPL-H (156)
 or SMPL (72), as surface_model_type says; plus expressions (some readers fail without), times (n,), frames (n,),
-joint_uncertainty (n, 55) and body, which says whose betas these are.
+joint_uncertainty (n, 55), bridged (n,) and body, which says whose betas these are.
+A row for each frame from the first to the last, for readers count on an even rate: where the person was not seen for
+long, rows hold NaN, but for times and frames. Where bridged is 1 the person was not seen for a moment.
 World axes: z up, metres, the lowest foot of the clip at height 0, the first person starts at the
 origin, the camera looks along +y (level, when the
 clip tells how it was tilted).
@@ -37,20 +39,32 @@ def amass_arrays(motion: TrackMotion, body: Body, fps: float, shift: np.ndarray)
     rest = body.joints_template[0] + body.joints_shapedirs[0][:, : len(motion.betas)] @ motion.betas
     # SMPL-X turns about the pelvis and then adds trans: carry the pelvis over, not trans itself.
     trans = (motion.trans + rest) @ level.T + SMPL_TO_BLENDER @ shift - rest
+    known = motion.frames
+    frames = np.arange(known[0], known[-1] + 1, dtype=known.dtype)
+    bridged = np.zeros(len(frames), np.uint8)
+    bridged[known - known[0]] = motion.bridged
     return {
         "gender": np.array("neutral"),
         "body": np.array("bodyfield-open" if body.name == "open" else body.name),
         "mocap_frame_rate": np.float64(fps),
         "mocap_time_length": np.float64(motion.times[-1] - motion.times[0] + 1 / fps),
-        "trans": trans.astype(np.float32),
-        **amass_poses(pose, body.name),
+        "trans": _even(known, trans.astype(np.float32)),
+        **amass_poses(_even(known, pose), body.name),
         "betas": motion.betas.astype(np.float32),
         "num_betas": np.int64(len(motion.betas)),
-        "expressions": motion.expression.astype(np.float32),
-        "times": motion.times,
-        "frames": motion.frames,
-        "joint_uncertainty": motion.joint_uncertainty.astype(np.float32),
+        "expressions": _even(known, motion.expression.astype(np.float32)),
+        "times": np.interp(frames, known, motion.times),
+        "frames": frames,
+        "joint_uncertainty": _even(known, motion.joint_uncertainty.astype(np.float32)),
+        "bridged": bridged,
     }
+
+
+def _even(frames: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """`values` (n, …) of `frames` (n,), rising, as rows of every frame between them too, NaN where none is given."""
+    out = np.full((frames[-1] + 1 - frames[0], *values.shape[1:]), np.nan, values.dtype)
+    out[frames - frames[0]] = values
+    return out
 
 
 def write_amass(motions: list[TrackMotion], body: Body, fps: float, folder: Path, stem: str) -> list[Path]:

@@ -118,8 +118,10 @@ def plausible(clip: Clip, track: TrackChunk, state: State) -> bool:
 def finished(track: TrackChunk, fit: Fit, body: Body, final: bool = True) -> TrackMotion:
     """A fit as the motion of its track."""
     expression = np.zeros((len(track.frames), body.n_expressions), np.float32)
+    bridged = ~np.isfinite(track.points3d).any((1, 2))
     return TrackMotion(track.track, track.frames, track.times, track.boxes, fit.pose, fit.trans, fit.betas,
-                       expression, fit.joints, fit.joint_uncertainty, final)  # fmt: skip
+                       expression, fit.joints, fit.joint_uncertainty, final,
+                       bridged=bridged.astype(np.uint8))  # fmt: skip
 
 
 def stand_upright(motions: Sequence[TrackMotion]) -> Sequence[TrackMotion]:

@@ -1,15 +1,21 @@
-"""From frames to chunks, and from chunks to one gapless track for each person."""
+"""From frames to chunks, and from chunks to one track for each person, whose short gaps are to be bridged."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import fields
+from itertools import pairwise
 
 import numpy as np
 
 from backend.camera.pinhole import Camera
+from backend.fit.solver.timing import is_hole
 from backend.records import Chunk, Features, Localization, TrackChunk
 from blender_addon.shared.frames import Frame
+
+ROWS = tuple(f.name for f in fields(TrackChunk) if f.name != "track")
+"""The arrays of a TrackChunk."""
 
 
 class Pending:
@@ -69,37 +75,92 @@ SHORTEST_S = 0.25
 """Somebody seen for less than this is not worth a body."""
 
 
-def person_tracks(chunks: Sequence[Chunk], ghosts: Collection[int] = ()) -> list[TrackChunk]:
-    """One gapless TrackChunk per person over the whole clip, NaN where not seen; short ones dropped.
+def frame_times(chunks: Sequence[Chunk]) -> Callable[[np.ndarray], np.ndarray]:
+    """When frames are, by what was seen in them: indices -> seconds. Frames in which nobody was seen lie evenly between
+    those of which it is known, and beyond them go on at the same rate, thirty a second where nothing is known."""
+    known = {}
+    for chunk in chunks:
+        for t in chunk.tracks:
+            known.update(zip(t.frames.tolist(), t.times.tolist(), strict=True))
+    at = np.array(sorted(known))
+    when = np.array([known[i] for i in at])
+    rate = float(np.median(np.diff(at) / np.diff(when))) if len(at) > 1 else 30.0
 
-    `ghosts`: ids to leave out. Times and boxes in the gaps are interpolated. When all tracks are short, the longest
-    is kept.
+    def seconds(frames: np.ndarray) -> np.ndarray:
+        if not len(at):
+            return np.asarray(frames) / rate
+        beyond = frames - np.clip(frames, at[0], at[-1])
+        return np.interp(frames, at, when) + beyond / rate
+
+    return seconds
+
+
+def stretches(times: np.ndarray) -> list[slice]:
+    """`times` (n,) of a person's frames, seconds, cut where nothing is known for longer than `LONGEST_GAP_S`: rows of
+    each stretch, in order. Nothing ties what lies on both sides of such a hole."""
+    if not len(times):
+        return []
+    edges = [0, *(np.flatnonzero(is_hole(np.diff(times))) + 1).tolist(), len(times)]
+    return [slice(a, b) for a, b in pairwise(edges)]
+
+
+def person_tracks(chunks: Sequence[Chunk], ghosts: Collection[int] = ()) -> list[TrackChunk]:
+    """One TrackChunk per person over the whole clip; short ones dropped.
+
+    Frames in which somebody was not seen for up to `LONGEST_GAP_S` are rows of NaN, their boxes interpolated. Those of
+    longer absences are left out: `frames` has a hole there, and so has `times` (see `stretches`). What was seen between
+    two holes for less than `SHORTEST_S` is left out too, unless there is nothing else. `ghosts`: ids to leave out. When
+    all tracks are short, the longest is kept.
     """
     rows: dict[int, list[TrackChunk]] = {}
     for chunk in chunks:
         for t in chunk.tracks:
             rows.setdefault(t.track, []).append(t)
-    tracks = [_gapless(track, parts) for track, parts in sorted(rows.items()) if track not in ghosts]
-    long = [t for t in tracks if t.times[-1] - t.times[0] >= SHORTEST_S]
+    when = frame_times(chunks)
+    tracks = [_whole(parts, when) for track, parts in sorted(rows.items()) if track not in ghosts]
+    long = [t for t in tracks if _seconds(t.times) >= SHORTEST_S]
     return long or sorted(tracks, key=lambda t: -len(t.frames))[:1]
 
 
-def _gapless(track: int, parts: Sequence[TrackChunk]) -> TrackChunk:
-    seen = np.concatenate([p.frames for p in parts])
-    frames = np.arange(seen[0], seen[-1] + 1, dtype=np.int32)
-    row = seen - seen[0]
+def _seconds(times: np.ndarray) -> float:
+    """For how long somebody was followed, without holes."""
+    return sum(float(times[s][-1] - times[s][0]) for s in stretches(times))
 
-    def spread(name: str) -> np.ndarray:
-        values = np.concatenate([getattr(p, name) for p in parts])
+
+def _whole(parts: Sequence[TrackChunk], when: Callable[[np.ndarray], np.ndarray]) -> TrackChunk:
+    """All that was seen of one person, with rows for short gaps and none for long ones."""
+    seen = _joined(parts)
+    # Pictures far apart in time lie side by side all the same: a hole is one where frames lack, too.
+    holes = is_hole(np.diff(seen.times)) & (np.diff(seen.frames) > 1)
+    pieces = np.split(np.arange(len(seen.frames)), np.flatnonzero(holes) + 1)
+    long = [p for p in pieces if seen.times[p[-1]] - seen.times[p[0]] >= SHORTEST_S]
+    return _joined([_gapless(_taken(seen, piece), when) for piece in long or pieces])
+
+
+def _gapless(seen: TrackChunk, when: Callable[[np.ndarray], np.ndarray]) -> TrackChunk:
+    """A row for each frame from the first to the last, NaN where the person was not seen."""
+    frames = np.arange(seen.frames[0], seen.frames[-1] + 1, dtype=np.int32)
+    if len(frames) == len(seen.frames):
+        return seen
+    row = seen.frames - frames[0]
+
+    def spread(values: np.ndarray) -> np.ndarray:
         out = np.full((len(frames), *values.shape[1:]), np.nan, values.dtype)
         out[row] = values
         return out
 
-    def bridged(name: str) -> np.ndarray:
-        out = spread(name).reshape(len(frames), -1)
-        columns = [np.interp(frames, seen, out[row, k]) for k in range(out.shape[1])]
-        return np.stack(columns, 1).astype(out.dtype)
+    boxes = [np.interp(frames, seen.frames, column) for column in seen.boxes.T]
+    times = when(frames)
+    times[row] = seen.times
+    return TrackChunk(seen.track, frames, times, np.stack(boxes, 1).astype(seen.boxes.dtype), spread(seen.points3d),
+                      spread(seen.points2d), spread(seen.uncertainty), np.nan_to_num(spread(seen.score)))  # fmt: skip
 
-    score = np.nan_to_num(spread("score"))
-    return TrackChunk(track, frames, bridged("times")[:, 0], bridged("boxes"), spread("points3d"),
-                      spread("points2d"), spread("uncertainty"), score)  # fmt: skip
+
+def _joined(parts: Sequence[TrackChunk]) -> TrackChunk:
+    """Parts of one track, in the order of time, as one."""
+    columns = ([getattr(p, name) for p in parts] for name in ROWS)
+    return TrackChunk(parts[0].track, *(np.concatenate(c) for c in columns))
+
+
+def _taken(track: TrackChunk, rows: np.ndarray) -> TrackChunk:
+    return TrackChunk(track.track, *(getattr(track, name)[rows] for name in ROWS))

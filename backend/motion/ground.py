@@ -91,7 +91,7 @@ def find_floor(
 
 
 def _mode(logs: np.ndarray, sure: np.ndarray) -> float:
-    """The log height that most agree on, each within `SIZE_SPREAD`: robust, so that someone on a wall does not count."""
+    """The log height that most agree on, each within `SIZE_SPREAD`: whoever is on a wall does not count."""
     ok = sure > 0
     x, w = logs[ok], sure[ok] / sure[ok].sum()
     at = x[np.argmax([(w * np.exp(-0.5 * ((x - c) / (2 * SIZE_SPREAD)) ** 2)).sum() for c in x])]

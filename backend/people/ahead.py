@@ -14,6 +14,7 @@ import numpy as np
 
 from backend.people.follow import PeopleTracker
 from backend.people.track import Aim
+from blender_addon.shared.frames import Frame
 
 # Chosen on tests/data/demo.mp4, so that 1 of 101 frames there is looked at in vain (at 0.03 for all of NEAR it was
 # every third), and joints end no further from those of single frames than two engines put them; judged on the clips of
@@ -29,20 +30,29 @@ NEAR = np.array([0.08, 0.05, 0.05, 0.12])
 in sizes of the person; ratio of the sizes; radians of the turn."""
 
 
-def frames_ahead(tracker: PeopleTracker, index: int) -> int:
-    """How many frames, from `index` on, may be looked at at once, by what is known now; at least 1."""
-    people = tracker.followed
+def apart(tracker: PeopleTracker, frame: Frame) -> bool:
+    """Whether nobody can be mistaken from `frame`, the next one, on, by what is known now."""
+    people, at = tracker.followed, frame.time_s
     if not tracker.all_seen:
-        return 1
+        return False
     for n, t in enumerate(people):
         if not t.confirmed or t.fresh or t.points is None or t.velocity is None:
-            return 1
+            return False
         for other in people[:n]:
-            gap = np.linalg.norm(t.anchors(index).mean(0) - other.anchors(index).mean(0))
+            gap = np.linalg.norm(t.anchors(at).mean(0) - other.anchors(at).mean(0))
             if gap < APART * max(t.radius, other.radius):
-                return 1
-    step = max(float(np.linalg.norm(t.velocity)) / t.radius for t in people if t.velocity is not None)
-    return int(max(1.0, min(MOST, STEP / max(step, 1e-6), tracker.until_look(index))))
+                return False
+    return True
+
+
+def frames_ahead(tracker: PeopleTracker, frames: Sequence[Frame]) -> int:
+    """How many of `frames`, the next ones, may be looked at at once, by what is known now; 1 to `MOST`."""
+    if not apart(tracker, frames[0]):
+        return 1
+    people = tracker.followed
+    speed = max(float(np.linalg.norm(t.velocity)) / t.radius for t in people if t.velocity is not None)
+    near = sum(speed * (frame.time_s - people[0].last_s) <= STEP for frame in frames)
+    return max(1, min(MOST, near, tracker.until_look(frames)))
 
 
 def agree(guess: Sequence[Aim], chosen: Sequence[Aim]) -> bool:

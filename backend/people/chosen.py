@@ -7,7 +7,7 @@ person, for two people who meet are told apart by knowing both; such bystanders 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -16,7 +16,9 @@ from backend.errors import JobError
 from backend.people.choice import PeopleChoice
 from backend.people.detect import Detection, PersonDetector
 from backend.people.follow import PeopleTracker
+from backend.people.memory import Seconds
 from backend.people.track import Track
+from blender_addon.shared.frames import Frame
 
 BEFORE = 16
 """Most people who are followed at a time up to the frame of the choice."""
@@ -48,7 +50,7 @@ class ChosenTracker(PeopleTracker):
         if self._chosen is None:
             return good
         self._tracks = [
-            t for t in self._tracks if t.id in self._chosen or self._beside(t.anchors(self._index), t.radius)
+            t for t in self._tracks if t.id in self._chosen or self._beside(t.anchors(self._now), t.radius)
         ]
         return good & self._chosen
 
@@ -57,9 +59,9 @@ class ChosenTracker(PeopleTracker):
         more = {} if self._chosen is None else {"chosen": np.array(sorted(self._chosen), np.int64)}
         return super().memory() | more
 
-    def recall(self, memory: Mapping[str, np.ndarray]) -> None:
+    def recall(self, memory: Mapping[str, np.ndarray], seconds: Seconds | None = None) -> None:
         """See `PeopleTracker.recall`."""
-        super().recall(memory)
+        super().recall(memory, seconds)
         if "chosen" in memory:
             self._close({int(i) for i in memory["chosen"]})
 
@@ -69,14 +71,14 @@ class ChosenTracker(PeopleTracker):
             text = f"People were chosen in frame {self.choice.frame}, but the clip ends after {frames} frames"
             raise JobError("no_choice", f"{text} (counted from 0): choose them in an earlier one.")
 
-    def must_look(self, index: int) -> bool:
+    def must_look(self, frame: Frame) -> bool:
         """See `PeopleTracker.must_look`."""
-        return index == self.choice.frame or super().must_look(index)
+        return frame.index == self.choice.frame or super().must_look(frame)
 
-    def until_look(self, index: int) -> float:
+    def until_look(self, frames: Sequence[Frame]) -> int:
         """See `PeopleTracker.until_look`."""
-        wait = super().until_look(index)
-        return min(wait, self.choice.frame - index) if self.choice.frame > index else wait
+        wait, ahead = super().until_look(frames), self.choice.frame - frames[0].index
+        return min(wait, ahead) if ahead > 0 else wait
 
     def _parts(self, index: int) -> list[int]:
         # The picture in which people were chosen was searched as thoroughly.
@@ -92,8 +94,7 @@ class ChosenTracker(PeopleTracker):
         for box in self.choice.boxes:
             middle = np.array(box[:2]) + np.array(box[2:]) / 2
             gaps = [
-                np.linalg.norm(t.anchors(self._index) - middle, axis=1).min() / t.radius
-                for t in self._active()
+                np.linalg.norm(t.anchors(self._now) - middle, axis=1).min() / t.radius for t in self._active()
             ]
             if min(gaps, default=np.inf) > 0.6:
                 self._tracks.append(Track(self._next_id, Roi.around(np.array(box))))
@@ -110,7 +111,7 @@ class ChosenTracker(PeopleTracker):
     def _beside(self, anchors: np.ndarray, radius: float) -> bool:
         for t in self._tracks:
             if t.id in self._chosen:
-                gap = np.linalg.norm(anchors.mean(0) - t.anchors(self._index).mean(0))
+                gap = np.linalg.norm(anchors.mean(0) - t.anchors(self._now).mean(0))
                 if gap < BESIDE * max(radius, t.radius):
                     return True
         return False

@@ -15,16 +15,20 @@ import numpy as np
 
 from backend.camera.turned import Roi
 from backend.people.detect import Detection, PersonDetector
-from backend.people.track import COAST, Aim, Track, middles, roi_from_points
+from backend.people.memory import Seconds, from_tracks, in_seconds, to_tracks
+from backend.people.track import COAST_S, MOMENT_S, SLACK_S, Aim, Track, middles, roi_from_points
+from blender_addon.shared.frames import Frame
 
 MIN_SCORE = 0.5
 """Least landmark score of a crop that is believed to hold a person (MediaPipe's own)."""
-REDETECT = 12
-"""Frames between looks for newcomers; a multiple of those that are looked at side by side."""
+REDETECT_S = 0.4
+"""Seconds between looks for newcomers: at 30 frames a second a multiple of those that are looked at side by side."""
+LOST_S = 1 / 30
+"""Seconds between looks while somebody is lost, or nobody there."""
 TILES_EVERY = {2: 2, 4: 12}
 """Part of the picture -> in every how many of these looks tiles of that size are searched too."""
-FORGET = 90
-"""Frames after which a lost person who comes back counts as somebody else."""
+FORGET_S = 3.0
+"""Seconds after which a lost person who comes back counts as somebody else."""
 # Distances are parts of a person's size.
 _SAME = 0.45
 """A find belongs to a track when its hips and shoulders are nearer than this on the average."""
@@ -38,6 +42,10 @@ _BEYOND_DOUBT = 0.92
 """Least score of a find that is."""
 _JUMP = 0.45
 """A body farther than that from the expected one is someone else's."""
+_DRIFT = 3.0
+"""A second, by which these two grow for somebody who was seen longer than `MOMENT_S` ago."""
+_FASTEST = 6.0
+"""Most that anybody is believed to move in a second."""
 _MIN_INSIDE = 0.2
 """Share of landmarks that must lie in the picture."""
 
@@ -70,8 +78,13 @@ class PeopleTracker:
         self._asked: set[int] | None = None
         self._next_id = 1
         self._looks = 0
-        self._last_look = None
+        # Seconds of the newest look, None before the first one.
+        self._look_s: float | None = None
         self._index = 0
+        self.time_s: float | None = None
+        """Seconds of the newest frame; None before the first one."""
+        # From the frame before it.
+        self._step = MOMENT_S
         self._size = np.zeros(2)
 
     @property
@@ -88,7 +101,7 @@ class PeopleTracker:
     def all_seen(self) -> bool:
         """Whether somebody is followed, and all who are were seen in the last frame."""
         active = self._active()
-        return bool(active) and not any(t.missed for t in active)
+        return bool(active) and not any(t.lost_s for t in active)
 
     @property
     def followed(self) -> list[Track]:
@@ -100,23 +113,25 @@ class PeopleTracker:
         told, self.notices = self.notices, []
         return told
 
-    def rois(self, index: int, image: np.ndarray) -> list[tuple[int, Roi]]:
-        """Where to look in frame `index` (increasing), `image` (H, W, 3) uint8: -> (track id, region) each."""
-        parts = self.open(index, image)
+    def rois(self, frame: Frame) -> list[tuple[int, Roi]]:
+        """Where to look in `frame`, which comes after all that were given: -> (track id, region) each."""
+        parts = self.open(frame)
         if parts is not None:
-            self.meet(self.find(image, parts))
+            self.meet(self.find(frame.image, parts))
         return [(aim.track, aim.roi) for aim in self.ask()]
 
-    def open(self, index: int, image: np.ndarray) -> list[int] | None:
+    def open(self, frame: Frame) -> list[int] | None:
         """The first part of `rois`: begin the frame. -> the `parts` with which the detector is to be asked in it; None
         if it is not to be asked."""
         self.settle()
-        self._index, self._size = index, np.array(image.shape[1::-1], float)
-        self._tracks = [t for t in self._tracks if t.missed <= FORGET]
-        if not self.must_look(index):
+        self._step = MOMENT_S if self.time_s is None else max(frame.time_s - self.time_s, SLACK_S)
+        self._index, self.time_s = frame.index, frame.time_s
+        self._size = np.array(frame.image.shape[1::-1], float)
+        self._tracks = [t for t in self._tracks if t.lost_s <= FORGET_S + SLACK_S]
+        if not self.must_look(frame):
             return None
-        parts = self._parts(index)
-        self._looks, self._last_look = self._looks + 1, index
+        parts = self._parts(frame.index)
+        self._looks, self._look_s = self._looks + 1, frame.time_s
         return parts
 
     def find(self, image: np.ndarray, parts: Sequence[int]) -> list[Detection]:
@@ -129,16 +144,19 @@ class PeopleTracker:
 
     def ask(self) -> list[Aim]:
         """The last part: `update` is to be called for everybody who is named here."""
-        aims = self.aims(self._index)
+        aims = self._aims(self._now)
         self._asked = {aim.track for aim in aims}
         return aims
 
-    def aims(self, index: int) -> list[Aim]:
-        """Where everybody would be looked for in frame `index`, by what is known now. Changes nothing."""
-        return [self._aim(t, index) for t in self._active()]
+    def aims(self, frame: Frame) -> list[Aim]:
+        """Where everybody would be looked for in `frame`, by what is known now. Changes nothing."""
+        return self._aims(frame.time_s)
 
-    def _aim(self, t: Track, index: int) -> Aim:
-        step = t.expected(index)
+    def _aims(self, time_s: float) -> list[Aim]:
+        return [self._aim(t, time_s) for t in self._active()]
+
+    def _aim(self, t: Track, time_s: float) -> Aim:
+        step = t.expected(time_s)
         landmarks = None if t.points is None or t.fresh else t.points + step
         return Aim(t.id, Roi(t.roi.center + step, t.roi.size, t.roi.angle), landmarks)
 
@@ -146,7 +164,7 @@ class PeopleTracker:
         """(33, 2) pixels where someone's landmarks are expected in the open frame; None for a newcomer, or somebody
         whom the detector has just found again."""
         track = next(t for t in self._tracks if t.id == track_id)
-        return self._aim(track, self._index).landmarks
+        return self._aim(track, self._now).landmarks
 
     def update(
         self, track_id: int, points2d: np.ndarray, score: float, aux: np.ndarray | None = None
@@ -171,79 +189,80 @@ class PeopleTracker:
             if t.id in good:
                 self._accept(t, good[t.id])
             else:
-                t.missed += 1
+                t.lost_s += self._step
         for t in self._tracks:
             if t.id not in self._asked:
-                t.missed += 1
-        nobody = {t.id for t in self._tracks if t.missed and not t.confirmed}
+                t.lost_s += self._step
+        nobody = {t.id for t in self._tracks if t.lost_s and not t.confirmed}
         self.ghosts |= nobody
         self._tracks = [t for t in self._tracks if t.id not in nobody]
         self._seen, self._asked = {}, None
         return set(good)
 
     def memory(self) -> dict[str, np.ndarray]:
-        """All that the tracker knows between two frames, as arrays for an npz file: one row per track, NaN where
-        nothing is known. With it `recall` goes on as if nothing had happened."""
-        nothing = np.full((33, 2), np.nan), np.full(2, np.nan)
-        rows = self._tracks
-        clock = [-1 if self._last_look is None else self._last_look, self._looks, self._next_id, self._index]
-        counts = [[t.id, t.hits, t.missed, t.last, t.confirmed, t.fresh] for t in rows]
-        points = [nothing[0] if t.points is None else t.points for t in rows]
-        velocity = [nothing[1] if t.velocity is None else t.velocity for t in rows]
+        """All that the tracker knows between two frames, as arrays for an npz file: see `people.memory`. With it
+        `recall` goes on as if nothing had happened."""
+        times = [np.nan if self.time_s is None else self.time_s, self._step,
+                 np.nan if self._look_s is None else self._look_s]  # fmt: skip
         return {
-            "clock": np.array(clock, np.int64),
+            "clock": np.array([self._looks, self._next_id, self._index], np.int64),
+            "times": np.array(times),
             "ghosts": np.array(sorted(self.ghosts), np.int64),
-            "counts": np.array(counts, np.int64).reshape(-1, 6),
-            "regions": np.array([[*t.roi.center, t.roi.size, t.roi.angle] for t in rows]).reshape(-1, 4),
-            "points": np.array(points, float).reshape(-1, 33, 2),
-            "velocity": np.array(velocity, float).reshape(-1, 2),
+            **from_tracks(self._tracks),
         }
 
-    def recall(self, memory: Mapping[str, np.ndarray]) -> None:
-        """Go on where the tracker that gave `memory` stopped. An empty one leaves this tracker as it is."""
+    def recall(self, memory: Mapping[str, np.ndarray], seconds: Seconds | None = None) -> None:
+        """Go on where the tracker that gave `memory` stopped. An empty one leaves this tracker as it is. `seconds`:
+        when frames are, for what releases kept that counted frames."""
         if not memory:
             return
-        look, self._looks, self._next_id, self._index = (int(v) for v in memory["clock"])
-        self._last_look = None if look < 0 else look
+        memory = in_seconds(memory, seconds)
+        self._looks, self._next_id, self._index = (int(v) for v in memory["clock"])
+        now, self._step, look = (float(v) for v in memory["times"])
+        self.time_s, self._look_s = (None if np.isnan(t) else t for t in (now, look))
         self.ghosts = {int(i) for i in memory["ghosts"]}
-        self._seen, self._asked, self._tracks = {}, None, []
-        rows = zip(memory["counts"], memory["regions"], memory["points"], memory["velocity"], strict=True)
-        for (number, hits, missed, last, confirmed, fresh), region, points, velocity in rows:
-            track = Track(int(number), Roi(np.array(region[:2], float), float(region[2]), float(region[3])))
-            track.points = None if np.isnan(points).any() else np.array(points, float)
-            track.velocity = None if np.isnan(velocity).any() else np.array(velocity, float)
-            track.hits, track.missed, track.last = int(hits), int(missed), int(last)
-            track.confirmed, track.fresh = bool(confirmed), bool(fresh)
-            self._tracks.append(track)
+        self._seen, self._asked, self._tracks = {}, None, to_tracks(memory)
 
     def check_end(self, frames: int) -> None:
         """Called when the clip has ended after so many frames. Raises JobError when something is missing then."""
 
-    def _active(self) -> list[Track]:
-        return [t for t in self._tracks if t.missed <= COAST]
+    @property
+    def _now(self) -> float:
+        """Seconds of the open frame."""
+        return 0.0 if self.time_s is None else self.time_s
 
-    def must_look(self, index: int) -> bool:
-        """Whether the detector is asked in frame `index`, by what is known now."""
-        if self._last_look is None:
+    def _active(self) -> list[Track]:
+        return [t for t in self._tracks if self._is_active(t)]
+
+    def _is_active(self, t: Track) -> bool:
+        # One frame always, however long it lasts.
+        return t.lost_s <= max(COAST_S, self._step) + SLACK_S
+
+    def must_look(self, frame: Frame) -> bool:
+        """Whether the detector is asked in `frame`, by what is known now."""
+        if self._look_s is None:
             return True
-        if not self.all_seen:
-            return True
-        return index - self._last_look >= self._pause(self._looks)
+        pause = self._pause(self._looks) if self.all_seen else LOST_S
+        return frame.time_s - self._look_s >= pause - SLACK_S
 
     def _pause(self, looks: int) -> float:
-        """Frames from one look to the next while everybody is seen, after so many looks."""
-        if len(self._active()) >= self.max_people:
+        """Seconds from one look to the next while everybody is seen, after so many looks."""
+        active = self._active()
+        if len(active) >= self.max_people:
             return math.inf
-        waiting = any(t.missed > COAST for t in self._tracks)
+        waiting = len(active) < len(self._tracks)
         # Eager in the beginning.
-        return min(REDETECT // 2 if waiting else REDETECT, 1 + 2 * looks)
+        return min(REDETECT_S / 2 if waiting else REDETECT_S, (1 + 2 * looks) * MOMENT_S)
 
-    def until_look(self, index: int) -> float:
-        """Frames from `index`, which may be one with a look, to the next one with a look, if everybody stays seen."""
-        last = -1 if self._last_look is None else self._last_look
-        if self.must_look(index):
-            return self._pause(self._looks + 1)
-        return last + self._pause(self._looks) - index
+    def until_look(self, frames: Sequence[Frame]) -> int:
+        """How many of `frames`, the next ones, come before the next look, if everybody stays seen; the first of them,
+        which may be one with a look, counts in any case."""
+        first = frames[0].time_s
+        if self.must_look(frames[0]):
+            due = first + self._pause(self._looks + 1)
+        else:
+            due = (first if self._look_s is None else self._look_s) + self._pause(self._looks)
+        return 1 + sum(frame.time_s < due - SLACK_S for frame in frames[1:])
 
     def _parts(self, index: int) -> list[int]:
         """Sizes of the tiles that are searched beside the whole picture in this look."""
@@ -255,21 +274,27 @@ class PeopleTracker:
 
     def _jumped(self, t: Track, seen: _Seen) -> bool:
         """The network took hold of somebody else: a body too far from the expected one, without a find there."""
-        patience = _JUMP + 0.1 * t.missed
+        patience = _JUMP + self._drift(t)
         return t.points is not None and not t.fresh and self._surprise(t, seen.points) > patience
+
+    def _drift(self, t: Track) -> float:
+        """How much farther than usual somebody may be from the expected place, in sizes of the person."""
+        return _DRIFT * max(t.lost_s + self._step - MOMENT_S, 0.0)
 
     def _accept(self, t: Track, seen: _Seen) -> None:
         roi = roi_from_points(seen.points, seen.aux)
         center = middles(seen.points).mean(0)
         # Where the detector set the region, a step is no motion.
         if t.points is not None and not t.fresh:
-            v = (center - middles(t.points).mean(0)) / max(self._index - t.last, 1)
-            limit = 0.2 * roi.size / 2.5
+            since = max(self._now - t.last_s, SLACK_S)
+            v = (center - middles(t.points).mean(0)) / since
+            limit = _FASTEST * roi.size / 2.5
             v = v * min(1.0, limit / max(float(np.linalg.norm(v)), 1e-9))
-            t.velocity = v if t.velocity is None else 0.5 * t.velocity + 0.5 * v
-        t.points, t.roi, t.last, t.missed, t.fresh = seen.points, roi, self._index, 0, False
-        t.hits += 1
-        t.confirmed = t.confirmed or t.hits >= 2
+            old = 0.5 ** (since / MOMENT_S)
+            t.velocity = v if t.velocity is None else old * t.velocity + (1 - old) * v
+        t.points, t.roi, t.last_s, t.lost_s, t.fresh = seen.points, roi, self._now, 0.0, False
+        t.since_s = self._now if np.isnan(t.since_s) else t.since_s
+        t.confirmed = t.confirmed or self._now - t.since_s >= MOMENT_S - SLACK_S
 
     def _drop_collapsed(self, tracks: list[Track], good: dict[int, _Seen]) -> None:
         """Of tracks that landed on one body, keep the one that was expected there; a newcomer yields."""
@@ -292,16 +317,16 @@ class PeopleTracker:
     def _surprise(self, t: Track, points: np.ndarray) -> float:
         """How far a body is from where the track was expected, in sizes of the person: size and shape count too."""
         if t.points is None:
-            step = middles(points) - t.anchors(self._index)
+            step = middles(points) - t.anchors(self._now)
         else:
-            step = points - t.points - t.expected(self._index)
+            step = points - t.points - t.expected(self._now)
         return float(np.linalg.norm(step, axis=1).mean() / t.radius)
 
     def _near_somebody(self, d: Detection) -> bool:
         """A find made of parts of someone who is tracked already."""
         parts = np.stack([d.hips, d.shoulders])
         for t in self._active():
-            gaps = np.linalg.norm(parts[:, None] - t.anchors(self._index)[None], axis=-1)
+            gaps = np.linalg.norm(parts[:, None] - t.anchors(self._now)[None], axis=-1)
             if gaps.min() < _NEAR_TRACK * t.radius:
                 return True
         return False
@@ -312,21 +337,22 @@ class PeopleTracker:
         free = list(finds)
         pairs = []
         for t in self._tracks:
-            gate = _SAME if t.missed == 0 else min(_SAME + 0.1 * t.missed, 1.5)
+            drift = self._drift(t)
+            gate = min(_SAME + drift, 1.5)
             for d in finds:
-                gap = np.linalg.norm(np.stack([d.hips, d.shoulders]) - t.anchors(self._index), axis=1).mean()
+                gap = np.linalg.norm(np.stack([d.hips, d.shoulders]) - t.anchors(self._now), axis=1).mean()
                 ratio = d.radius / t.radius
                 if gap < gate * max(d.radius, t.radius) and 0.4 < ratio < 2.5:
-                    pairs.append((gap / t.radius + 0.02 * t.missed, t, d))
+                    pairs.append((gap / t.radius + 0.2 * drift, t, d))
         done: set[int] = set()
         for _, t, d in sorted(pairs, key=lambda p: p[0]):
             if t.id in done or not any(d is f for f in free):
                 continue
             done.add(t.id)
             free = [f for f in free if f is not d]
-            if t.missed and (t.missed <= COAST or len(self._active()) < self.max_people):
+            if t.lost_s and (self._is_active(t) or len(self._active()) < self.max_people):
                 # Look for the lost person where the detector saw somebody.
-                t.roi, t.velocity, t.missed, t.fresh = d.roi, None, min(t.missed, COAST), True
+                t.roi, t.velocity, t.lost_s, t.fresh = d.roi, None, min(t.lost_s, COAST_S), True
         for d in free:
             if len(self._active()) >= self.max_people:
                 break

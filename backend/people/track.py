@@ -9,8 +9,15 @@ import numpy as np
 from backend.camera.turned import Roi
 
 SHOULDERS, HIPS = (11, 12), (23, 24)
-COAST = 5
-"""Frames for which a lost person is still looked for at the expected place."""
+FURTHEST_S = 0.5
+"""Nobody is expected to go on as before for longer."""
+COAST_S = 5 / 30
+"""Seconds for which a lost person is still looked for at the expected place."""
+MOMENT_S = 1 / 30
+"""Seconds: half of what is known of a person's velocity was seen since then, and somebody seen for so long is no slip
+of the detector."""
+SLACK_S = 2e-3
+"""Files round the times of frames: so much less than a span of seconds counts as that span."""
 
 
 @dataclass
@@ -24,13 +31,13 @@ class Track:
     points: np.ndarray | None = None
     """(33, 2) pixels, as they were seen last; None for somebody who was only detected."""
     velocity: np.ndarray | None = None
-    """(2,) pixels a frame; None while it is not known."""
-    hits: int = 0
-    """Frames in which the person was seen."""
-    missed: int = 0
-    """Frames in a row in which the person was not seen."""
-    last: int = -1
-    """Index of the frame that `points` are of."""
+    """(2,) pixels a second; None while it is not known."""
+    since_s: float = np.nan
+    """When the person was seen first, seconds; NaN for somebody who was only detected."""
+    last_s: float = np.nan
+    """Seconds of the frame that `points` are of."""
+    lost_s: float = 0.0
+    """Seconds for which the person has not been seen, up to the end of the last frame; 0: was seen in it."""
     confirmed: bool = False
     """Seen often enough to be a person and no slip of the detector."""
     fresh: bool = True
@@ -40,18 +47,20 @@ class Track:
     def radius(self) -> float:
         return self.roi.size / 2.5
 
-    def expected(self, index: int) -> np.ndarray:
-        """(2,) pixels by which the person is expected to have moved since last seen; damped when long ago."""
+    def expected(self, time_s: float) -> np.ndarray:
+        """(2,) pixels by which the person is expected to have moved since last seen; of a lost one, damped when that
+        is long ago."""
         if self.velocity is None:
             return np.zeros(2)
-        return self.velocity * min(index - self.last, COAST)
+        since = time_s - self.last_s
+        return self.velocity * min(since, COAST_S if self.lost_s else FURTHEST_S)
 
-    def anchors(self, index: int) -> np.ndarray:
-        """(2, 2) expected middle of the hips and of the shoulders."""
+    def anchors(self, time_s: float) -> np.ndarray:
+        """(2, 2) expected middle of the hips and of the shoulders at this time."""
         if self.points is None:
             up = 0.5 * self.radius * np.array([np.sin(self.roi.angle), -np.cos(self.roi.angle)])
             return np.stack([self.roi.center, self.roi.center + up])
-        return middles(self.points) + self.expected(index)
+        return middles(self.points) + self.expected(time_s)
 
 
 @dataclass(frozen=True)

@@ -163,9 +163,11 @@ class _Carrier:
         tensors, looks = native.to("cpu"), _Ahead(recaller.track(motion.track))
         for block in self.blocks(motion, ASKED_ROWS):
             frames = motion.frames[block.first : block.stop]
-            seen = looks.until(int(frames[-1]))
+            row = {int(frame): k for k, frame in enumerate(frames)}
+            # What was seen for a moment only, between two long absences, has no row.
+            seen = [look for look in looks.until(int(frames[-1])) if look.frame in row]
             if seen:
-                rows = np.searchsorted(frames, [look.frame for look in seen])
+                rows = np.array([row[look.frame] for look in seen])
                 places, sigma = recaller.find(seen)
                 body = _posed(self._body, tensors, motion, block.first + rows).points.numpy()
                 news = np.stack([look.native for look in seen]) - body

@@ -129,6 +129,12 @@ def _read_whole(arrays: Mapping[str, np.ndarray], split: str | None) -> _Read:
     return names, clips, weight
 
 
+def least_bend(poses: np.ndarray) -> float:
+    """Radians by which the straightest legs of one performer, (n, 22, 3), are bent."""
+    flexion = poses[:, [knee for _, knee, _ in _LEGS], 0]
+    return float(np.clip(np.percentile(flexion, _STRAIGHTEST), 0, _MOST))
+
+
 def straightened(poses: np.ndarray) -> np.ndarray:
     """(n, 22, 3) of one performer with legs that get straight, as everybody's do.
 
@@ -136,9 +142,8 @@ def straightened(poses: np.ndarray) -> np.ndarray:
     with bent knees: one percent is 16 degrees for somebody who stands. So the leg is taken to be as long as it ever
     reaches. Hips, feet and their directions stay; only the knees go back.
     """
-    out = poses.copy()
+    out, least = poses.copy(), least_bend(poses)
     flexion = poses[:, [knee for _, knee, _ in _LEGS], 0]
-    least = float(np.clip(np.percentile(flexion, _STRAIGHTEST), 0, _MOST))
     for (hip, knee, ankle), bent in zip(_LEGS, flexion.T, strict=True):
         reach = np.cos(np.clip(bent, 0, None) / 2) / np.cos(least / 2)
         half = (np.clip(bent, 0, None) / 2 - np.arccos(np.clip(reach, -1, 1)))[:, None] * [1.0, 0, 0]

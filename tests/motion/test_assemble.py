@@ -12,7 +12,7 @@ from backend.body.kinematics import forward
 from backend.body.load import load_body
 from backend.errors import JobError
 from backend.motion.amass import amass_arrays, write_amass
-from backend.motion.chunks import person_tracks
+from backend.motion.chunks import frame_times, person_tracks, stretches
 from backend.records import Chunk, TrackChunk, TrackMotion
 
 
@@ -42,6 +42,73 @@ def test_tracks_run_through_chunks_and_gaps_are_marked():
     np.testing.assert_allclose(track.times, np.arange(20) / 30)
     assert np.isnan(track.points3d[10:14]).all() and np.isfinite(track.points3d[[9, 14]]).all()
     np.testing.assert_allclose(track.boxes[:, 0], np.arange(20))
+
+
+@pytest.mark.parametrize("fps", [6.0, 15.0, 30.0, 59.94, 240.0])
+def test_gaps_are_short_or_long_in_seconds(fps):
+    """The last and the first frame of two sights: half a second is bridged, more is left out."""
+    for away_s, whole in ((0.5, True), (0.5 + 1.5 / fps, False), (5.0, False)):
+        after = round((1 + away_s) * fps)
+        seen = [*range(round(fps) + 1), *range(after, after + round(fps))]
+        first, second = (piece(1, seen[a : a + 7], fps) for a in (0, 7))
+        rest = piece(1, seen[14:], fps) if len(seen) > 14 else None
+        parts = [p for p in (first, second, rest) if p is not None and len(p.frames)]
+        (track,) = person_tracks([Chunk(0, seen[-1], 640, 480, [p]) for p in parts])
+        if whole:
+            assert track.frames.tolist() == list(range(seen[-1] + 1)) and len(stretches(track.times)) == 1
+        else:
+            assert track.frames.tolist() == seen and np.isfinite(track.points3d).all()
+            cut = round(fps) + 1
+            assert stretches(track.times) == [slice(0, cut), slice(cut, len(seen))]
+        np.testing.assert_allclose(track.times, track.frames / fps, atol=1e-9)
+
+
+def test_gaps_of_an_uneven_clip_go_by_its_times():
+    """Ten frames without him: in 0.4 s of one and in 0.9 s of another. Somebody else was seen meanwhile."""
+    for span, whole in ((0.4, True), (0.9, False)):
+        steps = np.full(40, 1 / 30)
+        steps[15:25] = np.array([3, 1] * 5) * span / 20
+        times = np.concatenate([[0], np.cumsum(steps)])
+        mine, other = piece(1, [*range(15), *range(26, 41)]), piece(2, list(range(41)))
+        for track in (mine, other):
+            track.times = times[track.frames]
+        first, _ = person_tracks([Chunk(0, 40, 640, 480, [mine, other])])
+        assert (first.frames.tolist() == list(range(41))) == whole
+        # In the gap the times are those at which the other one was seen.
+        np.testing.assert_array_equal(first.times, times[first.frames])
+        assert len(stretches(first.times)) == (1 if whole else 2)
+
+
+def test_what_is_seen_for_a_moment_between_long_absences_is_left_out():
+    seen = [*range(30), *range(60, 64), *range(100, 130)]
+    (track,) = person_tracks([Chunk(0, 129, 640, 480, [piece(1, seen)])])
+    assert track.frames.tolist() == [*range(30), *range(100, 130)]
+    # Short gaps inside are no ends of a piece, and there is something else.
+    flicker = [*range(0, 4), *range(10, 14), *range(60, 64), *range(100, 104)]
+    (track,) = person_tracks([Chunk(0, 129, 640, 480, [piece(1, flicker)])])
+    assert track.frames.tolist() == list(range(14))
+    # Moments only: all there is, as long as together they are worth a body.
+    moments = [*range(0, 6), *range(60, 66), *range(100, 106)]
+    (track, _) = person_tracks([Chunk(0, 129, 640, 480, [piece(1, moments), piece(2, list(range(20)))])])
+    assert track.track == 1 and track.frames.tolist() == moments
+    glimpses = [0, 60, 100]
+    (track,) = person_tracks([Chunk(0, 129, 640, 480, [piece(1, glimpses), piece(2, list(range(20)))])])
+    assert track.track == 2
+
+
+def test_pictures_far_apart_in_time_stay_but_are_cut():
+    """A folder of pictures whose numbers jump: nobody was missed."""
+    track = piece(1, list(range(40)))
+    track.times = track.times + np.where(track.frames >= 3, 2.0, 0)
+    (found,) = person_tracks([Chunk(0, 39, 640, 480, [track])])
+    assert found.frames.tolist() == list(range(40))
+    assert stretches(found.times) == [slice(0, 3), slice(3, 40)] and stretches(np.zeros(0)) == []
+
+
+def test_times_of_frames_go_on_beyond_what_is_known():
+    known = frame_times([Chunk(0, 29, 640, 480, [piece(1, [10, 11, 14], 60.0)])])
+    np.testing.assert_allclose(known(np.array([4, 10, 12, 20])), np.array([4, 10, 12, 20]) / 60)
+    np.testing.assert_allclose(frame_times([])(np.array([0, 30])), [0, 1])
 
 
 def test_glimpses_and_ghosts_are_left_out():

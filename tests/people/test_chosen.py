@@ -7,7 +7,7 @@ from backend.errors import JobError
 from backend.people.choice import PeopleChoice, distance_to_body, overlap
 from backend.people.chosen import ChosenTracker
 
-from .test_follow import EMPTY, Stage, figure, play
+from .test_follow import Stage, at, figure, play
 
 
 def on(points) -> tuple[float, float]:
@@ -34,7 +34,7 @@ def test_up_to_the_frame_everybody_counts_and_then_the_chosen_one_alone():
     assert tracker.ghosts >= {1, 2, 3} - {track} and track not in tracker.ghosts
     # Those far away are not even looked at, also when the detector sees them again.
     for k in range(40, 70):
-        assert len(tracker.rois(k, EMPTY)) == 1
+        assert len(tracker.rois(at(k))) == 1
         tracker.update(track, people["b"], 0.9)
 
 
@@ -52,13 +52,13 @@ def test_who_is_chosen_stays_it_through_a_meeting_with_somebody_else(wanted):
     """They are far apart when one is chosen, pass each other, and the one behind is hidden for a while."""
     stage = Stage()
     sizes = {"a": 100, "b": 80}
-    at = {"a": lambda k: 300 + 8.0 * k, "b": lambda k: 780 - 8.0 * k}
-    first = {name: figure(at[name](2), size=sizes[name]) for name in sizes}
+    where = {"a": lambda k: 300 + 8.0 * k, "b": lambda k: 780 - 8.0 * k}
+    first = {name: figure(where[name](2), size=sizes[name]) for name in sizes}
     tracker = ChosenTracker(stage, PeopleChoice(2, boxes=(around(first[wanted]),)), 1)
     counted = set()
     for k in range(60):
-        hidden = abs(at["a"](k) - at["b"](k)) < 40
-        people = {n: figure(at[n](k), size=sizes[n]) for n in sizes if n == "a" or not hidden}
+        hidden = abs(where["a"](k) - where["b"](k)) < 40
+        people = {n: figure(where[n](k), size=sizes[n]) for n in sizes if n == "a" or not hidden}
         seen = play(tracker, stage, k, people)
         if k >= 2:
             counted |= set(seen)
@@ -110,7 +110,7 @@ def test_a_chosen_box_is_looked_at_even_if_the_detector_sees_nobody_there():
     for k in range(2):
         play(tracker, stage, k, {"a": a})
     stage.people = {"a": a}
-    for i, roi in tracker.rois(2, EMPTY):
+    for i, roi in tracker.rois(at(2)):
         tracker.update(i, hidden if roi.center[0] > 500 else a, 0.9)
     assert len(tracker.settle()) == 1
     seen = play(tracker, stage, 3, {"a": a, "b": hidden})

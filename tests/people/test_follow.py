@@ -7,12 +7,18 @@ from backend.camera.pinhole import Camera
 from backend.camera.turned import Roi, crop_to_image, extract
 from backend.nets.blazepose import BlazePose
 from backend.people.detect import Detection, PersonDetector
-from backend.people.follow import FORGET, PeopleTracker
-from backend.people.track import COAST, roi_from_points
+from backend.people.follow import FORGET_S, PeopleTracker
+from backend.people.track import COAST_S, roi_from_points
+from blender_addon.shared.frames import Frame
 
 from .pictures import frames
 
 EMPTY = np.zeros((720, 1280, 3), np.uint8)
+
+
+def at(index, fps=30.0):
+    """An empty frame of a clip of so many frames a second."""
+    return Frame(index, index / fps, EMPTY)
 
 
 def follow(tracker, pictures, net, start=0):
@@ -20,7 +26,7 @@ def follow(tracker, pictures, net, start=0):
     out = {}
     for index, image in enumerate(pictures, start):
         camera = Camera.from_fov(image.shape[1], image.shape[0])
-        rois = tracker.rois(index, image)
+        rois = tracker.rois(Frame(index, index / 60, image))
         seen = {}
         if rois:
             crops = [extract(image, camera, roi) for _, roi in rois]
@@ -122,11 +128,11 @@ class Stage:
         return [[find(p) for p in self.people.values()]]
 
 
-def play(tracker, stage, index, people, answer=None):
+def play(tracker, stage, index, people, answer=None, fps=30.0):
     """One frame: each region answers with the figure nearest to it, or as `answer` says; -> what counts."""
     stage.people = people
     given = {}
-    for i, roi in tracker.rois(index, EMPTY):
+    for i, roi in tracker.rois(at(index, fps)):
         near = sorted(people.values(), key=lambda p: np.linalg.norm(p[[23, 24]].mean(0) - roi.center))
         points = (answer or {}).get(i, near[0] if near else figure(*roi.center))
         tracker.update(i, points, 0.9 if near else 0.1)
@@ -150,7 +156,7 @@ def test_ids_through_a_meeting():
 
 
 def test_a_short_absence_keeps_the_id_and_a_long_one_does_not():
-    for gap, same in ((COAST + 10, True), (FORGET + 20, False)):
+    for gap, same in ((round(30 * COAST_S) + 10, True), (round(30 * FORGET_S) + 20, False)):
         stage = Stage()
         tracker = PeopleTracker(stage, 4)
         for k in range(5):
@@ -198,7 +204,7 @@ def test_two_tracks_on_one_body_become_one():
     tracker = PeopleTracker(stage, 4)
     body = {"a": figure(300)}
     stage.people = {"a": figure(300), "part": figure(410, size=90)}
-    tracker.rois(0, EMPTY)
+    tracker.rois(at(0))
     for i in (1, 2):
         tracker.update(i, figure(300), 0.99)
     assert tracker.settle() == {1}
@@ -226,7 +232,7 @@ def test_outside_unsure_or_broken_points_do_not_count():
     broken = figure(300)
     broken[4] = np.nan
     for k, (points, score) in enumerate([(figure(300), 0.2), (broken, 0.9), (figure(-300), 0.9)], 3):
-        tracker.rois(k, EMPTY)
+        tracker.rois(at(k))
         tracker.update(1, points, score)
         assert tracker.settle() == set()
     assert set(play(tracker, stage, 6, {"a": figure(300)})) == {1}

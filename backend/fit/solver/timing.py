@@ -22,10 +22,19 @@ _TRUNK = [
 _TOES = [JOINT["left_foot"], JOINT["right_foot"]]
 LIMB_DENSITY, TRUNK_DENSITY, TOE_DENSITY = 200.0, 50.0, 15.0
 """rad^2/s^3: limbs whip round faster than a trunk turns."""
-_LAG = 4
+_LAG_S = 4 / 30
 _STIFF, _SLACK = 200.0, 4.0
 ROOT_DENSITY = (25.0, 25.0, 25.0)
 """m^2/s^3 along x, y, z of the targets' axes."""
+LONGEST_GAP_S = 0.5
+"""Seconds between two frames that a motion is carried over: in half a second a step is done, and what lies between may
+be anything."""
+_ROUNDING_S = 2e-3
+
+
+def is_hole(steps: np.ndarray) -> np.ndarray:
+    """Of seconds from one frame to the next: whether nothing is known of what lies between them, which ties nothing."""
+    return steps > LONGEST_GAP_S + _ROUNDING_S
 
 
 def densities(joints: Tensor, strength: float, root: tuple[float, float, float], like: Tensor) -> Tensor:
@@ -36,21 +45,29 @@ def densities(joints: Tensor, strength: float, root: tuple[float, float, float],
     return (q / max(strength, 1e-6)).to(like)
 
 
-def learnt_densities(state: State, joints: Tensor, variance: Tensor, dt: float, density: Tensor) -> Tensor:
+def learnt_densities(
+    state: State, joints: Tensor, variance: Tensor, times: Tensor, density: Tensor
+) -> Tensor:
     """Densities that this motion has, group by group (place, trunk, limbs, fingers), at most `_SLACK` times and at
     least a `_STIFF`th of `density` (D,).
 
-    Second differences over `_LAG` frames of white acceleration grow with the cube of their span, those of noise do
+    Second differences over `_LAG_S` of white acceleration grow with the cube of their span, those of noise do
     not: what is left of them after the noise's own share, `variance` (n, D) of each frame alone, is the motion's.
     """
-    m, n = _LAG, state.root.shape[-1]
+    n, steps = state.root.shape[-1], np.diff(times.numpy())
+    dt = float(np.median(steps))
+    m = max(1, round(_LAG_S / dt))
     if n < 4 * m:
+        return density
+    holes = np.concatenate([[0], np.cumsum(is_hole(steps))])
+    whole = torch.as_tensor(holes[2 * m :] == holes[: -2 * m], device=variance.device)
+    if int(whole.sum()) < 2 * m:
         return density
     R = state.rotations[joints]
     turn = bl.log(bl.mm(R[..., m:], bl.transpose(R[..., :-m])))
     step = torch.cat([turn.flatten(0, 1), state.root[:, m:] - state.root[:, :-m]]).T
-    d = step[m:] - step[:-m]
-    noise = variance[: -2 * m] + 4 * variance[m:-m] + variance[2 * m :]
+    d = (step[m:] - step[:-m])[whole]
+    noise = (variance[: -2 * m] + 4 * variance[m:-m] + variance[2 * m :])[whole]
     per = 2 / 3 * (m * dt) ** 3
     noise = noise.mean(0).double()
     power = (d * d).mean(0).double() - noise
@@ -75,9 +92,11 @@ def _groups(joints: Tensor, unknowns: int) -> list[Tensor]:
 
 
 def weights(times: Tensor, density: Tensor) -> Tensor:
-    """(n-2, D) of the second differences, from times (n,) in seconds."""
+    """(n-2, D) of the second differences, from times (n,) in seconds; 0 for those that span a hole."""
     dt = ((times[2:] - times[:-2]) / 2).clamp_min(1e-4)
-    return 1 / (density[None] * dt[:, None].to(density) ** 3)
+    holes = torch.as_tensor(is_hole(np.diff(times.numpy())), device=density.device)
+    tied = ~(holes[1:] | holes[:-1])
+    return tied[:, None] / (density[None] * dt[:, None].to(density) ** 3)
 
 
 def differences(state: State, joints: Tensor) -> Tensor:
@@ -167,8 +186,9 @@ def tied_step(H: Tensor, g: Tensor, weight: Tensor, difference: Tensor, near_blo
     return out if axes is None else along(out, axes.T)
 
 
-def bridge(state: State, seen: Tensor) -> State:
-    """Frames that show nothing (`seen` False, (n,)) begin on the way between their neighbours."""
+def bridge(state: State, seen: Tensor, times: np.ndarray) -> State:
+    """Frames that show nothing (`seen` False, (n,)) begin on the way between their neighbours, by their `times` (n,);
+    beside a hole, as the neighbour on their side of it."""
     rows = torch.where(seen)[0]
     if len(rows) in (0, len(seen)):
         return state
@@ -176,7 +196,10 @@ def bridge(state: State, seen: Tensor) -> State:
     after = torch.searchsorted(rows, at).clamp(max=len(rows) - 1)
     before = (after - (rows[after] > at).long()).clamp_min(0)
     a, b = rows[before], rows[after]
-    share = ((at - a) / (b - a).clamp_min(1)).clamp(0, 1).to(state.root)
+    when = torch.as_tensor(times, dtype=torch.float64, device=rows.device)
+    piece = torch.as_tensor(np.concatenate([[0], np.cumsum(is_hole(np.diff(times)))]), device=rows.device)
+    a, b = (torch.where((piece[x] != piece) & (piece[y] == piece), y, x) for x, y in ((a, b), (b, a)))
+    share = ((when - when[a]) / (when[b] - when[a]).clamp_min(1e-9)).clamp(0, 1).to(state.root)
     turn = bl.log(bl.mm(state.rotations[..., b], bl.transpose(state.rotations[..., a])))
     R = bl.mm(bl.exp(turn * share), state.rotations[..., a])
     between = State(R, torch.lerp(state.root[:, a], state.root[:, b], share), state.coefs, state.log_scale)

@@ -17,7 +17,8 @@ from backend.body.landmarks import body_landmarks
 from backend.body.load import load_body
 from backend.body.skeleton import JOINT, N_JOINTS, mirror_joints
 from backend.errors import JobError
-from backend.motion.split import split_of
+from backend.synth.motion import least_bend, performer, straightened
+from backend.synth.split import split_of
 
 JOINTS = 22
 FPS = 30.0
@@ -62,19 +63,20 @@ def load_bank(file: Path, split: str, seed: int = 0, mirror: bool = True) -> Ban
     body = load_body()
     tensors, points = body.to(), body_landmarks(body)[0].to()
     parts, bones, chance = [], [], []
+    straight = _straight(kept)
     for c, (name, source) in enumerate(zip(kept["names"], kept["source"], strict=True)):
         rows = slice(*kept["offsets"][c : c + 2])
         if split_of(str(name), str(source)) != split or rows.stop - rows.start < 24:
             continue
         for flip in (False, True) if mirror else (False,):
             betas = torch.from_numpy(np.clip(rng.normal(0, 1.0, body.n_betas), -2, 2).astype(np.float32))
-            pose = kept["poses"][rows].astype(np.float32).reshape(-1, JOINTS, 3)
+            pose, shorter = straight[c]
             trans = kept["trans"][rows] - np.float32([0, kept["floor"][c] - 0.02, 0])
             touch = kept["contacts"][rows]
             if flip:
                 pose = pose[:, mirror_joints()[:JOINTS]] * np.float32([1, -1, -1])
                 trans, touch = trans * np.float32([-1, 1, 1]), touch[:, [2, 3, 0, 1]]
-            parts.append(_on_body(tensors, points, betas, pose, trans, touch, float(kept["leg"][c]),
+            parts.append(_on_body(tensors, points, betas, pose, trans, touch, shorter * float(kept["leg"][c]),
                                   bool(kept["floor_ok"][c])) | {"bad": kept["bad"][rows]})  # fmt: skip
             bones.append(parts[-1].pop("bones"))
             # Salsa alone is a quarter of all frames: what is long is drawn more often, but not in proportion.
@@ -85,6 +87,23 @@ def load_bank(file: Path, split: str, seed: int = 0, mirror: bool = True) -> Ban
     starts = np.cumsum([0, *(len(p["pelvis"]) for p in parts)])
     weight = np.array(chance)
     return Bank(bones=np.stack(bones), starts=starts, chance=weight / weight.sum(), **joined)
+
+
+def _straight(kept: dict[str, np.ndarray]) -> list[tuple[np.ndarray, float]]:
+    """Of each clip its poses (n, 22, 3) with legs that get straight, and the share of the recorded leg that there is:
+    see `straightened`."""
+    who = [(str(s), performer(str(n))) for n, s in zip(kept["names"], kept["source"], strict=True)]
+    poses = [kept["poses"][slice(*kept["offsets"][c : c + 2])].astype(np.float32).reshape(-1, JOINTS, 3)
+             for c in range(len(who))]  # fmt: skip
+    out: list[tuple[np.ndarray, float]] = [(p, 1.0) for p in poses]
+    for one in set(who):
+        clips = [c for c, w in enumerate(who) if w == one]
+        together = np.concatenate([poses[c] for c in clips]).astype(np.float64)
+        ends = np.cumsum([len(poses[c]) for c in clips])[:-1]
+        shorter = float(np.cos(least_bend(together) / 2))
+        for c, part in zip(clips, np.split(straightened(together), ends), strict=True):
+            out[c] = part.astype(np.float32), shorter
+    return out
 
 
 @torch.no_grad()
