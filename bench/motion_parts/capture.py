@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.spatial.transform import Rotation, Slerp
+from scipy.interpolate import CubicSpline
+from scipy.spatial.transform import Rotation, RotationSpline
 
 from backend.body.kinematics import forward
 from backend.body.model import Body
@@ -96,14 +97,14 @@ def leg_length(body: Body, betas: np.ndarray) -> float:
 
 
 def at_rate(p: Performance, rate: float) -> Performance:
-    """The same at another number of frames a second: rotations by slerp, places by straight lines."""
+    """The same at another number of frames a second, by smooth curves: corners would be jerks that nobody made."""
     if rate == RATE:
         return p
     times = np.arange(0, p.times[-1] + 1e-9, 1 / rate)
     pose = np.zeros((len(times), 55, 3))
     for j in range(22):
-        pose[:, j] = Slerp(p.times, Rotation.from_rotvec(p.pose[:, j]))(times).as_rotvec()
-    pelvis = np.stack([np.interp(times, p.times, p.pelvis[:, c]) for c in range(3)], 1)
+        pose[:, j] = RotationSpline(p.times, Rotation.from_rotvec(p.pose[:, j]))(times).as_rotvec()
+    pelvis = CubicSpline(p.times, p.pelvis)(times)
     nearest = np.rint(times * RATE).astype(int).clip(0, len(p.times) - 1)
     return Performance(p.name, p.kind, p.floor_ok, times, pose, pelvis, p.contacts[nearest], p.bad[nearest])
 
@@ -130,7 +131,9 @@ def bodies(body: Body, pose: np.ndarray, betas: np.ndarray, pelvis: np.ndarray, 
     for s in range(0, len(pose), 32):
         f32 = lambda a: torch.from_numpy(np.asarray(a, np.float32))  # noqa: E731
         with torch.inference_mode():
-            out = forward(T, f32(pose[s : s + 32]), f32(betas), f32(trans[s : s + 32]), points=points, vertices=vertices)
+            out = forward(
+                T, f32(pose[s : s + 32]), f32(betas), f32(trans[s : s + 32]), points=points, vertices=vertices
+            )
         parts.append((out.joints.numpy(), None if out.points is None else out.points.numpy(),
                       None if out.vertices is None else out.vertices.numpy()))  # fmt: skip
     joined = [None if column[0] is None else np.concatenate(column) for column in zip(*parts, strict=True)]

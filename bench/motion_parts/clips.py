@@ -100,14 +100,18 @@ def takes(capture: Capture, body: Body, points: CanonicalPoints, errors: ErrorMo
         yield take
 
 
-def _played(rng, capture: Capture, body: Body, kind: str | None, rate: float) -> tuple[Performance, np.ndarray]:
+def _played(
+    rng, capture: Capture, body: Body, kind: str | None, rate: float
+) -> tuple[Performance, np.ndarray]:
     """A stretch without bad frames, by a random shape."""
     betas = np.zeros(body.n_betas)
     betas[:10] = rng.uniform(-BETAS, BETAS, 10)
     while True:
-        allowed = [k for k in capture.held_out if kind in (None, capture.kind(k)) and capture.seconds(k) > SHORTEST_S]
+        allowed = [
+            k for k in capture.held_out if kind in (None, capture.kind(k)) and capture.seconds(k) > SHORTEST_S
+        ]
         k = int(rng.choice([k for k in allowed if kind or capture.kind(k) != "climb"]))
-        n = int(round(capture.seconds(k) * RATE))
+        n = round(capture.seconds(k) * RATE)
         count = min(n, int(LONGEST_S * RATE))
         p = capture.performance(k, body, betas, int(rng.integers(0, n - count + 1)), count)
         if not p.bad.any():
@@ -115,7 +119,9 @@ def _played(rng, capture: Capture, body: Body, kind: str | None, rate: float) ->
 
 
 def _first(p: Performance, n: int) -> Performance:
-    return Performance(p.name, p.kind, p.floor_ok, p.times[:n], p.pose[:n], p.pelvis[:n], p.contacts[:n], p.bad[:n])
+    return Performance(
+        p.name, p.kind, p.floor_ok, p.times[:n], p.pose[:n], p.pelvis[:n], p.contacts[:n], p.bad[:n]
+    )
 
 
 def _side_by_side(p: Performance, k: int) -> Performance:
@@ -194,7 +200,9 @@ def _actor(rng, number: int, take: Take, body: Body, points: CanonicalPoints, so
     if take.setting == "occluder":
         limb = LIMBS[str(rng.choice(list(LIMBS)))]
         uncertainty = occluded(rng, p.times, uncertainty, np.isin(points.weights.argmax(1), limb))
-    track = seen_track(rng, number, take.camera, take.R, take.centre, body, points, errors, p, betas, uncertainty)
+    track = seen_track(
+        rng, number, take.camera, take.R, take.centre, body, points, errors, p, betas, uncertainty
+    )
     for gap in _gaps(rng, take.setting, p.times):
         track = without(track, gap)
     return Actor(p, betas, joints, soles, stood(sole, soles, p.times, p.floor_ok), track)

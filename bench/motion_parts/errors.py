@@ -179,7 +179,9 @@ def _row(x: Lasting) -> np.ndarray:
 
 
 def _mixture(rng, times, basis, variance, lasts) -> np.ndarray:
-    series = [Lasting(*row).draw(rng, times, 1)[:, 0] * np.sqrt(v) for row, v in zip(lasts, variance, strict=True)]
+    series = [
+        Lasting(*row).draw(rng, times, 1)[:, 0] * np.sqrt(v) for row, v in zip(lasts, variance, strict=True)
+    ]
     return np.stack(series, 1) @ basis
 
 

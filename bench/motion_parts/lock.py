@@ -53,7 +53,11 @@ def lock_feet(pose: np.ndarray, trans: np.ndarray, betas: np.ndarray, body: Body
         h, k, a = J[:, hip], J[:, knee], J[:, ankle]
         k2, a2 = _bent(h, k, a, a + way, G[:, hip])
         hip_G, knee_G = _between(k - h, k2 - h) @ G[:, hip], _between(a - k, a2 - k2) @ G[:, knee]
-        for joint, parent, child in ((hip, G[:, 0], hip_G), (knee, hip_G, knee_G), (ankle, knee_G, G[:, ankle])):
+        for joint, parent, child in (
+            (hip, G[:, 0], hip_G),
+            (knee, hip_G, knee_G),
+            (ankle, knee_G, G[:, ankle]),
+        ):
             pose[:, joint] = Rotation.from_matrix(parent.transpose(0, 2, 1) @ child).as_rotvec()
     return pose, np.array(trans, np.float64)
 

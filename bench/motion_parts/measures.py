@@ -26,6 +26,8 @@ STRAIGHT_DEG = 20.0
 """A knee that is bent less is a straight one."""
 PATH_M = 2.0
 """Who has gone less far says nothing of drift."""
+HEIGHTS = ("in_floor_share", "in_floor_cm", "float_share", "float_cm", "height_spread_cm")
+"""What is measured only where everything happens on the floor."""
 FRAME_S = 1 / 30
 """Slides are given for frames of this length."""
 
@@ -73,7 +75,9 @@ def true_world(actor: Actor, rows: np.ndarray) -> World:
     return World(rows, actor.joints[rows, :JOINTS], actor.soles[rows])
 
 
-def judged(take: Take, actor: Actor, motion: TrackMotion, body: Body, sole: Sole, floor: float) -> dict[str, float]:
+def judged(
+    take: Take, actor: Actor, motion: TrackMotion, body: Body, sole: Sole, floor: float
+) -> dict[str, float]:
     """All measures of one person, by name; NaN where the clip says nothing of it."""
     up = take.R[motion.frames].transpose(0, 2, 1)
     tilt = np.einsum("nab,b->na", up, motion.up)[:, 1]
@@ -98,12 +102,16 @@ def _feet(a: World, rest: np.ndarray, t: np.ndarray, floor_ok: bool, sole: Sole)
     next_to = np.diff(a.rows) == 1
     both = rest[1:] & rest[:-1] & next_to[:, None]
     speed = np.linalg.norm(np.diff(ends, axis=0), axis=-1) / np.diff(t)[:, None]
-    drifts = [np.linalg.norm(ends[s, k] - ends[s[0], k], axis=-1).max() for k in FEET for s in runs(rest[:, k], t)]
+    drifts = [
+        np.linalg.norm(ends[s, k] - ends[s[0], k], axis=-1).max() for k in FEET for s in runs(rest[:, k], t)
+    ]
     out = {"slide_mm": 1000 * FRAME_S * _mean(speed[both]),
            "worst_drift_cm": 100 * max(drifts) if drifts else np.nan}  # fmt: skip
     low = np.stack([a.soles[:, rows, 1].min(1) for rows in sole.parts], 1)
     if not floor_ok:
-        nothing = dict.fromkeys(("in_floor_share", "in_floor_cm", "float_share", "float_cm", "height_spread_cm"), np.nan)
+        nothing = dict.fromkeys(
+            ("in_floor_share", "in_floor_cm", "float_share", "float_cm", "height_spread_cm"), np.nan
+        )
         return out | nothing
     deep = np.maximum(-low.min(1), 0)
     high = np.maximum(low[rest], 0)

@@ -28,7 +28,9 @@ def native_truth(body: Body, points: CanonicalPoints, pose: np.ndarray, betas: n
         for s in range(0, len(pose), 64):
             some = torch.from_numpy(np.asarray(pose[s : s + 64], np.float32))
             flat = torch.zeros(len(some), 3)
-            turns.append(forward(T, some, torch.from_numpy(np.asarray(betas, np.float32)), flat).rotations.numpy())
+            turns.append(
+                forward(T, some, torch.from_numpy(np.asarray(betas, np.float32)), flat).rotations.numpy()
+            )
     carried = np.concatenate(turns)[:, points.weights.argmax(1)]
     return np.einsum("nab,npb->npa", R, x - centre), R[:, None] @ carried
 
@@ -48,7 +50,9 @@ def seen_track(rng, number: int, camera: Camera, R: np.ndarray, centre: np.ndarr
     rays = (points2d - camera.K[:2, 2]) / np.diag(camera.K)[:2]
     sure = uncertainty < CONFIDENT_M
     sure |= ~sure.any(1, keepdims=True)
-    t = solve_full_perspective(*(torch.from_numpy(np.ascontiguousarray(a)) for a in (rays, rel, sure))).numpy()
+    t = solve_full_perspective(
+        *(torch.from_numpy(np.ascontiguousarray(a)) for a in (rays, rel, sure))
+    ).numpy()
     low, high = points2d.min(1), points2d.max(1)
     f32 = lambda a: np.ascontiguousarray(a, np.float32)  # noqa: E731
     return TrackChunk(number, np.arange(len(p.times), dtype=np.int32), p.times.astype(np.float64),
