@@ -13,7 +13,7 @@ from backend.records import Chunk, TrackChunk
 from bench.motion_parts.capture import RATE, Capture, Performance, at_rate, bodies, turned
 from bench.motion_parts.errors import ErrorModel
 from bench.motion_parts.feet import Sole, stood
-from bench.motion_parts.seen import occluded, seen_track
+from bench.motion_parts.seen import native_truth, occluded, seen_track
 
 WIDTH, HEIGHT = 1280, 720
 KINDS = ("walk", "run", "jump", "dance", "sport", "still", "climb")
@@ -196,13 +196,12 @@ def _turn(axis: str, angle: float) -> np.ndarray:
 def _actor(rng, number: int, take: Take, body: Body, points: CanonicalPoints, sole: Sole, errors: ErrorModel,
            p: Performance, betas: np.ndarray) -> Actor:  # fmt: skip
     joints, soles, _, _ = bodies(body, p.pose, betas, p.pelvis, sole.points)
-    uncertainty = errors.uncertainty(rng, p.times)
+    truth, turns = native_truth(body, points, p.pose, betas, p.pelvis, take.R, take.centre)
+    uncertainty = errors.uncertainty(rng, p.times, truth)
     if take.setting == "occluder":
         limb = LIMBS[str(rng.choice(list(LIMBS)))]
         uncertainty = occluded(rng, p.times, uncertainty, np.isin(points.weights.argmax(1), limb))
-    track = seen_track(
-        rng, number, take.camera, take.R, take.centre, body, points, errors, p, betas, uncertainty
-    )
+    track = seen_track(rng, number, take.camera, p.times, truth, turns, uncertainty, errors)
     for gap in _gaps(rng, take.setting, p.times):
         track = without(track, gap)
     return Actor(p, betas, joints, soles, stood(sole, soles, p.times, p.floor_ok), track)

@@ -5,10 +5,11 @@ hip landmarks, in units of the uncertainty that the localizer states. What it is
 
 - a part that sits in the body: the same for everyone, in the axes of the joint that carries the point;
 - a part that many points share (`basis`): patterns over points, of places and pixels together, that last for a while;
-- a part of each point's own.
+- a part of each point's own;
+- how large these two are in a frame (`size`): now and then much larger than what is stated.
 
-How long a part lasts is told by three shares: what stays through a clip, what fades with `tau` seconds, and what is new
-in every frame. The uncertainty itself is drawn in the same way (its logarithm).
+How long a part lasts is told by three numbers: the share that stays through a clip, the share that fades and after how
+much movement; the rest is new in every frame (`lasting`). The uncertainty is drawn in the same way (its logarithm).
 """
 
 from __future__ import annotations
@@ -18,13 +19,15 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.motion_parts.lasting import Lasting, lasting
+from bench.motion_parts.lasting import Lasting, clock, lasting
 
 HIPS = [23, 24]
 PATTERNS = 60
 """Patterns of errors; further ones add less than 0.3 % of the variance each."""
 PATTERNS_U = 12
 LEAST_U = 1e-3
+MOST = 2.5
+"""Standard deviations of a frame's size that are drawn at most: none was seen beyond."""
 
 
 @dataclass(eq=False)
@@ -43,8 +46,8 @@ class Seen:
     """(n, P, 3, 3) of the joint that carries each point, in camera space."""
     K: np.ndarray
     """(3, 3)."""
-    fps: float
-    """Frames a second."""
+    times: np.ndarray
+    """(n,) seconds."""
 
 
 @dataclass(eq=False)
@@ -58,10 +61,15 @@ class ErrorModel:
     variance: np.ndarray
     """(k,) of the patterns, in squared units of uncertainty."""
     lasts: np.ndarray
-    """(k, 3) of each pattern: share that stays, share that fades, seconds."""
+    """(k, 3) of each pattern: share that stays, share that fades, metres of the clock."""
     own: np.ndarray
     """(P * 5,) variance of what is left at each point."""
     own_lasts: np.ndarray
+    """(3,)."""
+    size: np.ndarray
+    """(2,) mean and standard deviation of the logarithm of a frame's root mean square error, in units of uncertainty;
+    patterns and what is left are of errors that were divided by it."""
+    size_lasts: np.ndarray
     """(3,)."""
     log_u: np.ndarray
     """(P,) mean logarithm of the uncertainty, metres."""
@@ -84,18 +92,22 @@ class ErrorModel:
         with np.load(file) as d:
             return cls(**{n: d[n].astype(np.float64) for n in d.files})
 
-    def uncertainty(self, rng: np.random.Generator, times: np.ndarray) -> np.ndarray:
-        """(n, P) metres, as the localizer might state them over a clip."""
-        log = self.log_u + _mixture(rng, times, self.basis_u, self.variance_u, self.lasts_u)
-        return np.exp(log + _own(rng, times, self.own_u, self.own_u_lasts))
+    def uncertainty(self, rng: np.random.Generator, times: np.ndarray, truth: np.ndarray) -> np.ndarray:
+        """(n, P) metres, as the localizer might state them of points that are at `truth` (n, P, 3), camera space."""
+        ticks = clock(truth, times)
+        log = self.log_u + _mixture(rng, ticks, self.basis_u, self.variance_u, self.lasts_u)
+        return np.exp(log + _own(rng, ticks, self.own_u, self.own_u_lasts))
 
     def draw(self, rng: np.random.Generator, times: np.ndarray, truth: np.ndarray, turns: np.ndarray,
              uncertainty: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """Errors of places about the hips (n, P, 3) and of the picture (n, P, 2), metres, in the axes of `facing`, for
         points that are at `truth` (n, P, 3) and turned by `turns` as in `Seen`."""
         P = truth.shape[1]
-        z = _mixture(rng, times, self.basis, self.variance, self.lasts)
-        z += _own(rng, times, self.own, self.own_lasts)
+        ticks = clock(truth, times)
+        z = _mixture(rng, ticks, self.basis, self.variance, self.lasts)
+        z += _own(rng, ticks, self.own, self.own_lasts)
+        large = Lasting(*self.size_lasts).draw(rng, ticks, 1)
+        z *= np.exp(self.size[0] + self.size[1] * np.clip(large, -MOST, MOST))
         look = facing(truth)
         sits = np.einsum("nab,npbc,pc->npa", look, turns, self.bias)
         sits -= sits[:, HIPS].mean(1, keepdims=True)
@@ -141,11 +153,17 @@ def measure(clips: list[Seen]) -> ErrorModel:
         z = [((place - sits) / u).reshape(-1, 3 * P), ((flat - sits[..., :2]) / u).reshape(-1, 2 * P)]
         rows.append(np.concatenate(z, 1))
         logs.append(np.log(u[..., 0]))
-    rates = [s.fps for s in clips]
-    basis, variance, lasts, own, own_lasts = _patterns(rows, rates, PATTERNS)
+    clocks = [clock(s.truth, s.times) for s in clips]
+    sizes = [0.5 * np.log(np.mean(x**2, 1)) for x in rows]
+    middle = np.mean([np.nanmean(x) for x in sizes])
+    spread = np.sqrt(np.mean([np.nanmean((x - middle) ** 2) for x in sizes]))
+    size_lasts = _row(lasting([x - middle for x in sizes], clocks))
+    rows = [x / np.exp(q)[:, None] for x, q in zip(rows, sizes, strict=True)]
+    basis, variance, lasts, own, own_lasts = _patterns(rows, clocks, PATTERNS)
     log_u = np.mean([x[np.isfinite(x).all(1)].mean(0) for x in logs], 0)
-    u = _patterns([x - log_u for x in logs], rates, PATTERNS_U)
-    return ErrorModel(bias, basis, variance, lasts, own, own_lasts, log_u, *u)
+    u = _patterns([x - log_u for x in logs], clocks, PATTERNS_U)
+    size = np.array([middle, spread])
+    return ErrorModel(bias, basis, variance, lasts, own, own_lasts, size, size_lasts, log_u, *u)
 
 
 def _bias(clips: list[Seen], parts: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
@@ -160,7 +178,7 @@ def _bias(clips: list[Seen], parts: list[tuple[np.ndarray, np.ndarray]]) -> np.n
     return total / weight[:, None]
 
 
-def _patterns(rows: list[np.ndarray], rates: list[float], most: int) -> tuple[np.ndarray, ...]:
+def _patterns(rows: list[np.ndarray], clocks: list[float], most: int) -> tuple[np.ndarray, ...]:
     """Patterns of series (n_i, D) with NaN rows where nothing was seen: basis, variance, lasts, own, own_lasts."""
     whole = [x[np.isfinite(x).all(1)] for x in rows]
     even = np.concatenate([x / np.sqrt(len(x)) for x in whole if len(x)])
@@ -168,22 +186,22 @@ def _patterns(rows: list[np.ndarray], rates: list[float], most: int) -> tuple[np
     most = min(most, len(size))
     basis, variance = basis[:most], size[:most] ** 2 / sum(len(x) > 0 for x in whole)
     series = [x @ basis.T for x in rows]
-    lasts = np.array([_row(lasting([x[:, k] for x in series], rates)) for k in range(most)])
+    lasts = np.array([_row(lasting([x[:, k] for x in series], clocks)) for k in range(most)])
     left = [x - s @ basis for x, s in zip(rows, series, strict=True)]
     own = np.mean([np.nanmean(x**2, 0) for x in left if np.isfinite(x).any()], 0)
-    return basis, variance, lasts, own, _row(lasting(left, rates))
+    return basis, variance, lasts, own, _row(lasting(left, clocks))
 
 
 def _row(x: Lasting) -> np.ndarray:
-    return np.array([x.stays, x.fades, x.tau_s])
+    return np.array([x.stays, x.fades, x.reach_m])
 
 
-def _mixture(rng, times, basis, variance, lasts) -> np.ndarray:
+def _mixture(rng, ticks, basis, variance, lasts) -> np.ndarray:
     series = [
-        Lasting(*row).draw(rng, times, 1)[:, 0] * np.sqrt(v) for row, v in zip(lasts, variance, strict=True)
+        Lasting(*row).draw(rng, ticks, 1)[:, 0] * np.sqrt(v) for row, v in zip(lasts, variance, strict=True)
     ]
     return np.stack(series, 1) @ basis
 
 
-def _own(rng, times, variance, lasts) -> np.ndarray:
-    return Lasting(*lasts).draw(rng, times, len(variance)) * np.sqrt(variance)
+def _own(rng, ticks, variance, lasts) -> np.ndarray:
+    return Lasting(*lasts).draw(rng, ticks, len(variance)) * np.sqrt(variance)

@@ -181,6 +181,6 @@ def measure_errors(motion: Path, seed: int, count: int, out: Path) -> None:
         turn = np.repeat(f.R[None], len(rows), 0)
         truth, turns = native_truth(body, points, p.pose[rows], f.betas, p.pelvis[rows], turn, f.centre)
         clips.append(Seen(track.points3d.astype(float), track.points2d.astype(float), track.uncertainty.astype(float),
-                          truth, turns, f.camera.K, RATE))  # fmt: skip
+                          truth, turns, f.camera.K, track.times))  # fmt: skip
         print(f"{len(clips)}: {p.name} {p.kind}", flush=True)
     measure(clips).save(out)

@@ -10,7 +10,7 @@ from backend.body.model import Body, CanonicalPoints
 from backend.camera.pinhole import Camera
 from backend.nets.absolute import solve_full_perspective
 from backend.records import TrackChunk
-from bench.motion_parts.capture import Performance, bodies
+from bench.motion_parts.capture import bodies
 from bench.motion_parts.errors import HIPS, ErrorModel, facing
 
 CONFIDENT_M = 0.3
@@ -35,17 +35,16 @@ def native_truth(body: Body, points: CanonicalPoints, pose: np.ndarray, betas: n
     return np.einsum("nab,npb->npa", R, x - centre), R[:, None] @ carried
 
 
-def seen_track(rng, number: int, camera: Camera, R: np.ndarray, centre: np.ndarray, body: Body,
-               points: CanonicalPoints, errors: ErrorModel, p: Performance, betas: np.ndarray,
-               uncertainty: np.ndarray) -> TrackChunk:  # fmt: skip
-    """The localizations of one person over a whole clip."""
-    truth, turns = native_truth(body, points, p.pose, betas, p.pelvis, R, centre)
-    place, flat = errors.draw(rng, p.times, truth, turns, uncertainty)
+def seen_track(rng, number: int, camera: Camera, times: np.ndarray, truth: np.ndarray, turns: np.ndarray,
+               uncertainty: np.ndarray, errors: ErrorModel) -> TrackChunk:  # fmt: skip
+    """The localizations of one person over a whole clip. `truth`, `turns`: see `native_truth`; `uncertainty`: (n, P)
+    metres, which errors go with."""
+    place, flat = errors.draw(rng, times, truth, turns, uncertainty)
     look = facing(truth)
     back = look.transpose(0, 2, 1)
     rel = truth - truth[:, HIPS].mean(1, keepdims=True) + np.einsum("nab,npb->npa", back, place)
     turned = np.einsum("nab,npb->npa", look, truth)
-    turned[..., :2] = (turned[..., :2] / turned[..., 2:] + flat / turned[..., 2:]) * turned[..., 2:]
+    turned[..., :2] += flat
     points2d = camera.project(np.einsum("nab,npb->npa", back, turned))
     rays = (points2d - camera.K[:2, 2]) / np.diag(camera.K)[:2]
     sure = uncertainty < CONFIDENT_M
@@ -55,9 +54,9 @@ def seen_track(rng, number: int, camera: Camera, R: np.ndarray, centre: np.ndarr
     ).numpy()
     low, high = points2d.min(1), points2d.max(1)
     f32 = lambda a: np.ascontiguousarray(a, np.float32)  # noqa: E731
-    return TrackChunk(number, np.arange(len(p.times), dtype=np.int32), p.times.astype(np.float64),
+    return TrackChunk(number, np.arange(len(times), dtype=np.int32), times.astype(np.float64),
                       f32(np.concatenate([low, high - low], 1)), f32(rel + t[:, None]), f32(points2d),
-                      f32(uncertainty), np.full(len(p.times), 0.97, np.float32))  # fmt: skip
+                      f32(uncertainty), np.full(len(times), 0.97, np.float32))  # fmt: skip
 
 
 def occluded(rng, times: np.ndarray, uncertainty: np.ndarray, hidden: np.ndarray) -> np.ndarray:

@@ -80,7 +80,14 @@ def test_the_truth_against_itself_is_perfect(take, body):
     found = _judge(take, body, _truth(take)[1])
     assert found["contact_f1"] == 1
     assert found["jerk_ratio"] == pytest.approx(1)
-    for name in ("mpjpe_mm", "world_mpjpe_mm", "root_path_cm", "acceleration_ms2", "knee_bend_deg", "trunk_lean_deg"):
+    for name in (
+        "mpjpe_mm",
+        "world_mpjpe_mm",
+        "root_path_cm",
+        "acceleration_ms2",
+        "knee_bend_deg",
+        "trunk_lean_deg",
+    ):
         assert found[name] == pytest.approx(0, abs=1e-3), name
     assert found["slide_mm"] < 2
 
@@ -114,8 +121,8 @@ def test_a_filter_with_a_foot_lock_is_better_than_nothing(take, body):
 
 
 def test_errors_last_as_long_as_they_are_told_to():
-    rng, times = np.random.default_rng(0), np.arange(90) / 30
-    series = [Lasting(0.3, 0.5, 0.2).draw(rng, times, 1)[:, 0] for _ in range(600)]
+    rng, moved = np.random.default_rng(0), np.arange(90) * 0.02
+    series = [Lasting(0.3, 0.5, 0.1).draw(rng, moved, 1)[:, 0] for _ in range(600)]
     assert np.mean([x**2 for x in series]) == pytest.approx(1, abs=0.1)
-    again = lasting(series, [30.0])
-    assert (again.stays, again.fades, again.tau_s) == pytest.approx((0.3, 0.5, 0.2), abs=0.1)
+    again = lasting(series, [moved] * len(series))
+    assert (again.stays, again.fades, again.reach_m) == pytest.approx((0.3, 0.5, 0.1), abs=0.1)
