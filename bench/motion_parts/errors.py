@@ -1,7 +1,7 @@
 """How the localizer *field* errs, as measured on rendered people of known truth, and errors drawn like that.
 
 An error is taken in axes that look at the person (x right, y down, z away from the camera), about the middle of the
-hip landmarks, in units of the uncertainty that the localizer states. What it is made of:
+hip landmarks, in units that grow with the uncertainty that the localizer states (`unit`). What it is made of:
 
 - a part that sits in the body: the same for everyone, in the axes of the joint that carries the point;
 - a part that many points share (`basis`): patterns over points, of places and pixels together, that last for a while;
@@ -26,6 +26,9 @@ PATTERNS = 60
 """Patterns of errors; further ones add less than 0.3 % of the variance each."""
 PATTERNS_U = 12
 LEAST_U = 1e-3
+USUAL_U, POWER = 0.04, 0.65
+"""Errors grow with the stated uncertainty to this power (73 mm where 20 mm are stated, 260 where 137 are), and are
+therefore measured in units of `unit`."""
 MOST = 2.5
 """Standard deviations of a frame's size that are drawn at most: none was seen beyond."""
 
@@ -59,7 +62,7 @@ class ErrorModel:
     basis: np.ndarray
     """(k, P * 5) unit patterns: x, y, z of the place, then x, y of the picture at the person's depth."""
     variance: np.ndarray
-    """(k,) of the patterns, in squared units of uncertainty."""
+    """(k,) of the patterns, in squared units."""
     lasts: np.ndarray
     """(k, 3) of each pattern: share that stays, share that fades, metres of the clock."""
     own: np.ndarray
@@ -67,7 +70,7 @@ class ErrorModel:
     own_lasts: np.ndarray
     """(3,)."""
     size: np.ndarray
-    """(2,) mean and standard deviation of the logarithm of a frame's root mean square error, in units of uncertainty;
+    """(2,) mean and standard deviation of the logarithm of a frame's root mean square error, in units;
     patterns and what is left are of errors that were divided by it."""
     size_lasts: np.ndarray
     """(3,)."""
@@ -111,9 +114,14 @@ class ErrorModel:
         look = facing(truth)
         sits = np.einsum("nab,npbc,pc->npa", look, turns, self.bias)
         sits -= sits[:, HIPS].mean(1, keepdims=True)
-        place = z[:, : 3 * P].reshape(-1, P, 3) * uncertainty[..., None] + sits
-        flat = z[:, 3 * P :].reshape(-1, P, 2) * uncertainty[..., None] + sits[..., :2]
+        place = z[:, : 3 * P].reshape(-1, P, 3) * unit(uncertainty)[..., None] + sits
+        flat = z[:, 3 * P :].reshape(-1, P, 2) * unit(uncertainty)[..., None] + sits[..., :2]
         return place, flat
+
+
+def unit(uncertainty: np.ndarray) -> np.ndarray:
+    """Metres in which errors are counted at a stated uncertainty (...)."""
+    return USUAL_U * (np.maximum(uncertainty, LEAST_U) / USUAL_U) ** POWER
 
 
 def facing(points: np.ndarray) -> np.ndarray:
@@ -149,10 +157,10 @@ def measure(clips: list[Seen]) -> ErrorModel:
         look = facing(s.truth)
         sits = np.einsum("nab,npbc,pc->npa", look, s.turns, bias)
         sits -= sits[:, HIPS].mean(1, keepdims=True)
-        u = np.maximum(s.uncertainty, LEAST_U)[..., None]
+        u = unit(s.uncertainty)[..., None]
         z = [((place - sits) / u).reshape(-1, 3 * P), ((flat - sits[..., :2]) / u).reshape(-1, 2 * P)]
         rows.append(np.concatenate(z, 1))
-        logs.append(np.log(u[..., 0]))
+        logs.append(np.log(np.maximum(s.uncertainty, LEAST_U)))
     clocks = [clock(s.truth, s.times) for s in clips]
     sizes = [0.5 * np.log(np.mean(x**2, 1)) for x in rows]
     middle = np.mean([np.nanmean(x) for x in sizes])

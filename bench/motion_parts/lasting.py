@@ -1,8 +1,8 @@
 """How long errors last: what stays, what fades and what is new in every frame.
 
-The localizer sees single pictures, so that its error is a matter of the pose: who stands still is seen wrong in the same
-way for seconds, who dances in another way a tenth of a second later. Errors are therefore timed by a clock that goes
-with the movement (`clock`), not by seconds.
+The localizer sees single pictures, so that its error is a matter of the pose: who stands still is seen wrong in the
+same way for seconds, who dances in another way a tenth of a second later. Errors are therefore timed by a clock that
+goes with the movement (`clock`), not by seconds.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LIMBS = [11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32]
 
 
 def clock(points: np.ndarray, times: np.ndarray, idle: float = IDLE_MS) -> np.ndarray:
-    """(n,) metres, rising: how far the limbs of true points (n, P, 3), camera space, moved about the hips until then."""
+    """(n,) metres, rising: how far the limbs of true points (n, P, 3), camera space, have moved about the hips."""
     limbs = points[:, LIMBS]
     limbs = limbs - points[:, [23, 24]].mean(1, keepdims=True)
     steps = np.linalg.norm(np.diff(limbs, axis=0), axis=-1).mean(1) + idle * np.diff(times)

@@ -94,9 +94,10 @@ def test_the_truth_against_itself_is_perfect(take, body):
 
 def test_what_is_broken_is_found(take, body):
     _, true = _truth(take)
-    lifted = replace(true, soles=true.soles + [0, 0.1, 0], joints=true.joints + [0, 0.1, 0])
+    up = np.array([0, 0.1, 0])
+    lifted = replace(true, soles=true.soles + up, joints=true.joints + up)
     assert _judge(take, body, lifted)["float_cm"] == pytest.approx(10, abs=1.5)
-    sunk = replace(true, soles=true.soles - [0, 0.1, 0])
+    sunk = replace(true, soles=true.soles - up)
     assert _judge(take, body, sunk)["in_floor_share"] == 1
     way = np.arange(len(take.times))[:, None, None] * [0.01, 0, 0]
     slid = replace(true, soles=true.soles + way, joints=true.joints + way)
