@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
+from scipy.ndimage import gaussian_filter1d, minimum_filter1d
 from scipy.signal import savgol_filter
 from scipy.spatial.transform import Rotation, Slerp
 
@@ -24,6 +25,8 @@ OFF = {"foot_lock": "off", "floor": False}
 """Our options as they were before there was a floor."""
 BRIDGE_S = 0.5
 """Gaps up to this are bridged by the filters; longer ones stay empty."""
+GROUND_S = 1.0
+"""In which somebody touches the floor at least once."""
 Filter = Callable[[np.ndarray, float], np.ndarray]
 """Values (n, k) at so many frames a second -> smooth values."""
 
@@ -96,13 +99,17 @@ def savitzky_golay(window_s: float, order: int = 2) -> Filter:
 
 
 def filtered(fits: Sequence[TrackMotion], filt: Filter, body: Body, sole: Sole) -> list[TrackMotion]:
-    """A filter on rotations and root, then a floor, contacts by height and speed, and feet held by two-bone IK."""
+    """A filter on rotations and root, then everybody brought down to one floor, contacts by height and speed, and feet
+    held by two-bone IK."""
     out = [_filtered(m, filt, body) for m in fits]
-    places = [bodies(body, m.pose, m.betas, m.trans + _rest(m, body), sole.points)[1] for m in out]
     up = out[0].up.astype(np.float64)
-    # The floor is where the lower foot is most of the time, over everybody.
-    lowest = np.concatenate([(p @ up).min(1) for p in places])
-    floor = -float(np.percentile(lowest, 20))
+    places = [bodies(body, m.pose, m.betas, m.trans + _rest(m, body), sole.points)[1] for m in out]
+    under = [_ground((p @ up).min(1), m.times) for m, p in zip(out, places, strict=True)]
+    floor = -float(np.median(np.concatenate(under)))
+    for k, low in enumerate(under):
+        down = (-floor - low)[:, None] * up
+        out[k] = replace(out[k], trans=(out[k].trans + down).astype(np.float32))
+        places[k] = places[k] + down[:, None]
     done = []
     for m, p in zip(out, places, strict=True):
         rest = planted(sole, p, m.times, up, floor)
@@ -113,6 +120,14 @@ def filtered(fits: Sequence[TrackMotion], filt: Filter, body: Body, sole: Sole) 
         done.append(replace(m, pose=pose.astype(np.float32), trans=trans.astype(np.float32), joints=joints,
                             contacts=contacts, floor=np.full(1, floor, np.float32)))  # fmt: skip
     return done
+
+
+def _ground(low: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """(n,) height of the ground under somebody whose lowest sole is at `low` (n,): the lowest of about a second, without
+    steps, so that a jump stays one."""
+    step = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
+    lowest = minimum_filter1d(low, max(round(GROUND_S / step), 1), mode="nearest")
+    return gaussian_filter1d(lowest, GROUND_S / 4 / step, mode="nearest")
 
 
 def _rest(m: TrackMotion, body: Body) -> np.ndarray:

@@ -11,8 +11,8 @@ from backend.body.model import Body
 from bench.motion_parts.feet import Sole, speeds
 
 NEAR_M, STILL_MS = 0.06, 0.35
-"""A foot lower and slower than this is planted; of heights 4-8 cm and speeds 0.2-0.5 m/s these gave both rivals the
-best contacts."""
+"""A foot lower and slower than this is planted: somewhat more than what is a contact in the truth (4 cm, 0.25 m/s), as
+filtered feet still tremble."""
 SHORTEST_S = 0.08
 """Contacts of less are noise."""
 FADE_S = 0.15
