@@ -123,8 +123,8 @@ def filtered(fits: Sequence[TrackMotion], filt: Filter, body: Body, sole: Sole) 
 
 
 def _ground(low: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """(n,) height of the ground under somebody whose lowest sole is at `low` (n,): the lowest of about a second, without
-    steps, so that a jump stays one."""
+    """(n,) height of the ground under somebody whose lowest sole is at `low` (n,): the lowest of about a second,
+    without steps, so that a jump stays one."""
     step = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
     lowest = minimum_filter1d(low, max(round(GROUND_S / step), 1), mode="nearest")
     return gaussian_filter1d(lowest, GROUND_S / 4 / step, mode="nearest")
