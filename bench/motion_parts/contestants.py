@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d, minimum_filter1d
+from scipy.ndimage import gaussian_filter1d, percentile_filter
 from scipy.signal import savgol_filter
 from scipy.spatial.transform import Rotation, Slerp
 
@@ -27,6 +27,8 @@ BRIDGE_S = 0.5
 """Gaps up to this are bridged by the filters; longer ones stay empty."""
 GROUND_S = 1.0
 """In which somebody touches the floor at least once."""
+GROUND_PERCENT = 30
+"""Of the heights in that time; the lowest of all is mostly an error of the localizer."""
 Filter = Callable[[np.ndarray, float], np.ndarray]
 """Values (n, k) at so many frames a second -> smooth values."""
 
@@ -123,10 +125,10 @@ def filtered(fits: Sequence[TrackMotion], filt: Filter, body: Body, sole: Sole) 
 
 
 def _ground(low: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """(n,) height of the ground under somebody whose lowest sole is at `low` (n,): the lowest of about a second,
+    """(n,) height of the ground under somebody whose lowest sole is at `low` (n,): a low one of about a second,
     without steps, so that a jump stays one."""
     step = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
-    lowest = minimum_filter1d(low, max(round(GROUND_S / step), 1), mode="nearest")
+    lowest = percentile_filter(low, GROUND_PERCENT, max(round(GROUND_S / step), 1), mode="nearest")
     return gaussian_filter1d(lowest, GROUND_S / 4 / step, mode="nearest")
 
 
