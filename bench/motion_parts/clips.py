@@ -91,7 +91,7 @@ def takes(capture: Capture, body: Body, points: CanonicalPoints, errors: ErrorMo
         parts = [_played(rng, capture, body, kind if k == 0 else None, rate) for k in range(people)]
         n = min(len(p.times) for p, _ in parts)
         acts = [(_side_by_side(_first(p, n), k), betas) for k, (p, betas) in enumerate(parts)]
-        acts = [(_grounded(body, sole, p, betas), betas) for p, betas in acts]
+        acts = [(grounded(body, sole, p, betas), betas) for p, betas in acts]
         camera, fov, R, centre = _filmed(rng, acts, setting == "panning")
         take = Take(f"{i:03d} {acts[0][0].name}", kind, setting, all(p.floor_ok for p, _ in acts), camera, fov, R,
                     centre, acts[0][0].times)  # fmt: skip
@@ -130,7 +130,7 @@ def _side_by_side(p: Performance, k: int) -> Performance:
     return turned(p, 0.0, to)
 
 
-def _grounded(body: Body, sole: Sole, p: Performance, betas: np.ndarray) -> Performance:
+def grounded(body: Body, sole: Sole, p: Performance, betas: np.ndarray) -> Performance:
     """The soles of somebody who stands are at 0: feet of our body have another height than those recorded."""
     if not p.floor_ok:
         return p

@@ -25,7 +25,7 @@ from backend.synth.picture import draw_meshes, paint
 from backend.synth.raster import bounds
 from backend.synth.view import View, aim, look
 from bench.motion_parts.capture import RATE, Capture, Performance, bodies, turned
-from bench.motion_parts.clips import KINDS, Actor, Take
+from bench.motion_parts.clips import KINDS, Actor, Take, grounded
 from bench.motion_parts.errors import Seen, measure
 from bench.motion_parts.feet import Sole, stood
 from bench.motion_parts.seen import native_truth
@@ -70,6 +70,7 @@ def film(seed: int, world: World, capture: Capture, clip: int, first: int, count
     base = people.stance(rng, world.skin, None, world.split)
     p = capture.performance(clip, world.body, base.betas, first, count)
     p = turned(p, rng.uniform(-np.pi, np.pi), np.zeros(2))
+    p = grounded(world.body, Sole.of(world.body), p, base.betas)
     # Fingers and face of a random stance, the body of the capture.
     p.pose[:, 22:] = base.pose[22:]
     dressed, shown = (int(n) for n in rng.integers(1 << 30, size=2))
