@@ -11,6 +11,9 @@ SHORTEST_S = 0.08
 """A contact or a break between two that is shorter than this is none."""
 SURE = (0.5, 0.8)
 """What the network must say for a contact to begin to count, and to count in full."""
+SAID, MOVED, BIAS = 1.05, -1.5, -0.55
+"""Log odds of a contact: so much for what the network says (log odds), for the logarithm of the place's speed (m/s, and
+5 cm/s beside), and in any case. Chosen on 18 simulated stretches of training performers, seed 501: F1 0.88 -> 0.90."""
 _NEAR_M, _SLOW = 0.06, 0.35
 """Without a network, and for `always`: lower than this above the floor and slower (m/s) is at rest."""
 
@@ -21,6 +24,13 @@ def resting(points: np.ndarray, up: np.ndarray, times: np.ndarray) -> np.ndarray
     height = height - np.quantile(height.min(1), 0.1)
     speed = np.linalg.norm(np.gradient(points, times, axis=0), axis=-1)
     return 1 / (1 + np.exp(np.maximum((height - _NEAR_M) / 0.015, (speed - _SLOW) / 0.08)))
+
+
+def judged(said: np.ndarray, points: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """What the network says (n, q) of places (n, q, 3) in the light of how fast they turned out to be: (n, q) 0..1."""
+    p = np.clip(said, 1e-3, 1 - 1e-3)
+    speed = np.linalg.norm(np.gradient(points, times, axis=0), axis=-1)
+    return 1 / (1 + np.exp(-(SAID * np.log(p / (1 - p)) + MOVED * np.log(speed + 0.05) + BIAS)))
 
 
 def grip(
@@ -72,4 +82,4 @@ def runs(on: np.ndarray) -> list[tuple[int, int]]:
     return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
 
-__all__ = ["faded", "grip", "resting", "runs"]
+__all__ = ["faded", "grip", "judged", "resting", "runs"]

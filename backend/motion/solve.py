@@ -17,8 +17,9 @@ from backend.fit.camerafitter import Done, Fitter
 from backend.fit.helps import Ground, Habit
 from backend.fit.solver.observe import Data
 from backend.fit.solver.skin import SkinModel, State
+from backend.fit.solver.timing import is_hole
 from backend.motion.assemble import Clip, finished, plausible, stand_upright
-from backend.motion.contacts import grip, resting
+from backend.motion.contacts import grip, judged, resting
 from backend.motion.ground import Floor, Standing, common_up, find_floor
 from backend.motion.level import up_direction
 from backend.motion.resize import resized, stature
@@ -151,10 +152,11 @@ def _habit(fitter: Fitter, person: _Person) -> Habit:
     assert e is not None
     dt = np.diff(times)
     share = min(1.0, float(np.median(dt)) / NEWS_S) if len(dt) else 1.0
-    precision = HABIT * 3 / e.rotation_sigma**2 * min(1.0, share * 4)
+    seen = np.isfinite(person.track.points3d).all((1, 2))
+    precision = np.where(seen, HABIT, 1.0)[:, None] * 3 / e.rotation_sigma**2 * min(1.0, share * 4)
     speed = (e.velocity[1:] + e.velocity[:-1]) / 2
     sure = np.maximum((e.velocity_sigma[1:] + e.velocity_sigma[:-1]) / 2, 0.02)
-    way = 3 / (sure * dt) ** 2 * np.minimum(1.0, dt / WAY_S)
+    way = 3 / (sure * dt) ** 2 * np.minimum(1.0, dt / WAY_S) * ~is_hole(dt)
 
     def tensor(a: np.ndarray, *order: int) -> torch.Tensor:
         return torch.as_tensor(np.ascontiguousarray(a.transpose(order)), dtype=torch.float32).to(
@@ -181,13 +183,20 @@ def _floor(clip: Clip, people: Sequence[_Person]) -> Floor:
     standing = []
     for p in people:
         points = _touching(clip, p.state)[:, : len(CONTACTS)]
-        weight = p.expected.contacts if p.expected is not None else resting(points, up, p.track.times)
+        weight = told_contacts(p, points, up)
         seen = np.isfinite(p.track.points3d).all((1, 2))
         standing.append(Standing(points[:, :4], (weight[:, :4] > 0.5) * weight[:, :4] * seen[:, None], p.track.times,
                                  p.seen_size))  # fmt: skip
     height = clip.options.height
     taller = 1.0 if height is None else height / stature(clip.body, people[0].state.coefs[:, 0].cpu().numpy())
     return find_floor(standing, up, height, taller)
+
+
+def told_contacts(person: _Person, points: np.ndarray, up: np.ndarray) -> np.ndarray:
+    """(n, 8) 0..1, how surely each of `CONTACTS`, which are at `points` (n, 8, 3), rests on the floor."""
+    if person.expected is None:
+        return resting(points, up, person.track.times)
+    return judged(person.expected.contacts, points, person.track.times)
 
 
 def _touching(clip: Clip, state: State) -> np.ndarray:
@@ -201,11 +210,7 @@ def _last(clip: Clip, person: _Person, floor: Floor | None, k: int) -> Generator
         person.state, person.obs = resized(fitter, person.state, person.obs, float(floor.factors[k]))
         points = _touching(clip, person.state)[:, : len(CONTACTS)]
         heights = points @ floor.up + floor.height
-        said = (
-            person.expected.contacts
-            if person.expected is not None
-            else resting(points, floor.up, person.track.times)
-        )
+        said = told_contacts(person, points, floor.up)
         contacts = grip(said, points, heights, person.track.times, options.foot_lock)
         if options.smooth > 0 and n >= 3:
             ground = _ground(clip, person, floor, contacts)
@@ -227,7 +232,7 @@ def _ground(clip: Clip, person: _Person, floor: Floor, contacts: np.ndarray) -> 
     if clip.options.foot_lock != "off":
         rest[:q] = contacts.T**2 / STAND_M**2
         dt = np.diff(person.track.times)
-        stay[:q] = (contacts[1:] * contacts[:-1]).T ** 2 / (CREEP * dt) ** 2
+        stay[:q] = (contacts[1:] * contacts[:-1]).T ** 2 / (CREEP * dt) ** 2 * ~is_hole(dt)
     like = {"dtype": torch.float32, "device": clip.fitter.device}
     return Ground(model, torch.as_tensor(floor.up, **like), floor.height, torch.as_tensor(rest, **like),
                   torch.as_tensor(stay, **like), SINK_M**-2)  # fmt: skip
