@@ -109,6 +109,8 @@ class Ground:
     """Height of the origin above the floor, metres."""
     rest: Tensor
     """(q, n) 1/m^2 of a point's being on the floor."""
+    level: Tensor
+    """(q, n) metres above the floor of what the point rests on: 0, or more on a step or a wall."""
     stay: Tensor
     """(q, n - 1) 1/m^2 of a point's staying where it is, from frame to frame."""
     sunk: float
@@ -116,12 +118,15 @@ class Ground:
 
     def take(self, frames: slice) -> Ground:
         steps = slice(frames.start, max(frames.stop - 1, frames.start))
-        return replace(self, rest=self.rest[:, frames], stay=self.stay[:, steps])
+        return replace(self, rest=self.rest[:, frames], level=self.level[:, frames], stay=self.stay[:, steps])
 
     def _off(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Heights (q, n) and their weights."""
+        """Heights (q, n) above what is under the points, and their weights."""
         height = torch.einsum("a,qan->qn", self.up, points) + self.floor
-        return height, torch.where(height < 0, torch.clamp(self.rest, min=self.sunk), self.rest)
+        low = height < 0
+        return torch.where(low, height, height - self.level), torch.where(
+            low, self.rest.clamp(min=self.sunk), self.rest
+        )
 
     def share(self, model: SkinModel, state: State, joints: Tensor) -> Share:
         posed = self.points.pose(state)

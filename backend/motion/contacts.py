@@ -14,6 +14,9 @@ SURE = (0.5, 0.8)
 SAID, MOVED, BIAS = 1.05, -1.5, -0.55
 """Log odds of a contact: so much for what the network says (log odds), for the logarithm of the place's speed (m/s, and
 5 cm/s beside), and in any case. Chosen on 18 simulated stretches of training performers, seed 501: F1 0.88 -> 0.90."""
+STEP_M = 0.35
+"""Metres above the floor beyond which a contact is with something else; less may be an error of the localizer, which
+is wrong by 10 cm in depth (chosen on `sports2d/demo.mp4`, where somebody stands on a wall)."""
 _NEAR_M, _SLOW = 0.06, 0.35
 """Without a network, and for `always`: lower than this above the floor and slower (m/s) is at rest."""
 
@@ -76,10 +79,21 @@ def faded(weight: np.ndarray, times: np.ndarray) -> np.ndarray:
     return out
 
 
+def levels(weight: np.ndarray, heights: np.ndarray) -> np.ndarray:
+    """(n, q) metres above the floor of what each contact rests on: that is the floor, unless all of a contact lies
+    higher than `STEP_M` above it; `weight`: (n, q) 0..1, `heights`: (n, q) metres."""
+    out = np.zeros(heights.shape)
+    for j in range(weight.shape[1]):
+        for first, last in runs(weight[:, j] > 0):
+            middle = float(np.median(heights[first:last, j]))
+            out[first:last, j] = middle if middle > STEP_M else 0.0
+    return out
+
+
 def runs(on: np.ndarray) -> list[tuple[int, int]]:
     """(n,) bool -> first row and the one behind the last of each run of True."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], on.astype(np.int8), [0]])))
     return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
 
-__all__ = ["faded", "grip", "judged", "resting", "runs"]
+__all__ = ["faded", "grip", "judged", "levels", "resting", "runs"]

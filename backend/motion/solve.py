@@ -19,7 +19,7 @@ from backend.fit.solver.observe import Data
 from backend.fit.solver.skin import SkinModel, State
 from backend.fit.solver.timing import is_hole
 from backend.motion.assemble import Clip, finished, plausible, stand_upright
-from backend.motion.contacts import grip, judged, resting
+from backend.motion.contacts import grip, judged, levels, resting
 from backend.motion.ground import Floor, Standing, common_up, find_floor
 from backend.motion.level import up_direction
 from backend.motion.resize import resized, stature
@@ -31,17 +31,17 @@ from blender_addon.shared.motion import CONTACTS
 NEWS_S = 0.12
 """Seconds for which the temporal network's errors are alike as the data's are: what it expects counts by frame like
 the data, and no more than they do."""
-HABIT = 0.5
+HABIT = 0.02
 """Weight of what is expected beside what is seen."""
 WAY_S = 0.3
 """Seconds for which the errors of the expected velocity are alike."""
-RATE = 1.0
+RATE = 3.0
 """How much more the motion is smoothed than the solver's own ties would, at `smooth` 1."""
-ROOT = (6.0, 12.0, 6.0)
+ROOT = (2.0, 6.0, 2.0)
 """m^2/s^3 of the root across, up, across."""
-STAND_M, SINK_M = 0.006, 0.01
+STAND_M, SINK_M = 0.01, 0.01
 """One sigma of the height of what rests, and of what must not sink."""
-CREEP = 0.015
+CREEP = 0.04
 """m/s, one sigma of what rests."""
 
 
@@ -213,7 +213,7 @@ def _last(clip: Clip, person: _Person, floor: Floor | None, k: int) -> Generator
         said = told_contacts(person, points, floor.up)
         contacts = grip(said, points, heights, person.track.times, options.foot_lock)
         if options.smooth > 0 and n >= 3:
-            ground = _ground(clip, person, floor, contacts)
+            ground = _ground(clip, person, floor, contacts, levels(contacts, heights))
             helps = (ground,) if person.expected is None else (_habit(fitter, person), ground)
             tie = _tie(clip, person, floor.up, helps, 5)
             person.state = yield from fitter.tied(person.obs, person.state, tie, person.done)
@@ -222,19 +222,20 @@ def _last(clip: Clip, person: _Person, floor: Floor | None, k: int) -> Generator
     return replace(finished(person.track, fit, clip.body), contacts=contacts.astype(np.float32))
 
 
-def _ground(clip: Clip, person: _Person, floor: Floor, contacts: np.ndarray) -> Ground:
+def _ground(clip: Clip, person: _Person, floor: Floor, contacts: np.ndarray, level: np.ndarray) -> Ground:
     points = touching_points(clip.body)
     n, q = contacts.shape
     model = SkinModel(
         clip.body, replace(points, posedirs=None), clip.fitter.num_betas, device=clip.fitter.device
     )
-    rest, stay = np.zeros((len(points), n)), np.zeros((len(points), n - 1))
+    rest, under, stay = np.zeros((len(points), n)), np.zeros((len(points), n)), np.zeros((len(points), n - 1))
     if clip.options.foot_lock != "off":
-        rest[:q] = contacts.T**2 / STAND_M**2
+        rest[:q], under[:q] = contacts.T**2 / STAND_M**2, level.T
         dt = np.diff(person.track.times)
         stay[:q] = (contacts[1:] * contacts[:-1]).T ** 2 / (CREEP * dt) ** 2 * ~is_hole(dt)
     like = {"dtype": torch.float32, "device": clip.fitter.device}
     return Ground(model, torch.as_tensor(floor.up, **like), floor.height, torch.as_tensor(rest, **like),
+                  torch.as_tensor(under, **like),
                   torch.as_tensor(stay, **like), SINK_M**-2)  # fmt: skip
 
 
