@@ -3,10 +3,11 @@
 Keys as in AMASS (SMPL-X variant): gender, surface_model_type, mocap_frame_rate, mocap_time_length, trans (n, 3),
 poses (n, 165), betas, root_orient, pose_body, pose_hand, pose_jaw, pose_eye; fewer numbers for a body of SMPL-H (156)
 or SMPL (72), as surface_model_type says; plus expressions (some readers fail without), times (n,), frames (n,),
-joint_uncertainty (n, 55) and body, which says whose betas these are.
-World axes: z up, metres, the lowest foot of the clip at height 0, the first person starts at the
-origin, the camera looks along +y (level, when the
-clip tells how it was tilted).
+joint_uncertainty (n, 55), contacts (n, 8) 0..1 for the names in contact_names, bridged (n,) 1 where the person was
+not seen, floor (1,), its height in the file's axes (0, or NaN where it is not known), and body, which says whose betas
+these are. Rows are missing where nothing is known of the person: `frames` and `times` say which there are.
+World axes: z up, metres, the floor at height 0, or the lowest foot of the clip where no floor is known; the first
+person starts at the origin, the camera looks along +y (level, when the clip tells how it was tilted).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from blender_addon.shared.axes import (
     rotvec_to_matrix,
     world_shift,
 )
+from blender_addon.shared.motion import CONTACTS
 
 
 def amass_arrays(motion: TrackMotion, body: Body, fps: float, shift: np.ndarray) -> dict[str, np.ndarray]:
@@ -50,12 +52,16 @@ def amass_arrays(motion: TrackMotion, body: Body, fps: float, shift: np.ndarray)
         "times": motion.times,
         "frames": motion.frames,
         "joint_uncertainty": motion.joint_uncertainty.astype(np.float32),
+        "contacts": motion.contacts.astype(np.float32),
+        "contact_names": np.array(CONTACTS),
+        "bridged": motion.bridged.astype(np.uint8),
+        "floor": np.where(np.isfinite(motion.floor), np.float32(0), np.float32(np.nan)),
     }
 
 
 def write_amass(motions: list[TrackMotion], body: Body, fps: float, folder: Path, stem: str) -> list[Path]:
     """One file `<stem>_person<id>.npz` each, whole or not at all. Raises JobError("cannot_write")."""
-    shift = world_shift([m.joints for m in motions], level_rotation(motions[0].up))
+    shift = world_shift([m.joints for m in motions], level_rotation(motions[0].up), motions[0].floor)
     paths = []
     for motion in motions:
         path = folder / f"{stem}_person{motion.track}.npz"
