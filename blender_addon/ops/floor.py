@@ -28,6 +28,6 @@ class BODYFIELD_OT_snap_to_floor(bpy.types.Operator):
         """Move the armature's object."""
         moved = snap_to_floor(chosen_person(context))
         if moved is None:
-            raise Refused(said("This person is not shown in this frame: go to one in which he is."))
+            raise Refused(said("This person is not shown in this frame: go to another one."))
         self.report({"INFO"}, said("Moved by {moved:.1f} cm.", moved=100 * moved))
         return {"FINISHED"}

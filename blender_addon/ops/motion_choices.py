@@ -47,7 +47,7 @@ class MotionChoices:
         soft_max=10.0,
     )
     smooth_root: BoolProperty(
-        name="Way Apart",
+        name="Separate Root",
         description="Smooth the way of the whole body by strengths of its own",
     )
     smooth_up: FloatProperty(
