@@ -9,7 +9,7 @@ bpy = pytest.importorskip("bpy", reason="needs Blender")
 
 import blender_addon  # noqa: E402
 from blender_addon.export.fbx import export_fbx  # noqa: E402
-from blender_addon.export.formats import export_npz  # noqa: E402
+from blender_addon.export.formats import export_glb, export_npz  # noqa: E402
 from blender_addon.geometry.footsteps import footsteps  # noqa: E402
 from blender_addon.scene.baking import sample_take  # noqa: E402
 from blender_addon.scene.clip import ClipScene  # noqa: E402
@@ -136,6 +136,8 @@ def test_somebody_with_a_gap_is_exported_whole(tmp_path, here):
         assert np.ptp(off, axis=0).max() < TENTH_MM
     assert export_fbx(armature, tmp_path / "one.fbx", "unity").stat().st_size > 10_000
     assert armature.hide_viewport == (here == 10) and len(curves_of(armature)) == 290
+    # A hidden object would not be selected, and so be left out.
+    assert export_glb(armature, tmp_path / "one.glb").stat().st_size > 500_000
     export_npz(armature, tmp_path / "one.npz")
     with np.load(tmp_path / "one.npz") as kept:
         np.testing.assert_array_equal(kept["frames"], [*range(1, 6), *range(16, 21)])
