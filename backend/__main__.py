@@ -13,6 +13,7 @@ from backend.errors import JobError
 COMMANDS = {
     "serve": "Serve the Blender add-on until told to end.",
     "mocap": "Turn a video into motion files, without Blender.",
+    "update": "Work out the motion of a finished job anew with other settings, without its clip.",
     "overlay": "Draw the body of a finished job over its footage.",
     "localize": "Localize any points of everyone in pictures, with their uncertainty.",
     "fit": "Fit a body to 3D points of one person.",

@@ -13,11 +13,13 @@ def _classes() -> tuple[type, ...]:
         bodykeys,
         choose_people,
         export_fbx,
+        floor,
         import_video,
         jobs,
         point_list,
         setup,
         track_points,
+        update_motion,
     )
     from .scene import chosen, point_items
     from .ui import export, menus, panel, points, preferences, result
@@ -60,6 +62,8 @@ def _classes() -> tuple[type, ...]:
         track_points.BODYFIELD_OT_follow_point,
         bodykeys.BODYFIELD_OT_shape_keys,
         bodykeys.BODYFIELD_OT_correctives,
+        update_motion.BODYFIELD_OT_update_motion,
+        floor.BODYFIELD_OT_snap_to_floor,
         result.BODYFIELD_OT_show_uncertainty,
         result.BODYFIELD_PT_result,
         points.BODYFIELD_UL_points,
@@ -75,7 +79,7 @@ def register() -> None:
     import bpy
 
     from .languages import words
-    from .scene import chosen, point_items, uncertainty
+    from .scene import chosen, contacts_overlay, point_items, uncertainty
     from .ui import menus, panel
 
     for cls in _classes():
@@ -86,6 +90,7 @@ def register() -> None:
     point_items.add_points_settings()
     menus.add_entries()
     uncertainty.add_handler()
+    contacts_overlay.add_drawing()
 
 
 def unregister() -> None:
@@ -94,7 +99,7 @@ def unregister() -> None:
 
     from .languages import words
     from .ops import choose_people
-    from .scene import chosen, point_items, uncertainty
+    from .scene import chosen, contacts_overlay, point_items, uncertainty
     from .ui import menus, panel
     from .work import running
 
@@ -102,6 +107,7 @@ def unregister() -> None:
     running.stop()
     words.unregister(__package__)
     uncertainty.remove_handler()
+    contacts_overlay.remove_drawing()
     menus.remove_entries()
     panel.remove_settings()
     chosen.remove_chosen_settings()

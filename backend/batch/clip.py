@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from backend.batch.decoding import decoded_ahead
 from backend.camera.pinhole import Camera
 from backend.errors import JobError
-from backend.jobs.folder import JobFolder, JobStore
-from backend.jobs.keeper import Keeper
+from backend.jobs.folder import DONE, JobFolder, JobStore
+from backend.jobs.keeper import Keeper, changed
 from backend.options import MocapOptions
 from backend.pipeline import mocap
 from backend.records import Event, Notice, Summary, TrackMotion
@@ -63,6 +65,35 @@ def run_clip(
             on_event(Notice(clip.damage))
         camera = options.camera(clip.width, clip.height)
         return Outcome(keeper.folder, keeper.motions, keeper.summary, camera, clip.fps, clip.damage)
+
+
+def run_again(
+    job: str, changes: Mapping[str, object], on_event: Callable[[Event], None], home: Path | None = None
+) -> Outcome:
+    """The end of a finished job anew with other options (of `END_OPTIONS`), from what it has kept and without its clip.
+    What it had stays until that is complete. Raises JobError."""
+    folder = JobStore(home or home_folder()).open(job)
+    record = folder.record
+    if record.state != DONE:
+        raise JobError("not_done", f"Job {job} is not finished: resume it first.")
+    options = MocapOptions.from_dict(changed(record.options, changes))
+    keeper = Keeper(folder, resume=True, changes=changes)
+    with keeper.watch():
+        for event in mocap((), options, total=record.frames, resume=keeper.chunks, previews=False):
+            on_event(event)
+            if lacking := keeper.keep(event):
+                on_event(Notice(lacking))
+        keeper.done()
+    camera = options.camera(record.clip["width"], record.clip["height"])
+    fps = record.clip.get("fps") or _rate_of(keeper.motions)
+    return Outcome(folder, keeper.motions, keeper.summary, camera, fps, record.damage)
+
+
+def _rate_of(motions: list[TrackMotion]) -> float:
+    """Frames a second, from the times of the longest motion."""
+    longest = max(motions, key=lambda m: len(m.frames))
+    frames, seconds = np.ptp(longest.frames), np.ptp(longest.times)
+    return float(frames / seconds) if seconds > 0 else 30.0
 
 
 def _events(clip: Clip, options: MocapOptions, keeper: Keeper) -> Iterator[Event]:

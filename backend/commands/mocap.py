@@ -23,6 +23,13 @@ from backend.options import MocapOptions
 from backend.people.choice import PeopleChoice
 from backend.records import Event, Notice, Progress
 
+FOOT_LOCK = (
+    "off; auto: what rests on the floor stays where it is; always: a foot near the floor always rests; flat: with a "
+    "flat sole too."
+)
+SMOOTH_UP = "The same for the way up and down of the whole body; as --smooth if left out."
+SMOOTH_ACROSS = "The same for the way over the floor; as --smooth if left out."
+HEIGHT = "Metres that the person is tall who is seen most, if you know it; it sets the scale of everything."
 STAGES = {
     "prepare": "Getting the localizer ready",
     "localize": "Finding and following people",
@@ -49,7 +56,16 @@ def mocap(
     ),
     focal: float | None = typer.Option(None, help="Focal length in pixels, if you know it; beats --fov."),
     body: str | None = typer.Option(None, help="Your licensed SMPL-X, SMPL-H or SMPL file."),
+    floor: bool = typer.Option(
+        True,
+        "--floor/--no-floor",
+        help="Everybody stands on one floor at height 0, or stays where each was seen.",
+    ),
+    foot_lock: str = typer.Option(MocapOptions.foot_lock, help=FOOT_LOCK),
     smooth: float = typer.Option(1.0, help="Strength of smoothing in time; 0 for none."),
+    smooth_up: float | None = typer.Option(None, help=SMOOTH_UP),
+    smooth_across: float | None = typer.Option(None, help=SMOOTH_ACROSS),
+    height: float | None = typer.Option(None, help=HEIGHT),
     device: str = typer.Option("auto", help="auto, cpu, cuda, mps."),
     engine: str = typer.Option("auto", help="What runs the networks: auto, torch or onnxruntime."),
     workers: int = typer.Option(0, help="Pictures looked at side by side; 0: as many as there are cores."),
@@ -61,33 +77,46 @@ def mocap(
 ) -> None:
     """Motion capture of a clip: one AMASS-style .npz per person, and FBX, BVH or .blend where bpy is there."""
     wanted = {"fbx": fbx, "bvh": bvh, "blend": blend}
-    if any(wanted.values()) and find_spec("bpy") is None:
-        text = "FBX, BVH and .blend need Blender's module bpy: run 'python install.py setup'."
-        raise JobError("no_bpy", text)
+    check_blender(any(wanted.values()))
     check_style(overlay_style)
     chosen = None if people is None else PeopleChoice.from_text(people)
     options = MocapOptions(
-        localizer, max_people, fov, focal, body, smooth,
+        localizer, max_people, fov, focal, body, smooth, smooth_up, smooth_across, foot_lock, floor, height,
         device=device, people=chosen, engine=engine, workers=workers,
     )  # fmt: skip
     with console.Stages() as stages:
-        outcome = run_clip(video, options, partial(_show, stages))
+        outcome = run_clip(video, options, partial(show, stages))
     stem = Path(video).stem
     paths = write_amass(outcome.motions, options.load_body(), outcome.fps, out, stem)
     if overlay:
         paths.append(overlay_job(outcome.folder, video, out / f"{stem}_overlay.mp4", overlay_style))
-    paths += _through_blender(outcome, out, stem, [k for k, on in wanted.items() if on])
-    report = {"job": outcome.folder.record.id, "files": [str(p) for p in paths], **asdict(outcome.summary)}
-    print(json.dumps(report, indent=1))
+    paths += through_blender(outcome, out, stem, [k for k, on in wanted.items() if on])
+    report(outcome, paths)
 
 
-def _through_blender(outcome: Outcome, out: Path, stem: str, kinds: list[str]) -> list[Path]:
-    """Hand the finished job to the add-on in a bpy process of its own."""
+def check_blender(wanted: bool) -> None:
+    """Raises JobError("no_bpy") when files are wanted that Blender's module writes, and it is not there."""
+    if wanted and find_spec("bpy") is None:
+        text = "FBX, BVH and .blend need Blender's module bpy: run 'python install.py setup'."
+        raise JobError("no_bpy", text)
+
+
+def report(outcome: Outcome, paths: list[Path]) -> None:
+    """What came of it, on standard output."""
+    said = {"job": outcome.folder.record.id, "files": [str(p) for p in paths], **asdict(outcome.summary)}
+    print(json.dumps(said, indent=1))
+
+
+def through_blender(outcome: Outcome, out: Path, stem: str, kinds: list[str]) -> list[Path]:
+    """Hand the finished job to the add-on in a bpy process of its own. -> the files. Raises JobError("blender")."""
     if not kinds:
         return []
     names = [part for kind in kinds for part in (f"--{kind}", f"{stem}.{kind}")]
     job = outcome.folder.record
-    command = [sys.executable, "-m", "blender_addon.headless", job.clip["source"], "-o", str(out.absolute()),
+    # A finished job needs no clip; where there is one, it becomes the background of the camera.
+    source = job.clip.get("source")
+    source = [source] if source and Path(source).exists() else []
+    command = [sys.executable, "-m", "blender_addon.headless", *source, "-o", str(out.absolute()),
                "--job", job.id, *names]  # fmt: skip
     root = Path(__file__).resolve().parents[2]
     # The child talks to a backend of this very installation, whatever the add-on would find otherwise.
@@ -102,7 +131,8 @@ def _through_blender(outcome: Outcome, out: Path, stem: str, kinds: list[str]) -
     return [Path(file) for file in said["summary"]["files"]]
 
 
-def _show(stages: console.Stages, event: Event) -> None:
+def show(stages: console.Stages, event: Event) -> None:
+    """Show what happens."""
     if isinstance(event, Progress):
         stages.show(STAGES.get(event.stage, event.stage), event.done, event.total)
     elif isinstance(event, Notice):

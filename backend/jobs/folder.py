@@ -3,7 +3,7 @@
     <home>/jobs/<id>/job.json           what was asked, of which clip, and how far it came
                      chunk_00000.npz    finished localizations, the unit of resuming
                      features_00000.npz what the localizer keeps of the same frames (see `backend.jobs.features`)
-                     final_001.npz      the final motion of track 1
+                     final_001.npz      the final motion of track 1; final_001_2.npz once its end was done anew twice
                      log.txt
 
 Every file is written aside and renamed (`shared/whole.py`), so it is there whole or not at all.
@@ -35,6 +35,8 @@ from blender_addon.shared.wire import is_job_id
 RUNNING, DONE, FAILED, CANCELLED, INTERRUPTED = "running", "done", "failed", "cancelled", "interrupted"
 _DISK_FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 FEATURES = "features_"
+_FINAL = re.compile(r"final_(\d+)(?:_(\d+))?\.npz")
+"""Track and revision of a final motion."""
 DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 """What reading a file of a job raises when it is not what was written."""
 
@@ -61,6 +63,8 @@ class JobRecord:
     """One sentence when the job failed."""
     summary: dict[str, Any] | None = None
     """Of a finished job, see `Summary.as_json`."""
+    revision: int = 0
+    """How often the end of the finished job was done anew: it names the files of its final motions."""
 
 
 class JobFolder:
@@ -129,15 +133,16 @@ class JobFolder:
                 return chunks
             chunks.append(chunk)
 
-    def save_final(self, motion: TrackMotion) -> None:
-        """Keep the final motion of one track."""
+    def save_final(self, motion: TrackMotion, revision: int = 0) -> None:
+        """Keep the final motion of one track. `revision`: it counts once the record is at this one."""
         arrays = motion.to_file()
-        self._write(f"final_{motion.track:03d}.npz", lambda out: np.savez(out, **arrays))
+        more = f"_{revision}" if revision else ""
+        self._write(f"final_{motion.track:03d}{more}.npz", lambda out: np.savez(out, **arrays))
 
     def load_finals(self) -> list[TrackMotion]:
         """The final motions in the order of their tracks. Raises JobError("damaged_job")."""
         motions = []
-        for path in sorted(self.path.glob("final_*.npz"), key=_number):
+        for path in self._finals(self.record.revision):
             try:
                 with np.load(path, allow_pickle=False) as arrays:
                     motions.append(TrackMotion.from_file(arrays))
@@ -148,12 +153,21 @@ class JobFolder:
                 ) from None
         return motions
 
-    def clear_finals(self) -> None:
-        """Remove the results of an earlier, unfinished end, and the leftovers of interrupted writing."""
+    def clear_finals(self, keep: int | None = None) -> None:
+        """Remove the results of earlier and unfinished ends, but for those of the revision `keep`, and the leftovers of
+        interrupted writing."""
+        kept = self._finals(keep) if keep is not None else []
         for pattern in ("final_*.npz", ".*.part.*", ".*.tmp"):
             for path in self.path.glob(pattern):
                 with contextlib.suppress(OSError):
-                    path.unlink()
+                    if path not in kept:
+                        path.unlink()
+
+    def _finals(self, revision: int) -> list[Path]:
+        """The files of the final motions of one revision, in the order of their tracks."""
+        found = {path: _FINAL.fullmatch(path.name) for path in self.path.glob("final_*.npz")}
+        of_it = {path: name for path, name in found.items() if name and int(name[2] or 0) == revision}
+        return sorted(of_it, key=lambda path: int(of_it[path][1]))
 
     def _write(self, name: str, fill: Callable[[IO[bytes]], Any]) -> None:
         try:
@@ -218,8 +232,10 @@ def _read_record(path: Path) -> JobRecord:
     data = json.loads((path / "job.json").read_text("utf-8"))
     if not isinstance(data, dict):
         raise ValueError("not an object")
+    # Release 0.1 kept no revision.
+    data = {"revision": 0, **data}
     record = JobRecord(**{f.name: data[f.name] for f in fields(JobRecord)})
-    whole = record.frames is None or isinstance(record.frames, int)
+    whole = (record.frames is None or isinstance(record.frames, int)) and isinstance(record.revision, int)
     if record.id != path.name or not isinstance(record.options, dict) or not whole:
         raise ValueError("not a job")
     if not isinstance(record.clip, dict) or not isinstance(record.created, int | float):

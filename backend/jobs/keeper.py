@@ -1,12 +1,14 @@
 """One keeper of a running job's results, for the server's worker and the command line alike.
 
-It alone numbers chunks, decides what is resumed, and writes what state a job is in.
+It alone numbers chunks, decides what is resumed, and writes what state a job is in. The end of a finished job can be
+done anew with other options, from its chunks: until that is complete the job stays as it is, also on the disk.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from backend.errors import JobError
 from backend.jobs.features import FeatureKeeper
@@ -14,16 +16,39 @@ from backend.jobs.folder import CANCELLED, DONE, FAILED, INTERRUPTED, RUNNING, J
 from backend.records import Chunk, Event, Features, Summary, TrackMotion
 from blender_addon.shared.frames import Clip, Frame
 
+END_OPTIONS = ("floor", "foot_lock", "smooth", "smooth_up", "smooth_across", "height")
+"""The options that concern the end of a job only: it can be done anew with others of these, without the clip."""
+
+
+def changed(options: Mapping[str, Any], changes: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A job's options with `changes` to them. Raises JobError("bad_options") for one that changes more than the end of
+    the job."""
+    for name in changes or {}:
+        if name not in END_OPTIONS:
+            known = f"{', '.join(END_OPTIONS[:-1])} and {END_OPTIONS[-1]}"
+            text = f"The option '{name}' of a job cannot be changed any more, only {known}: import the clip once more."
+            raise JobError("bad_options", text)
+    return {**options, **(changes or {})}
+
 
 class Keeper:
     """Keeps what the road gives of one job, in its folder.
 
-    `resume`: go on after the chunks that are there; results of an earlier end are removed. All methods raise
-    JobError("disk_full" or "cannot_write") when they cannot write.
+    `resume`: go on after the chunks that are there; results of an earlier end are removed. `changes`: options (of
+    `END_OPTIONS`) that a resumed job has from now on; with them, even if they are none, the end of a finished job is
+    done anew, and its record and results are replaced when that is complete. Raises JobError("bad_options"), and
+    JobError("damaged_job") when chunks of a finished job are missing. All methods raise JobError("disk_full" or
+    "cannot_write") when they cannot write.
     """
 
-    def __init__(self, folder: JobFolder, resume: bool = False) -> None:
+    def __init__(
+        self, folder: JobFolder, resume: bool = False, changes: Mapping[str, Any] | None = None
+    ) -> None:
         self.folder = folder
+        self.options = changed(folder.record.options, changes)
+        """What the job is asked for."""
+        self.renews = resume and changes is not None and folder.record.state == DONE
+        """The job is finished, and stays so if this comes to nothing."""
         self.chunks: list[Chunk] = folder.load_chunks() if resume else []
         """What was finished before, for the road to go on from."""
         self.motions: list[TrackMotion] = []
@@ -32,9 +57,16 @@ class Keeper:
         """The road's last word, once it came."""
         self._number = len(self.chunks)
         self._features = FeatureKeeper(folder)
-        if resume:
+        self._before = folder.record.revision
+        self._revision = self._before + self.renews
+        if self.renews:
+            if not self.seen:
+                text = f"Some of the frames kept of job {folder.record.id} are damaged: import the clip once more."
+                raise JobError("damaged_job", text)
+            folder.clear_finals(keep=self._before)
+        elif resume:
             folder.clear_finals()
-            folder.update(state=RUNNING, error=None, summary=None)
+            folder.update(state=RUNNING, error=None, summary=None, options=self.options)
 
     @property
     def next_frame(self) -> int:
@@ -71,7 +103,7 @@ class Keeper:
                 self.folder.save_chunk(self._number, event)
                 self._number += 1
             case TrackMotion(final=True):
-                self.folder.save_final(event)
+                self.folder.save_final(event, self._revision)
                 self.motions.append(event)
             case Summary():
                 self.summary = event
@@ -82,12 +114,20 @@ class Keeper:
         if self.summary is None:
             raise RuntimeError("the pipeline ended without a summary")
         summary = self.summary.as_json()
-        self.folder.update(state=DONE, error=None, summary=summary)
+        # One file, written whole or not at all, says whose results count.
+        self.folder.update(
+            state=DONE, error=None, summary=summary, options=self.options, revision=self._revision
+        )
+        if self.renews:
+            self.folder.clear_finals(keep=self._revision)
         return summary
 
     def end(self, state: str, error: str | None = None) -> None:
-        """The job ends unfinished; its chunks stay. Where that cannot be written either (a full disk), the chunks
-        decide on resuming anyway."""
+        """The job ends unfinished; its chunks stay, and so does all of a job that was finished before. Where that
+        cannot be written either (a full disk), the chunks decide on resuming anyway."""
+        if self.renews:
+            self.folder.clear_finals(keep=self._before)
+            return
         with contextlib.suppress(JobError):
             self.folder.update(state=state, error=error)
 

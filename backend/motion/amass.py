@@ -3,12 +3,13 @@
 Keys as in AMASS (SMPL-X variant): gender, surface_model_type, mocap_frame_rate, mocap_time_length, trans (n, 3),
 poses (n, 165), betas, root_orient, pose_body, pose_hand, pose_jaw, pose_eye; fewer numbers for a body of SMPL-H (156)
 or SMPL (72), as surface_model_type says; plus expressions (some readers fail without), times (n,), frames (n,),
-joint_uncertainty (n, 55), bridged (n,) and body, which says whose betas these are.
+joint_uncertainty (n, 55), contacts (n, 8) 0..1 for the names in contact_names, bridged (n,) 1 where the person was not
+seen for a moment, floor (1,), its height in the file's axes (0, or NaN where it is not known), and body, which says
+whose betas these are.
 A row for each frame from the first to the last, for readers count on an even rate: where the person was not seen for
-long, rows hold NaN, but for times and frames. Where bridged is 1 the person was not seen for a moment.
-World axes: z up, metres, the lowest foot of the clip at height 0, the first person starts at the
-origin, the camera looks along +y (level, when the
-clip tells how it was tilted).
+long, rows hold NaN, but for times and frames.
+World axes: z up, metres, the floor at height 0, or the lowest foot of the clip where no floor is known; the first
+person starts at the origin, the camera looks along +y (level, when the clip tells how it was tilted).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from blender_addon.shared.axes import (
     rotvec_to_matrix,
     world_shift,
 )
+from blender_addon.shared.motion import CONTACTS
 
 
 def amass_arrays(motion: TrackMotion, body: Body, fps: float, shift: np.ndarray) -> dict[str, np.ndarray]:
@@ -56,7 +58,10 @@ def amass_arrays(motion: TrackMotion, body: Body, fps: float, shift: np.ndarray)
         "times": np.interp(frames, known, motion.times),
         "frames": frames,
         "joint_uncertainty": _even(known, motion.joint_uncertainty.astype(np.float32)),
+        "contacts": _even(known, motion.contacts.astype(np.float32)),
+        "contact_names": np.array(CONTACTS),
         "bridged": bridged,
+        "floor": np.where(np.isfinite(motion.floor), np.float32(0), np.float32(np.nan)),
     }
 
 
@@ -69,7 +74,7 @@ def _even(frames: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 def write_amass(motions: list[TrackMotion], body: Body, fps: float, folder: Path, stem: str) -> list[Path]:
     """One file `<stem>_person<id>.npz` each, whole or not at all. Raises JobError("cannot_write")."""
-    shift = world_shift([m.joints for m in motions], level_rotation(motions[0].up))
+    shift = world_shift([m.joints for m in motions], level_rotation(motions[0].up), motions[0].floor)
     paths = []
     for motion in motions:
         path = folder / f"{stem}_person{motion.track}.npz"

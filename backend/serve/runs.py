@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from backend.errors import JobError
 from backend.jobs import folder as jobs
 from backend.jobs.folder import JobFolder, JobStore
+from backend.jobs.keeper import changed
 from backend.serve.eta import Eta
 from backend.serve.news import News, Said
 from backend.serve.road import Road
@@ -101,18 +102,21 @@ class Runs:
             self._stand_in_line(run)
 
     def resume(self, client: Client, message: wire.Message) -> None:
-        """An old job, or one that went on by itself when its client had gone. Raises JobError."""
+        """An old job, or one that went on by itself when its client had gone; with the field `options`, the end of a
+        finished one anew. Raises WireError or JobError."""
         job_id = message.job or ""
         run = self._runs.get(job_id)
+        changes = message.want("options", (dict, type(None)), None)
+        changed({}, changes)
         if run is None:
             folder = self._store.open(job_id)
-            run = self._add(folder, client, message.seq, resume=True)
-            if folder.record.state == jobs.DONE:
+            run = self._add(folder, client, message.seq, resume=True, changes=changes)
+            if folder.record.state == jobs.DONE and changes is None:
                 # Nothing is computed, so it need not wait for its turn.
                 self._start(run)
             else:
                 self._stand_in_line(run)
-        elif run.over or run.worker.stopping:
+        elif run.over or run.worker.stopping or (run.client is None and changes is not None):
             self._waiting[job_id] = (client, message)
         elif run.client is None:
             run.client, run.asked = client, message.seq
@@ -267,11 +271,13 @@ class Runs:
         run = self._runs.get(job_id or "")
         return run if run is not None and run.client is client else None
 
-    def _add(self, folder: JobFolder, client: Client, asked: int, resume: bool) -> Run:
+    def _add(
+        self, folder: JobFolder, client: Client, asked: int, resume: bool, changes: dict | None = None
+    ) -> Run:
         clip = folder.record.clip
         fitting = MAX_QUEUED_BYTES // (clip["width"] * clip["height"] * 3)
         limit = max(MIN_QUEUED_FRAMES, min(MAX_QUEUED_FRAMES, fitting))
-        run = Run(Worker(folder, self._road, self._news.say, resume), client, asked, limit)
+        run = Run(Worker(folder, self._road, self._news.say, resume, changes), client, asked, limit)
         self._runs[run.id] = run
         return run
 
@@ -312,11 +318,12 @@ class Runs:
         self._next()
 
     def _forget(self, run: Run, state: str) -> None:
-        """Let go of a job that never started."""
+        """Let go of a job that never started; one that was finished before stays so."""
         self._remove(run)
         # Without this the job counts as interrupted, which is as good.
         with contextlib.suppress(JobError):
-            run.folder.update(state=state)
+            if run.folder.record.state != jobs.DONE:
+                run.folder.update(state=state)
 
     def _remove(self, run: Run) -> None:
         del self._runs[run.id]

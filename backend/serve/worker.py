@@ -8,14 +8,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from backend.camera.pinhole import Camera
 from backend.errors import JobError
 from backend.jobs import folder as jobs
 from backend.jobs.folder import JobFolder
-from backend.jobs.keeper import Keeper
+from backend.jobs.keeper import Keeper, changed
 from backend.records import Event, Notice, Progress, TrackMotion
 from backend.serve.frames import FrameQueue, Stopped
 from backend.serve.messages import body_said, result_said
@@ -25,17 +25,25 @@ from blender_addon.shared.frames import Frame
 
 
 class Worker(threading.Thread):
-    """Runs one job. `resume`: go on from the chunks on disk (or send a finished job's results again)."""
+    """Runs one job. `resume`: go on from the chunks on disk (or send a finished job's results again). `changes`: do
+    that with other options for the end of the job, that of a finished one anew; see `Keeper`."""
 
-    def __init__(self, folder: JobFolder, road: Road, say: Callable[[Said], None], resume: bool) -> None:
+    def __init__(
+        self,
+        folder: JobFolder,
+        road: Road,
+        say: Callable[[Said], None],
+        resume: bool,
+        changes: Mapping[str, Any] | None = None,
+    ) -> None:
         # A daemon, so that a worker deep inside a library cannot keep the process from ending.
         super().__init__(name=f"job {folder.record.id}", daemon=True)
         self.folder = folder
         self.queue = FrameQueue(lambda: self._say("taken"), lambda: self._say("standing"))
-        self._road, self._resume = road, resume
+        self._road, self._resume, self._changes = road, resume, changes
         self._say_out = say
         self._stop_state: str | None = None
-        self._replaying = False
+        self._keeper: Keeper | None = None
         self._log = logging.getLogger(f"bodyfield.job.{folder.record.id}")
 
     def stop(self, state: str = jobs.INTERRUPTED) -> None:
@@ -60,7 +68,7 @@ class Worker(threading.Thread):
         """See threading.Thread. Ends by saying "finished", whatever happens."""
         handler = self._open_log()
         try:
-            finals = self._finals() if self._resume else None
+            finals = self._finals() if self._resume and self._changes is None else None
             if finals is None:
                 self._work()
             else:
@@ -84,8 +92,8 @@ class Worker(threading.Thread):
                 handler.close()
 
     def _work(self) -> None:
-        options = self._road.options(self.folder.record.options)
-        keeper = Keeper(self.folder, self._resume)
+        options = self._road.options(changed(self.folder.record.options, self._changes))
+        keeper = self._keeper = Keeper(self.folder, self._resume, self._changes)
         if self._resume:
             self._say_resumed(keeper)
         camera = self._say_body(options)
@@ -139,7 +147,6 @@ class Worker(threading.Thread):
 
     def _replay(self, motions: list[TrackMotion]) -> None:
         """Say again what a finished job gave; needs no frames."""
-        self._replaying = True
         record = self.folder.record
         options = self._road.options(record.options)
         self._say("opened", next_frame=record.frames or 0, complete=True)
@@ -165,12 +172,15 @@ class Worker(threading.Thread):
         self._say_out(Said(self.folder.record.id, "result", fields, arrays))
 
     def _end(self, state: str, code: str = "", text: str | None = None) -> None:
+        error = text if state == jobs.FAILED else None
         if state == jobs.CANCELLED:
             code, text = "cancelled", "The job was cancelled; the frames finished so far are kept."
-        # When the disk is full the state cannot be written either; the chunks decide on resuming anyway.
-        with contextlib.suppress(JobError):
-            if not self._replaying:
-                self.folder.update(state=state, error=text if state == jobs.FAILED else None)
+        if self._keeper is not None:
+            self._keeper.end(state, error)
+        elif self.folder.record.state != jobs.DONE:
+            # When the disk is full the state cannot be written either; the chunks decide on resuming anyway.
+            with contextlib.suppress(JobError):
+                self.folder.update(state=state, error=error)
         if text is not None:
             self._say("error", code=code, text=text)
 

@@ -3,6 +3,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import bpy
@@ -10,8 +11,11 @@ import numpy as np
 
 from ..scene.baking import Take, sample_take, without_root
 from ..scene.body_surface import BODY_NAME, PLACES
-from ..scene.clip_keys import BETAS_KEY, ROOT_BONE
+from ..scene.clip_keys import BETAS_KEY, FLOOR_KEY, ROOT_BONE
+from ..scene.contacts import contacts_at
+from ..scene.visibility import shown_at
 from ..shared.axes import SMPL_TO_BLENDER, amass_poses, matrix_to_rotvec
+from ..shared.motion import CONTACTS
 from ..shared.whole import write_whole
 from .staging import ExportError, Look, write_staged
 
@@ -69,14 +73,24 @@ def export_usd(armature: bpy.types.Object, path: Path, root: str = "keep", shape
 
 
 def export_npz(armature: bpy.types.Object, path: Path) -> Path:
-    """AMASS-style npz (SMPL-X variant), z up, with the pose as it is now, edits and all. Raises ExportError."""
+    """AMASS-style npz (SMPL-X variant), z up, with the pose as it is now, edits and all; frames in which the person is
+    hidden are left out. Raises ExportError."""
     source = next((s for s in bpy.data.scenes if armature.name in s.objects), None)
     if source is None or BETAS_KEY not in armature or PLACES not in armature:
         raise ExportError(f"{armature.name} is not a person that Bodyfield made; select one.")
     take = without_root(sample_take(source, armature))
+    shown = shown_at(armature, take.frames)
+    if not shown.any():
+        raise ExportError(
+            f"{armature.name} is hidden in every frame of the scene; show it or change the range."
+        )
+    take = replace(take, frames=take.frames[shown], matrices=take.matrices[shown])
     rate = source.render.fps / source.render.fps_base
     joints, betas = list(json.loads(armature[PLACES])["joints"]), np.array(armature[BETAS_KEY])
     arrays = amass_arrays(take, joints, betas, rate, str(armature.get(BODY_NAME, "open")))
+    arrays["contacts"], arrays["bridged"] = contacts_at(armature, take.frames)
+    arrays["contact_names"] = np.array(CONTACTS)
+    arrays["floor"] = np.array([armature.get(FLOOR_KEY, np.nan)], np.float32)
     try:
         write_whole(path, lambda out: np.savez_compressed(out, **arrays))
     except OSError as error:
@@ -106,7 +120,7 @@ def amass_arrays(
         "gender": np.array("neutral"),
         "body": np.array("bodyfield-open" if body == "open" else body),
         "mocap_frame_rate": np.float64(rate),
-        "mocap_time_length": np.float64(count / rate),
+        "mocap_time_length": np.float64((take.frames[-1] - take.frames[0] + 1) / rate),
         "trans": trans.astype(np.float32),
         **amass_poses(pose, body),
         "betas": betas.astype(np.float32),

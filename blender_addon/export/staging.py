@@ -16,6 +16,7 @@ from ..scene.baking import Take, bone_channels, root_motion, sample_take, withou
 from ..scene.bodykeys import POSE, SHAPE, keys_of
 from ..scene.clip_keys import ROOT_BONE
 from ..scene.keys import Channel, write_keys
+from ..scene.visibility import show_always
 from ..shared.axes import SMPL_TO_BLENDER, quaternion_to_matrix
 from ..shared.whole import aside
 
@@ -119,6 +120,8 @@ def staged(armature: bpy.types.Object, look: Look) -> Iterator[dict]:
 def _copy(ob: bpy.types.Object, scene: bpy.types.Scene) -> bpy.types.Object:
     copy = ob.copy()
     copy.data = ob.data.copy()
+    # Nothing that is hidden can be selected, and in a file nobody goes out of view.
+    show_always(copy)
     scene.collection.objects.link(copy)
     return copy
 

@@ -28,3 +28,21 @@ def scene_frames(frames: np.ndarray, times: np.ndarray, fps: float) -> np.ndarra
     if len(frames) == 0 or np.abs(by_time - frames).max() < 0.25:
         return frames + FIRST_FRAME
     return by_time + FIRST_FRAME
+
+
+def hidden_spans(frames: np.ndarray, places: np.ndarray, last: float) -> tuple[np.ndarray, np.ndarray]:
+    """When somebody is not to be shown. -> (k,) scene frames, (k,) whether he is hidden from there on.
+
+    `frames`: (n,) the clip's frames in which he is known, n > 0; `places`: (n,) their scene frames, see `scene_frames`;
+    `last`: the scene frame at which the clip ends. Hiding begins at the whole frame after the last one that is known.
+    """
+    changes = [(FIRST_FRAME, True)] if places[0] > FIRST_FRAME + 0.5 else []
+    changes.append((float(places[0]), False))
+    for row in np.flatnonzero(np.diff(frames) > 1):
+        away, back = np.floor(places[row]) + 1, float(places[row + 1])
+        if away < back:
+            changes += [(away, True), (back, False)]
+    if places[-1] < last - 0.5:
+        changes.append((np.floor(places[-1]) + 1, True))
+    at, hidden = zip(*changes, strict=True)
+    return np.array(at, np.float64), np.array(hidden, bool)

@@ -84,10 +84,11 @@ class Client:
         self._add(job, "open", options=dict(options), clip=dict(clip_info or clip_facts(frames)))
         return job
 
-    def resume(self, job_id: str, clip_opener: Callable[[], Iterable]) -> Job:
-        """Go on with a job of this or an earlier backend; `clip_opener()` is called if frames are needed."""
+    def resume(self, job_id: str, clip_opener: Callable[[], Iterable], changes: Mapping | None = None) -> Job:
+        """Go on with a job of this or an earlier backend; `clip_opener()` is called if frames are needed. `changes`:
+        options for the end of the job in place of its own; that of a finished job is then done anew, without frames."""
         job = Job(self, clip_opener, job_id)
-        self._add(job, "resume", job_id)
+        self._add(job, "resume", job_id, **({} if changes is None else {"options": dict(changes)}))
         return job
 
     def pump(self, budget_s: float = 0.01) -> bool:

@@ -11,7 +11,7 @@ import json
 import shutil
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,8 @@ class StoredJob:
     """Average rate of the video, as far as it tells."""
     frame_count: int | None
     """Frames of the video, as far as it tells."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """What was asked for, by the names of the backend's options."""
 
     @property
     def finished(self) -> bool:
@@ -145,6 +147,7 @@ def _read(folder: Path) -> StoredJob:
         int(clip["height"]),
         None if clip.get("fps") is None else float(clip["fps"]),
         count,
+        dict(data["options"]),
     )
 
 

@@ -14,7 +14,7 @@ from ..scene.chosen import choice_of, keep_choice
 from ..scene.people_overlay import PeopleOverlay, layout_of, main_region
 from ..shared.frames import ClipError, open_clip
 from ..work import running
-from .import_video import MocapChoices, choices_to_options
+from .import_video import CHOICES, choices_to_options
 
 TICK_S = 0.05
 BUDGET_S = 0.02
@@ -170,7 +170,7 @@ class BODYFIELD_OT_choose_people(bpy.types.Operator):
         self._keep(context)
         done = self._end(context, {"FINISHED"})
         settings = context.scene.bodyfield
-        values = {name: getattr(settings, name) for name in MocapChoices.__annotations__}
+        values = {name: getattr(settings, name) for name in CHOICES}
         chosen = json.dumps(choice_of(context.scene, self._filepath))
         try:
             bpy.ops.bodyfield.import_video("EXEC_DEFAULT", filepath=self._filepath, chosen=chosen, **values)

@@ -15,6 +15,7 @@ from ..scene.clip import earlier_job
 from ..shared.frames import MOVIE_SUFFIXES, PICTURE_SUFFIXES
 from ..work import running
 from ..work.video_import import VideoImport
+from .motion_choices import MotionChoices, draw_motion, motion_options
 from .operators import guarded, put_on_its_way, under_way
 
 LENSES = (
@@ -33,7 +34,7 @@ def _qualities(_self: object, _context: bpy.types.Context | None) -> list[tuple[
     return _shown
 
 
-class MocapChoices:
+class MocapChoices(MotionChoices):
     """The settings of an import, shared by the operator and the panel."""
 
     people: IntProperty(
@@ -86,11 +87,16 @@ class MocapChoices:
     )
 
 
+CHOICES = (*MocapChoices.__annotations__, *MotionChoices.__annotations__)
+"""Names of all settings of an import."""
+
+
 def choices_to_options(choices: object, preferences: object | None) -> dict[str, object]:
     """The backend's options from a MocapChoices and the add-on's preferences."""
     options: dict[str, object] = {
         "localizer": localizers.localizer(choices.quality),
         "max_people": choices.people,
+        **motion_options(choices),
     }
     if choices.lens == "fov":
         options["fov_deg"] = math.degrees(choices.fov)
@@ -110,6 +116,7 @@ def draw_choices(layout: bpy.types.UILayout, choices: object, chosen: bool = Fal
     layout.prop(choices, "lens")
     if choices.lens != "unknown":
         layout.prop(choices, "fov" if choices.lens == "fov" else "focal")
+    draw_motion(layout, choices)
     layout.prop(choices, "root_bone")
     layout.prop(choices, "set_scene")
     if earlier_job(choices.filepath):
@@ -180,7 +187,7 @@ class BODYFIELD_OT_import_video(bpy.types.Operator, ImportHelper, MocapChoices):
     def _choose(self, context: bpy.types.Context) -> set[str]:
         """Leave the settings to the panel and go on there."""
         settings = context.scene.bodyfield
-        for name in ("filepath", *MocapChoices.__annotations__):
+        for name in ("filepath", *CHOICES):
             setattr(settings, name, getattr(self, name))
         return bpy.ops.bodyfield.choose_people("INVOKE_DEFAULT") & {"CANCELLED"} or {"FINISHED"}
 

@@ -188,8 +188,8 @@ class ClipScene:
         # Until the camera stands where it belongs too: these steps may be dropped between the last person and it.
         self._stale = True
         ready = {track: person.whole() for track, person in people.items()}
-        self._level = self._level_of(ready.values())
-        self._shift = world_shift([r.joints for r in ready.values()], self._level)
+        self._level, floor = self._world_of(ready.values())
+        self._shift = world_shift([r.joints for r in ready.values()], self._level, floor)
         yield
         while True:
             try:
@@ -200,6 +200,7 @@ class ClipScene:
                 yield
 
     def _write(self, people: dict[int, _Person], ready: dict[int, Result], force: bool) -> Steps[None]:
+        last = max(scene_frames(r.frames, r.times, self.footage.fps)[-1] for r in ready.values())
         for track, person in people.items():
             if not self._needs_keys(person, force) and self._same_world(person):
                 continue
@@ -214,13 +215,13 @@ class ClipScene:
                 ready[track],
                 self._shift,
                 self._level,
+                max(float(last), float(self.footage.length or 0)),
             )
             person.mark = yield from person_steps(plan, self._collection)
             person.keyed, person.world = len(ready[track].frames), (self._shift, self._level)
             yield
         if any(self._mark_of(track) != person.mark for track, person in people.items()):
             raise VanishedError
-        last = max(scene_frames(r.frames, r.times, self.footage.fps)[-1] for r in ready.values())
         self._write_camera(self._collection(), next(iter(ready.values())).camera, int(np.ceil(last)))
         self._stale = False
 
@@ -280,10 +281,11 @@ class ClipScene:
         shift, level = person.world
         return np.abs(shift - self._shift).max() <= _SAME_PLACE and np.allclose(level, self._level)
 
-    def _level_of(self, results: Iterable[Result]) -> np.ndarray:
-        """The turn that makes the clip's world level: that of a final result, once there is one."""
-        final = [r for r in results if r.final]
-        return level_rotation(final[0].up) if final else np.eye(3)
+    def _world_of(self, results: Iterable[Result]) -> tuple[np.ndarray, np.ndarray]:
+        """The turn (3, 3) that makes the clip's world level, and how far the camera is above its floor, (1,) metres or
+        NaN: those of a final result, once there is one."""
+        final = next((r for r in results if r.final), None)
+        return (np.eye(3), np.array([np.nan])) if final is None else (level_rotation(final.up), final.floor)
 
     def _objects(self) -> list[bpy.types.Object]:
         return objects_of(self.job)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Writes animation curves in bulk, and keeps what the user keyed.
 
-Keys made here are LINEAR and of the type GENERATED. A later run replaces them and leaves every other key alone.
+Keys made here are LINEAR (CONSTANT for what is on or off) and of the type GENERATED. A later run replaces them and
+leaves every other key alone.
 Blender leaves the type GENERATED on a key whose value the user overwrites, so each key made here also carries a
 copy of its value in `back` (a parameter of the "Back" easing, unused by LINEAR keys): a GENERATED key that no
 longer equals its copy was edited, and is the user's.
@@ -36,6 +37,8 @@ class Channel:
     """The group's name in the dope sheet."""
     quaternion: bool = False
     """Whether the k = 4 components are w, x, y, z of a rotation."""
+    constant: bool = False
+    """Whether a value holds until the next key."""
 
 
 def bone_path(bone: str, prop: str) -> str:
@@ -107,7 +110,8 @@ class _Curves:
         kept = self._kept if channel.quaternion else {}
         keys = kept[i] if i in kept else _users_keys(curve) if curve else None
         curve = curve or _new_curve(self._bag, channel.path, i, channel.group)
-        _fill(curve, frames, np.ascontiguousarray(values, np.float32), keys)
+        kind = "CONSTANT" if channel.constant else "LINEAR"
+        _fill(curve, frames, np.ascontiguousarray(values, np.float32), keys, kind)
 
 
 def users_key_count(owner: bpy.types.ID) -> int:
@@ -132,6 +136,27 @@ def users_key_steps(find: Callable[[], bpy.types.ID | None]) -> Steps[int]:
         if at >= len(curves):
             return count
         yield
+
+
+def curves_of(owner: bpy.types.ID) -> list[bpy.types.FCurve]:
+    """The curves that animate the owner; none when it has no action."""
+    data = owner.animation_data
+    if data is None or data.action is None:
+        return []
+    return list(_channelbag(owner, data.action.name)[1].fcurves)
+
+
+def sampled(owner: bpy.types.ID, path: str, frames: np.ndarray) -> np.ndarray | None:
+    """(n,) values of the curve of a data path without components, at scene frames; None when there is no such curve."""
+    curve = next((curve for curve in curves_of(owner) if curve.data_path == path), None)
+    return None if curve is None else np.array([curve.evaluate(float(frame)) for frame in frames])
+
+
+def remove_curves(owner: bpy.types.ID, paths: Iterable[str]) -> None:
+    """Remove the curves of these data paths from the owner's action."""
+    paths, bag = set(paths), _channelbag(owner, owner.animation_data.action.name)[1]
+    for curve in [curve for curve in bag.fcurves if curve.data_path in paths]:
+        bag.fcurves.remove(curve)
 
 
 def _channelbag(owner: bpy.types.ID, name: str):
@@ -206,8 +231,10 @@ def _users_sign(kept: list[dict | None], frames: np.ndarray, values: np.ndarray)
     return -1.0 if agreement < 0 else 1.0
 
 
-def _fill(curve: bpy.types.FCurve, frames: np.ndarray, values: np.ndarray, kept: dict | None) -> None:
-    """Make the curve hold exactly these keys and the user's `kept` ones."""
+def _fill(
+    curve: bpy.types.FCurve, frames: np.ndarray, values: np.ndarray, kept: dict | None, kind: str
+) -> None:
+    """Make the curve hold exactly these keys, of the interpolation `kind`, and the user's `kept` ones."""
     if kept is not None:
         free = np.abs(frames[:, None] - kept["co"][None, :, 0]).min(1) > _SAME_FRAME
         frames, values = frames[free], values[free]
@@ -220,7 +247,7 @@ def _fill(curve: bpy.types.FCurve, frames: np.ndarray, values: np.ndarray, kept:
         "co": np.stack([frames, values], -1),
         "back": values,
         "type": np.full(len(frames), _enum("type", "GENERATED"), np.int32),
-        "interpolation": np.full(len(frames), _enum("interpolation", "LINEAR"), np.int32),
+        "interpolation": np.full(len(frames), _enum("interpolation", kind), np.int32),
     }
     if kept is not None:
         order = np.argsort(np.concatenate([frames, kept["co"][:, 0]]), kind="stable")

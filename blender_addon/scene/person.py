@@ -15,14 +15,15 @@ from ..geometry.rootmotion import split_root
 from ..geometry.timing import scene_frames
 from ..link.job import BodyMessage, Result
 from ..shared.axes import root_in_smpl_axes, rotvec_to_quaternion
-from . import uncertainty
+from . import contacts, uncertainty
 from .armature import new_armature
 from .body_surface import remember_body
-from .clip_keys import BETAS_KEY, JOB_KEY, ROOT_BONE, ROOT_KEY, TRACK_KEY
+from .clip_keys import BETAS_KEY, FLOOR_KEY, JOB_KEY, ROOT_BONE, ROOT_KEY, TRACK_KEY
 from .keys import Channel, bone_path, key_steps
 from .mesh import add_expressions, add_weights, new_mesh, set_rest_shape
 from .rest import RestBody, rest_body
 from .steps import Mark, Steps, VanishedError
+from .visibility import visibility_steps
 
 VERTICES = 4000
 """Whose weights are written in one step."""
@@ -48,6 +49,8 @@ class Plan:
     """(3,) metres, see `axes.world_shift`."""
     level: np.ndarray
     """(3, 3), see `axes.level_rotation`."""
+    last: float
+    """The scene frame at which the clip ends."""
 
 
 def find_collection(job: str) -> bpy.types.Collection | None:
@@ -104,6 +107,7 @@ def _create(plan: Plan, rest: RestBody, collection: Callable[[], bpy.types.Colle
         yield from _keys(plan, rest, mark.block, pause)
         if np.any(plan.result.expression):
             yield from _expression(plan, rest, skin.block, pause)
+        yield from _visibility(plan, skin.block, pause)
         value = mark.put()
         for ob in (mark.block(), skin.block()):
             collection().objects.link(ob)
@@ -132,6 +136,8 @@ def _update(plan: Plan, rest: RestBody) -> Steps[str]:
     if np.any(plan.result.expression):
         for name in [mesh.name for mesh in _meshes(plan)]:
             yield from _expression(plan, rest, lambda name=name: _mesh(plan, name), mark.pause)
+    for name in [mesh.name for mesh in _meshes(plan)]:
+        yield from _visibility(plan, lambda name=name: _there(_mesh(plan, name)), mark.pause)
     return mark.put()
 
 
@@ -140,6 +146,12 @@ def _describe(armature: bpy.types.Object, meshes: list[bpy.types.Object], plan: 
         armature[f"bodyfield_{key}"] = text
     armature[BETAS_KEY] = np.asarray(plan.result.betas, float).tolist()
     uncertainty.declare(armature, plan.result)
+    contacts.declare(armature, rest)
+    if not np.isfinite(plan.result.floor).all():
+        if armature.get(FLOOR_KEY) == 0:
+            del armature[FLOOR_KEY]
+    elif FLOOR_KEY not in armature:
+        armature[FLOOR_KEY] = 0.0
     for mesh in meshes:
         uncertainty.paint_mean(mesh, rest, plan.result)
     # A new armature has no pose until Blender next evaluates it; its bones then start as QUATERNION.
@@ -152,6 +164,16 @@ def _keys(plan: Plan, rest: RestBody, find: Callable, pause: Callable) -> Steps[
     armature = find()
     channels = _channels(plan, rest, bool(armature.get(ROOT_KEY)))
     yield from key_steps(find, armature.name, channels, frames, pause)
+    action = find().animation_data.action
+    if action is None:
+        raise VanishedError
+    contacts.mark_footsteps(action, plan.result, frames)
+    yield from _visibility(plan, find, pause)
+
+
+def _visibility(plan: Plan, find: Callable, pause: Callable) -> Steps[None]:
+    name = f"{find().name} visibility"
+    yield from visibility_steps(find, name, plan.result, plan.fps, plan.last, pause)
 
 
 def _channels(plan: Plan, rest: RestBody, root_bone: bool) -> Iterator[Channel]:
@@ -169,6 +191,7 @@ def _channels(plan: Plan, rest: RestBody, root_bone: bool) -> Iterator[Channel]:
         rotation = rotvec_to_quaternion(result.pose[:, i]) if i else turn
         yield Channel(bone_path(name, "rotation_quaternion"), rotation, name, quaternion=True)
     yield from uncertainty.channels(result)
+    yield from contacts.channels(result)
 
 
 def _expression(plan: Plan, rest: RestBody, find: Callable, pause: Callable) -> Steps[None]:
@@ -184,9 +207,15 @@ def _expression(plan: Plan, rest: RestBody, find: Callable, pause: Callable) -> 
 
 
 def _shape_keys(mesh: bpy.types.Object | None) -> bpy.types.Key:
-    if mesh is None or mesh.data.shape_keys is None:
+    if _there(mesh).data.shape_keys is None:
         raise VanishedError
     return mesh.data.shape_keys
+
+
+def _there(mesh: bpy.types.Object | None) -> bpy.types.Object:
+    if mesh is None:
+        raise VanishedError
+    return mesh
 
 
 def _meshes(plan: Plan) -> list[bpy.types.Object]:

@@ -183,10 +183,13 @@ def floor_offset(joints: np.ndarray, level: np.ndarray | None = None) -> float:
     return float(-height.min()) if height.size else 0.0
 
 
-def world_shift(people: Sequence[np.ndarray], level: np.ndarray | None = None) -> np.ndarray:
+def world_shift(
+    people: Sequence[np.ndarray], level: np.ndarray | None = None, floor: float | np.ndarray = np.nan
+) -> np.ndarray:
     """Where camera space lies in the world, (3,) metres in levelled y-up axes: added to every place.
 
-    The first of `people` starts above the world's origin, and the lowest foot joint of all stands at height 0.
+    The first of `people` starts above the world's origin, and height 0 is the floor: `floor` metres below the camera
+    (`TrackMotion.floor`), or the lowest foot joint of all where that is NaN.
     `people`: one (n, 55, 3) of joints in camera space each; `level`: see `level_rotation`.
     """
     if not len(people):
@@ -194,7 +197,10 @@ def world_shift(people: Sequence[np.ndarray], level: np.ndarray | None = None) -
     turn = CAMERA_TO_SMPL if level is None else level @ CAMERA_TO_SMPL
     start = turn @ np.asarray(people[0], np.float64)[0, 0]
     start = np.where(np.isfinite(start), start, 0.0)
-    return np.array([-start[0], max(floor_offset(joints, level) for joints in people), -start[2]])
+    height = float(np.asarray(floor, np.float64).reshape(-1)[0])
+    if not np.isfinite(height):
+        height = max(floor_offset(joints, level) for joints in people)
+    return np.array([-start[0], height, -start[2]])
 
 
 def camera_to_world(points: np.ndarray, shift: np.ndarray, level: np.ndarray) -> np.ndarray:

@@ -16,6 +16,10 @@ only, so that Blender and the backend share this file.
 The `clip` of `open` is what `frames.clip_facts` says: `name width height fps frame_count`, and `source`, where the
 video lies: an absolute path (null if nowhere), which the backend keeps with the job so that a later session finds it.
 
+`resume` (job; field `options`: an object, or absent) goes on with a job, or says a finished one's results again. With
+`options` the end of the job is done with these in place of its own, that of a finished job anew and without a frame;
+only such as concern the end are taken. The results and options that it had stay until the new ones are complete.
+
 `pause` (job; field `on`: bool) lets a job stand still, or go on exactly where it stood. A paused job keeps everything
 but its turn: another job may work meanwhile, and the paused one goes first after that. `progress` names the stage
 `pausing` while the backend ends the step it is in, `paused` once it stands still, `queued` while it waits for its turn.

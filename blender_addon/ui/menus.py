@@ -3,7 +3,17 @@
 
 import bpy
 
-from ..ops import add_points, bodykeys, choose_people, export_fbx, import_video, jobs, track_points
+from ..ops import (
+    add_points,
+    bodykeys,
+    choose_people,
+    export_fbx,
+    floor,
+    import_video,
+    jobs,
+    track_points,
+    update_motion,
+)
 from . import result
 
 
@@ -17,6 +27,7 @@ class BODYFIELD_MT_view(bpy.types.Menu):
         for group in (
             (import_video.BODYFIELD_OT_import_video, choose_people.BODYFIELD_OT_choose_people),
             (jobs.BODYFIELD_OT_pause, import_video.BODYFIELD_OT_cancel),
+            (update_motion.BODYFIELD_OT_update_motion, floor.BODYFIELD_OT_snap_to_floor),
             (result.BODYFIELD_OT_show_uncertainty, bodykeys.BODYFIELD_OT_shape_keys),
             (add_points.BODYFIELD_OT_add_points, track_points.BODYFIELD_OT_track_points),
             (track_points.BODYFIELD_OT_bones_for_points, track_points.BODYFIELD_OT_follow_point),

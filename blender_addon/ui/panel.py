@@ -9,7 +9,13 @@ from bpy.props import BoolProperty, PointerProperty, StringProperty
 
 from ..languages.words import iface
 from ..ops.choose_people import BODYFIELD_OT_choose_people, BODYFIELD_OT_follow_everybody
-from ..ops.import_video import BODYFIELD_OT_cancel, BODYFIELD_OT_import_video, MocapChoices, draw_choices
+from ..ops.import_video import (
+    CHOICES,
+    BODYFIELD_OT_cancel,
+    BODYFIELD_OT_import_video,
+    MocapChoices,
+    draw_choices,
+)
 from ..ops.jobs import BODYFIELD_OT_pause
 from ..ops.setup import BODYFIELD_OT_doctor, BODYFIELD_OT_open_log, BODYFIELD_OT_setup_backend
 from ..scene import uncertainty
@@ -20,11 +26,14 @@ from ..work.work import STAGES, Work
 
 WRAP = 42
 """Characters a line of text in the sidebar."""
-CHOICES = ("people", "quality", "lens", "fov", "focal", "sequence_fps", "set_scene", "root_bone", "existing")
 
 
 def _live_changed(_settings: "BODYFIELD_PG_settings", context: bpy.types.Context) -> None:
     uncertainty.on_frame(context.scene)
+
+
+def _contacts_changed(_settings: "BODYFIELD_PG_settings", _context: bpy.types.Context) -> None:
+    running.redraw()
 
 
 class BODYFIELD_PG_settings(bpy.types.PropertyGroup, MocapChoices):
@@ -37,6 +46,11 @@ class BODYFIELD_PG_settings(bpy.types.PropertyGroup, MocapChoices):
         name="At This Frame",
         description="Colour the bodies by how sure the current frame is, in place of the mean over the clip",
         update=_live_changed,
+    )
+    show_contacts: BoolProperty(
+        name="Show Contacts",
+        description="Draw a disk on the floor under every heel, toe, hand and knee that rests in this frame",
+        update=_contacts_changed,
     )
 
 

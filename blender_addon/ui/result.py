@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The panel "Result": how sure it is, shape sliders, pose correctives."""
+"""The panel "Result": how sure it is, floor and motion, shape sliders, pose correctives."""
 
 import bpy
 
 from ..languages.words import iface
 from ..ops.bodykeys import BODYFIELD_OT_correctives, BODYFIELD_OT_shape_keys
+from ..ops.floor import BODYFIELD_OT_snap_to_floor
+from ..ops.update_motion import BODYFIELD_OT_update_motion
 from ..scene.bodykeys import LEVELS, has_shape_keys, level_of, persons_mesh
+from ..scene.contacts import BRIDGED
 from ..scene.person import chosen_person
 from ..scene.uncertainty import MEAN
 from ..work.body_keys import WORDS
@@ -48,7 +51,7 @@ class BODYFIELD_PT_result(bpy.types.Panel):
     bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Uncertainty, shape, correctives."""
+        """Uncertainty, motion and floor, shape, correctives."""
         layout, person = self.layout, chosen_person(context)
         layout.use_property_decorate = False
         mesh = persons_mesh(person)
@@ -61,6 +64,12 @@ class BODYFIELD_PT_result(bpy.types.Panel):
         row.prop(context.scene.bodyfield, "live_uncertainty", toggle=True)
         if MEAN in person:
             layout.label(text=iface("Now: {off:.1f} cm on average", off=100 * person[MEAN]))
+        if person.get(BRIDGED):
+            layout.label(text="Not seen in this frame", icon="HIDE_ON")
+        column = layout.column(align=True)
+        column.operator(BODYFIELD_OT_update_motion.bl_idname, icon="FILE_REFRESH")
+        column.operator(BODYFIELD_OT_snap_to_floor.bl_idname, icon="TRIA_DOWN_BAR")
+        column.prop(context.scene.bodyfield, "show_contacts", toggle=True, icon="MESH_CIRCLE")
         have = has_shape_keys(mesh)
         shape = layout.operator(
             BODYFIELD_OT_shape_keys.bl_idname,

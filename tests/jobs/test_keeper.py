@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from backend.jobs import folder as jobs
 from backend.jobs.folder import JobStore
 from backend.jobs.keeper import Keeper
 from backend.options import MocapOptions
-from backend.records import Chunk, Features, Notice, Progress, Summary, TrackChunk
+from backend.records import Chunk, Features, Notice, Progress, Summary, TrackChunk, TrackMotion
 from blender_addon.link.jobstore import stored_job, stored_jobs
 from blender_addon.shared.frames import clip_facts, open_clip
 
@@ -111,6 +112,60 @@ def test_a_summary_is_json_also_where_a_number_is_none(folder):
         "engine": "torch",
     }
     assert json.loads((folder.path / "job.json").read_text())["summary"] == said
+
+
+def finished(folder) -> bytes:
+    """The job finished with a result; what its result's file holds."""
+    keeper = Keeper(folder)
+    keeper.keep(chunk(0, 8))
+    keeper.ended(9, None)
+    keeper.keep(motion(1.0))
+    keeper.keep(Summary(9, 1, {}, 0.1, "torch"))
+    keeper.done()
+    return (folder.path / "final_001.npz").read_bytes()
+
+
+def motion(value: float) -> TrackMotion:
+    n = 9
+    frames, joints = np.arange(n, dtype=np.int32), np.full((n, 55, 3), value, np.float32)
+    return TrackMotion(
+        1, frames, frames / 30, np.ones((n, 4)), joints, joints[:, 0], np.zeros(4), np.zeros((n, 5)), joints,
+        joints[..., 0], True,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("way", ["whole", "cancelled", "disk"])
+def test_an_end_done_anew_counts_when_it_is_whole(folder, way, monkeypatch):
+    before = finished(folder)
+    store = JobStore(folder.path.parent.parent)
+    record = store.open(folder.record.id).record
+    again = Keeper(store.open(folder.record.id), resume=True, changes={"smooth": 0.5})
+    assert again.renews and again.seen and again.options == {"chunk": 4, "smooth": 0.5}
+    again.keep(motion(2.0))
+    again.keep(Summary(9, 1, {}, 0.2, "torch"))
+    # Nothing counts yet.
+    assert (
+        store.open(folder.record.id).record == record
+        and (folder.path / "final_001.npz").read_bytes() == before
+    )
+    if way == "whole":
+        again.done()
+        now = store.open(folder.record.id)
+        assert (now.record.options, now.record.revision, now.record.state) == (again.options, 1, jobs.DONE)
+        assert now.load_finals()[0].joints[0, 0, 0] == 2 and not (folder.path / "final_001.npz").exists()
+        return
+    with pytest.raises((KeyboardInterrupt, JobError)), again.watch():
+        if way == "cancelled":
+            raise KeyboardInterrupt
+        monkeypatch.setattr("backend.jobs.folder.write_whole", full)
+        again.done()
+    now = store.open(folder.record.id)
+    assert now.record == record and now.load_finals()[0].joints[0, 0, 0] == 1
+    assert [p.name for p in folder.path.glob("final*")] == ["final_001.npz"]
+
+
+def full(*_args, **_more):
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from backend.errors import JobError
 from backend.motion.amass import amass_arrays, write_amass
 from backend.motion.chunks import frame_times, person_tracks, stretches
 from backend.records import Chunk, TrackChunk, TrackMotion
+from blender_addon.shared.motion import CONTACTS
 
 
 def piece(track: int, frames: list[int], fps: float = 30.0) -> TrackChunk:
@@ -172,6 +173,31 @@ def test_amass_file_poses_the_same_body_in_a_world_with_z_up(body, motion):
     joints = forward(body.to("cpu"), pose, torch.from_numpy(data["betas"]), trans).joints.numpy()
     np.testing.assert_allclose(joints[..., 2], motion.joints @ motion.up, atol=2e-5)
     assert data["mocap_frame_rate"] == 25 and data["poses"].shape == (5, 165)
+
+
+def test_amass_files_stand_on_the_floor_and_say_what_rests(body, motion, tmp_path):
+    up = np.float32([0.0, -0.8, -0.6])
+    touch = np.random.default_rng(0).uniform(0, 1, (5, 8)).astype(np.float32)
+    one = replace(motion, up=up, floor=np.float32([1.5]), contacts=touch, bridged=np.uint8([0, 0, 1, 1, 0]))
+    one = replace(one, frames=np.int32([0, 1, 2, 30, 31]), times=np.array([0, 1, 2, 30, 31]) / 25)
+    other = replace(
+        one, track=2, trans=one.trans - np.float32([0, 2, 0]), joints=one.joints - np.float32([0, 2, 0])
+    )
+    for path, person in zip(
+        write_amass([one, other], body, 25.0, tmp_path, "clip"), (one, other), strict=True
+    ):
+        with np.load(path, allow_pickle=False) as data:
+            rest = body.joints_template[0] + body.joints_shapedirs[0][:, : len(person.betas)] @ person.betas
+            pelvis = data["trans"] + rest
+            np.testing.assert_allclose(pelvis[:, 2], person.joints[:, 0] @ up + 1.5, atol=2e-5)
+            np.testing.assert_array_equal(data["contacts"], touch)
+            np.testing.assert_array_equal(data["bridged"], person.bridged)
+            np.testing.assert_array_equal(data["frames"], person.frames)
+            assert data["floor"].tolist() == [0] and data["contact_names"].tolist() == list(CONTACTS)
+            assert data["mocap_time_length"] == pytest.approx(32 / 25)
+    (path,) = write_amass([motion], body, 25.0, tmp_path, "old")
+    with np.load(path, allow_pickle=False) as data:
+        assert np.isnan(data["floor"]).all() and not data["contacts"].any()
 
 
 def test_amass_files_hold_no_objects_and_failures_leave_nothing(body, motion, tmp_path):

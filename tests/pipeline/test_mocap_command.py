@@ -33,11 +33,15 @@ def clip(frames, tmp_path_factory) -> Path:
     return path
 
 
-def mocap(*arguments: str, home: Path, cwd: Path) -> subprocess.CompletedProcess:
+def backend(*arguments: str, home: Path, cwd: Path) -> subprocess.CompletedProcess:
     environ = {**os.environ, "BODYFIELD_HOME": str(home), "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"}
     environ.pop("BODYFIELD_PYTHON", None)
-    command = [sys.executable, "-m", "backend", "mocap", *arguments, "--localizer", "landmarks-lite"]
+    command = [sys.executable, "-m", "backend", *arguments]
     return subprocess.run(command, env=environ, cwd=cwd, capture_output=True, encoding="utf-8", timeout=300)
+
+
+def mocap(*arguments: str, home: Path, cwd: Path) -> subprocess.CompletedProcess:
+    return backend("mocap", *arguments, "--localizer", "landmarks-lite", home=home, cwd=cwd)
 
 
 def test_npz_and_overlay_in_a_folder_named_relative_to_here(clip, tmp_path):
@@ -51,6 +55,46 @@ def test_npz_and_overlay_in_a_folder_named_relative_to_here(clip, tmp_path):
         # Whoever starts in the middle of the world stands on its floor; a body rests with its pelvis at -0.35 y.
         pelvis = data["trans"][0] + [0, -0.35, 0]
         assert np.abs(pelvis[:2]).max() < 0.05 and 0.6 < pelvis[2] < 1.2
+
+
+@pytest.fixture
+def moved(clip, tmp_path):
+    """The clip at a place of its own, from which it can be taken away."""
+    path = tmp_path / "walk.mp4"
+    path.write_bytes(clip.read_bytes())
+    return path
+
+
+def test_a_finished_job_is_updated_without_its_clip(moved, tmp_path):
+    home = tmp_path / "home"
+    plain = ("--foot-lock", "off", "--no-floor", "--height", "1.8")
+    options = ("--smooth-up", "0.5", "--smooth-across", "2")
+    ran = mocap(str(moved), "-o", "first", *options, home=home, cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    job = json.loads(ran.stdout)["job"]
+    record = home / "jobs" / job / "job.json"
+    asked = json.loads(record.read_text(encoding="utf-8"))["options"]
+    assert asked["smooth_up"] == 0.5 and asked["smooth_across"] == 2.0 and asked["floor"] is True
+    moved.rename(tmp_path / "away.mp4")
+    ran = backend("update", job, "-o", "again", "--smooth", "0", *plain, home=home, cwd=tmp_path)
+    assert ran.returncode == 0 and ran.stderr == "", ran.stderr
+    report = json.loads(ran.stdout)
+    assert report["job"] == job and report["frames"] == 10 and "localize" not in report["seconds"]
+    assert [Path(f).name for f in report["files"]] == ["walk_person1.npz"]
+    asked |= {"smooth": 0.0, "foot_lock": "off", "floor": False, "height": 1.8}
+    assert json.loads(record.read_text(encoding="utf-8"))["options"] == asked
+    first, again = (dict(np.load(tmp_path / f / "walk_person1.npz")) for f in ("first", "again"))
+    assert np.abs(first["poses"] - again["poses"]).max() > 1e-3
+    assert again["contacts"].shape == (10, 8) and again["floor"].shape == (1,) and len(again["bridged"]) == 10
+    for arguments, words in (
+        ((job, "--smooth", "-1"), "'smooth' must lie between"),
+        ((job, "--foot-lock", "glue"), "'foot_lock' must be one of off, auto, always, flat"),
+        (("20200101-000000-none",), "There is no job"),
+    ):
+        wrong = backend("update", *arguments, "-o", "none", home=home, cwd=tmp_path)
+        assert wrong.returncode == 1 and words in wrong.stderr and len(wrong.stderr.splitlines()) == 1
+    assert not (tmp_path / "none").exists()
+    assert json.loads(record.read_text(encoding="utf-8"))["options"] == asked
 
 
 def test_only_the_people_pointed_at(tmp_path):

@@ -2,7 +2,8 @@
 
 A frame's first pixel may carry a command, so that a test can stop the road at a known place:
 HOLD waits until the file `release` is in the home folder (or the job is cancelled), CRASH and REFUSE raise, FIT makes
-the end of the job long: it counts in the file `steps` until there is `release`.
+the end of the job long: it counts in the file `steps` until there is `release`. The option `smooth` scales the result;
+as 205 it makes the end long too, as 202 it makes it fail, so that an end can be stopped when it is done anew.
 Run as `python tests/serve/toy_backend.py HOME [PORT [PARENT_PID]]`.
 """
 
@@ -32,11 +33,14 @@ class Options:
     """The part of MocapOptions that matters here; not that class itself, since its module imports torch."""
 
     chunk: int = 32
+    smooth: float = 1.0
 
     @classmethod
     def from_dict(cls, given):
-        if set(given) - {"chunk"}:
-            raise JobError("bad_options", "There is no such option: choose chunk.")
+        if set(given) - {"chunk", "smooth"}:
+            raise JobError("bad_options", "There is no such option: choose chunk or smooth.")
+        if given.get("smooth", 0) < 0:
+            raise JobError("bad_options", "The option 'smooth' must not be negative.")
         return cls(**given)
 
     def camera(self, width, height):
@@ -76,10 +80,12 @@ def mocap(frames, options, *, total, resume, cancelled, breathe):
         yield chunks[-1]
     if not chunks:
         raise JobError("no_frames", "The clip has no frames: choose another file.")
-    if long_fit:
+    if long_fit or options.smooth == FIT:
         _count_steps(breathe)
     yield Notice("This is a toy.")
-    yield _motion(chunks, final=True)
+    yield _motion(chunks, final=True, scale=options.smooth)
+    if options.smooth == CRASH:
+        raise ZeroDivisionError("on purpose")
     yield Summary(chunks[-1].last + 1, 1, {"toy": 0.0}, float("nan"), "toy")
 
 
@@ -114,12 +120,12 @@ def _chunk(rows, size):
     return Chunk(int(index[0]), int(index[-1]), *size, [track])
 
 
-def _motion(chunks, final):
+def _motion(chunks, final, scale=1.0):
     frames, times, boxes, points = (
         np.concatenate([getattr(c.tracks[0], name) for c in chunks])
         for name in ("frames", "times", "boxes", "points3d")
     )
-    n, trans = len(frames), np.cumsum(points[:, 0], 0)
+    n, trans = len(frames), np.cumsum(points[:, 0], 0) * scale
     pose = np.broadcast_to(trans[:, None], (n, 55, 3)) * np.arange(1, 56)[:, None]
     joints, unsure = pose + 1, np.ones((n, 55))
     betas, expression = np.zeros(4), np.zeros((n, 5))

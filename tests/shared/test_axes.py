@@ -162,3 +162,17 @@ def test_the_first_person_starts_at_the_origin_and_the_lowest_foot_stands_on_the
     feet = np.concatenate([p[:, list(axes.FOOT_JOINTS), 1].ravel() for p in placed])
     assert feet.min() == pytest.approx(0, abs=1e-12)
     np.testing.assert_array_equal(axes.world_shift([]), 0)
+
+
+def test_a_known_floor_is_at_height_0_whoever_hangs_below_it():
+    rng = np.random.default_rng(1)
+    up = np.array([0.1, -0.9, 0.3]) / np.linalg.norm([0.1, -0.9, 0.3])
+    level = axes.level_rotation(up)
+    people = [rng.normal(size=(5, 55, 3)), rng.normal(size=(3, 55, 3))]
+    shift = axes.world_shift(people, level, np.float32([1.25]))
+    for joints in people:
+        heights = axes.camera_to_world(joints, shift, level)[..., 2]
+        np.testing.assert_allclose(heights, joints @ up + 1.25, atol=1e-9)
+    np.testing.assert_allclose(axes.camera_to_world(people[0][0, 0], shift, level)[:2], 0, atol=1e-12)
+    unknown = axes.world_shift(people, level, np.float32([np.nan]))
+    np.testing.assert_array_equal(unknown, axes.world_shift(people, level))
