@@ -9,7 +9,7 @@ FADE_S = 0.05
 """Seconds in which a contact begins and ends."""
 SHORTEST_S = 0.08
 """A contact or a break between two that is shorter than this is none."""
-SURE = (0.5, 0.8)
+SURE = (0.2, 0.45)
 """What the network must say for a contact to begin to count, and to count in full."""
 SAID, MOVED, BIAS = 1.05, -1.5, -0.55
 """Log odds of a contact: so much for what the network says (log odds), for the logarithm of the place's speed (m/s, and

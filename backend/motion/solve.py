@@ -31,7 +31,7 @@ from blender_addon.shared.motion import CONTACTS
 NEWS_S = 0.12
 """Seconds for which the temporal network's errors are alike as the data's are: what it expects counts by frame like
 the data, and no more than they do."""
-HABIT = 0.02
+HABIT = 0.5
 """Weight of what is expected beside what is seen."""
 WAY_S = 0.3
 """Seconds for which the errors of the expected velocity are alike."""
@@ -41,7 +41,7 @@ ROOT = (2.0, 6.0, 2.0)
 """m^2/s^3 of the root across, up, across."""
 STAND_M, SINK_M = 0.01, 0.01
 """One sigma of the height of what rests, and of what must not sink."""
-CREEP = 0.04
+CREEP = 0.025
 """m/s, one sigma of what rests."""
 
 

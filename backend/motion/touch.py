@@ -11,8 +11,8 @@ from backend.body.points import combine, stack
 from backend.body.pointsets import named_set
 from backend.body.skeleton import JOINT, JOINT_NAMES
 
-SKIN = 64
-"""Points of the skin beside those of `CONTACTS`."""
+SKIN = 48
+"""Points all over the skin that must not sink into the floor, beside the soles' edges."""
 _SOLE_M = 0.02
 """Thickness of a foot that counts as its sole."""
 _ENDS = (0.15, 0.85)
@@ -21,10 +21,10 @@ _cache: WeakKeyDictionary[Body, CanonicalPoints] = WeakKeyDictionary()
 
 
 def touching_points(body: Body) -> CanonicalPoints:
-    """The 8 points of `CONTACTS` in their order, then `SKIN` others; computed once a body."""
+    """The 8 points of `CONTACTS` in their order, then the soles' edges and `SKIN` others; computed once a body."""
     if body not in _cache:
         rows = [*_soles(body), *(_palm(body, side) for side in ("left", "right")),
-                *(_knee(body, side) for side in ("left", "right"))]  # fmt: skip
+                *(_knee(body, side) for side in ("left", "right")), *_edges(body)]  # fmt: skip
         L = np.zeros((len(rows), len(body.v_template)), np.float32)
         for k, some in enumerate(rows):
             L[k, some] = 1 / len(some)
@@ -44,6 +44,16 @@ def _soles(body: Body) -> list[np.ndarray]:
         rows = rows[v[rows, 1] < v[rows, 1].min() + _SOLE_M]
         back, front = np.quantile(v[rows, 2], _ENDS)
         out += [rows[v[rows, 2] < back], rows[v[rows, 2] > front]]
+    return out
+
+
+def _edges(body: Body) -> list[np.ndarray]:
+    """Rows of single vertices at the ends and sides of both soles: the middle of a heel on the floor leaves its edge
+    free to sink."""
+    out, v = [], body.v_template
+    for heel, toes in zip(*[iter(_soles(body))] * 2, strict=True):
+        for part, end in ((heel, v[heel, 2].argmin()), (toes, v[toes, 2].argmax())):
+            out += [part[[k]] for k in (end, v[part, 0].argmin(), v[part, 0].argmax())]
     return out
 
 
