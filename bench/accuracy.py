@@ -18,14 +18,16 @@ import time
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from backend.batch.clip import open_video
+from backend.body.kinematics import forward
 from backend.body.landmarks import body_landmarks
+from backend.body.model import Body, CanonicalPoints
 from backend.evaluate.metrics import acceleration_error, pa_mpjpe, root_mpjpe
 from backend.evaluate.multiview import CalibratedCamera, read_qualisys, smooth_reference, triangulate
 from backend.localizers.choose import create_localizer
 from backend.localizers.landmarks.localizer import LANDMARKS
-from backend.motion.assemble import Clip
 from backend.motion.chunks import person_tracks
 from backend.motion.level import CAMERA_UP
 from backend.options import MocapOptions
@@ -72,28 +74,26 @@ def run_rival(python: str, video: Path) -> dict[str, np.ndarray]:
 def run_ours(video: Path, options: MocapOptions) -> dict[str, np.ndarray]:
     """Our road on `video`, the person seen longest: observed 2D landmarks, fitted landmark points and joints."""
     chunks: list[Chunk] = []
+    motions: dict[int, TrackMotion] = {}
     start = time.perf_counter()
-    summary = up = None
+    summary = None
     with open_video(video) as clip:
+        camera = options.camera(clip.width, clip.height)
         for event in mocap(clip, options, total=clip.frame_count):
             if isinstance(event, Chunk):
                 chunks.append(event)
             elif isinstance(event, TrackMotion) and event.final:
-                up = event.up
+                motions[event.track] = event
             elif isinstance(event, Summary):
                 summary = event
     seconds = time.perf_counter() - start
     body = options.load_body()
-    localizer = create_localizer(options.localizer, body)
-    known = Clip(body, localizer.native, options)
-    for chunk in chunks:
-        known.add(chunk)
-    track = max(person_tracks(chunks), key=lambda t: t.boxes[:, 2:].prod(1).mean() * len(t.frames))
-    fit = known.fit(track)
-    observed = known.fitter.observations(track.points3d, track.points2d, track.uncertainty, track.times)
-    points, _ = body_landmarks(body)
-    where, _ = known.fitter.points(points, fit.state, observed)
-    image, raw = (x[:, localizer.landmarks] for x in (track.points2d, track.points3d))
+    landmarks = create_localizer(options.localizer, body).landmarks
+    tracks = [t for t in person_tracks(chunks) if t.track in motions]
+    track = max(tracks, key=lambda t: t.boxes[:, 2:].prod(1).mean() * len(t.frames))
+    motion = motions[track.track]
+    where = posed_points(body, motion, body_landmarks(body)[0])
+    image, raw = (x[:, landmarks] for x in (track.points2d, track.points3d))
 
     def spread(values: np.ndarray) -> np.ndarray:
         out = np.full((summary.frames, *values.shape[1:]), np.nan)
@@ -101,8 +101,17 @@ def run_ours(video: Path, options: MocapOptions) -> dict[str, np.ndarray]:
         return out
 
     return {"image": spread(image), "raw": spread(raw), "points": spread(where),
-            "joints": spread(fit.joints), "projected": spread(known.camera.project(where)),
-            "up": up, "seconds": seconds, "frames": summary.frames, "stages": summary.seconds}  # fmt: skip
+            "joints": spread(motion.joints), "projected": spread(camera.project(where)),
+            "up": motion.up, "seconds": seconds, "frames": summary.frames, "stages": summary.seconds}  # fmt: skip
+
+
+def posed_points(body: Body, motion: TrackMotion, points: CanonicalPoints) -> np.ndarray:
+    """(n, P, 3) metres, camera space: canonical points of a finished motion."""
+    pose, trans = torch.from_numpy(motion.pose), torch.from_numpy(motion.trans)
+    with torch.inference_mode():
+        out = [forward(body.to(), pose[i : i + 64], torch.from_numpy(motion.betas), trans[i : i + 64],
+                       points=points).points for i in range(0, len(pose), 64)]  # fmt: skip
+    return torch.cat(out).numpy()
 
 
 def score(points: np.ndarray, reference: np.ndarray) -> dict[str, float]:

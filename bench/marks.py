@@ -19,8 +19,9 @@ import numpy as np
 
 from backend.batch.clip import open_video
 from backend.body.load import load_body
-from backend.body.model import Body
+from backend.body.model import Body, CanonicalPoints
 from backend.body.places import joint_points
+from backend.body.points import stack
 from backend.body.pointsets import PointSet, join_sets, make_set
 from backend.camera.pinhole import Camera
 from backend.errors import JobError
@@ -39,12 +40,13 @@ from backend.evaluate.metrics import pa_mpjpe, root_mpjpe
 from backend.evaluate.multiview import CalibratedCamera, read_qualisys, smooth_reference, triangulate
 from backend.localizers.choose import create_localizer
 from backend.localizers.contract import Localizer, LocalizerOptions
-from backend.options import choose_device
+from backend.options import MocapOptions, choose_device
 from backend.people.detect import PersonDetector
 from backend.people.follow import PeopleTracker
+from backend.pipeline import mocap
 from backend.points.file import read_points
-from backend.records import Subject
-from bench.accuracy import HIPS, LIMBS, run_rival
+from backend.records import Subject, TrackMotion
+from bench.accuracy import HIPS, LIMBS, posed_points, run_rival
 from bench.report import finish, parser
 
 MARKS = Path(__file__).resolve().parents[1] / "tests" / "data" / "marks"
@@ -119,6 +121,27 @@ def follow(
     return dict(zip(("landmarks", "points", "pixels"), out, strict=True))
 
 
+def finished(
+    video: Path, localizer: str, points: CanonicalPoints, truth: Truth, camera: int, body: Body
+) -> dict:
+    """As `follow`, from the finished motion of the whole road; no `landmarks`."""
+    motions = []
+    with open_video(video) as clip:
+        view = Camera.from_fov(clip.width, clip.height)
+        for event in mocap(clip, MocapOptions(localizer=localizer), previews=False):
+            if isinstance(event, TrackMotion) and event.final:
+                motions.append(event)
+    frames, best, out = truth.joints.frames, np.inf, {}
+    for motion in motions:
+        where = np.full((int(max(frames.max(), motion.frames[-1])) + 1, len(points), 3), np.nan)
+        where[motion.frames] = posed_points(body, motion, points)
+        pixels = view.project(where[frames])
+        off = np.linalg.norm(pixels[:, : len(JOINTS)] - truth.pixels[camera], axis=-1)
+        if np.isfinite(off).any() and np.nanmedian(off) < best:
+            best, out = np.nanmedian(off), {"points": where[frames], "pixels": pixels}
+    return out
+
+
 def score(points: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     """Errors of (F, 12, 3) against the reference in the same axes; frames that lack a joint are left out."""
     ok = np.isfinite(points).all((1, 2)) & np.isfinite(truth).all((1, 2))
@@ -129,17 +152,23 @@ def score(points: np.ndarray, truth: np.ndarray) -> dict[str, float]:
             "frames": int(ok.sum())}  # fmt: skip
 
 
-def measure(name: str, videos: Sequence[Path], truth: Truth, body: Body, device: str) -> dict:
-    """All figures of one localizer: camera by camera, their mean, and the dense errors of all marks together."""
+def measure(name: str, videos: Sequence[Path], truth: Truth, body: Body, device: str,
+            motion: bool = False) -> dict:  # fmt: skip
+    """All figures of one localizer, or of the whole road's finished `motion`: camera by camera, their mean, and the
+    dense errors of all marks together."""
     localizer = create_localizer(name, body, LocalizerOptions(device))
     joints = make_set("joints", JOINTS, joint_points(body, JOINTS))
     prepared = localizer.prepare(join_sets([joints, truth.places], "marked"))
     rows, px, share, names = [], [], [], []
     for i, video in enumerate(videos):
-        seen = follow(video, localizer, prepared, truth, i, device)
         target = truth.in_camera(i)
-        rows.append({"landmarks": score(seen["landmarks"], target),
-                     "joints": score(seen["points"][:, : len(JOINTS)], target)})  # fmt: skip
+        if motion:
+            seen = finished(video, name, stack([joints.points, truth.places.points]), truth, i, body)
+            rows.append({"joints": score(seen["points"][:, : len(JOINTS)], target)})
+        else:
+            seen = follow(video, localizer, prepared, truth, i, device)
+            rows.append({"landmarks": score(seen["landmarks"], target),
+                         "joints": score(seen["points"][:, : len(JOINTS)], target)})  # fmt: skip
         marks = truth.surface.take(truth.surface.camera == i)
         at = np.searchsorted(truth.joints.frames, marks.frame)
         which = [len(JOINTS) + truth.places.labels.index(n) for n in marks.name]
@@ -190,6 +219,7 @@ def main() -> None:
     p.add_argument("--marks", type=Path, default=MARKS, help="folder of the marks")
     p.add_argument("--localizer", nargs="*", default=["landmarks-heavy", "landmarks-full"])
     p.add_argument("--rival", help="a Python interpreter that has mediapipe 0.10.21")
+    p.add_argument("--motion", action="store_true", help="score the finished motion of the whole road too")
     args = p.parse_args()
     body, device = load_body(), choose_device("cpu")
     truth = Truth.read(args.marks, args.folder / "Calib.qca.txt", body)
@@ -200,6 +230,8 @@ def main() -> None:
                      "reprojection_px_95": float(np.percentile(error, 95)),
                      "surface_marks": len(truth.surface)}  # fmt: skip
     figures["localizers"] = {n: measure(n, videos, truth, body, device) for n in args.localizer}
+    if args.motion:
+        figures["motion"] = {n: measure(n, videos, truth, body, device, True) for n in args.localizer}
     if args.rival:
         rival = [run_rival(args.rival, v) for v in videos]
         rows = [
