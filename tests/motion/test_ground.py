@@ -92,6 +92,20 @@ def test_the_height_of_a_person_sets_the_scale():
     np.testing.assert_allclose(floor.factors, [1.1, 1.1 / 0.97], atol=0.01)
 
 
+@pytest.mark.parametrize("stature", [0.7, 1.1, 1.4])
+def test_a_known_height_is_kept_however_wrong_the_guess(stature):
+    """A child, or a lens that is far off; also of somebody who stands on a wall, or touches nothing."""
+    (factor,) = find_floor([standing(1.6)], UP, height=1.2, stature=stature).factors
+    assert factor == pytest.approx(stature, rel=0.01)
+    two = find_floor([standing(1.6, size=3), standing(1.6, 1.05)], UP, height=1.2, stature=stature)
+    np.testing.assert_allclose(two.factors, [stature, stature / 1.05], rtol=0.02)
+    wall = find_floor([standing(0.8), standing(1.6, size=3)], UP, height=1.2, stature=stature)
+    assert wall.factors[0] == pytest.approx(stature)
+    assert wall.height == pytest.approx(1.6 * stature, rel=0.02)
+    none = find_floor([standing(1.6, contact=0)], UP, height=1.2, stature=stature)
+    assert none.factors[0] == stature and np.isnan(none.height)
+
+
 def test_the_weighted_median_has_half_the_weight_on_each_side():
     assert weighted_median(np.array([3.0, 1, 2]), np.array([1.0, 1, 1])) == 2
     assert weighted_median(np.array([3.0, 1, 2]), np.array([9.0, 1, 1])) == 3
