@@ -112,3 +112,11 @@ def test_without_a_network_what_is_low_and_slow_rests():
     points[:, 2, 0] = 2 * times
     out = resting(points, np.array([0.0, 1, 0]), times)
     assert (out[:, 0] > 0.4).all() and (out[:, 1:] < 0.05).all()
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_single_frame_has_contacts_too(lock):
+    said, points, heights, times = (a[:1] for a in stander())
+    assert grip(said, points, heights, times, lock)[0, 0] == 1
+    assert judged(said, points, times)[0, 0] > 0.9
+    assert resting(points, np.array([0.0, 1, 0]), times)[0, 0] > 0.4

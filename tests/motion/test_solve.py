@@ -206,3 +206,15 @@ def test_who_stands_still_stands_still():
     jerk = np.linalg.norm(np.diff(motion.joints[:, :22], n=3, axis=0), axis=-1).mean() * 30**3
     assert jerk < 40
     assert np.abs(heights(motion)).max() < ON_THE_FLOOR_M
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_few_frames_are_a_motion_too(n):
+    (motion,) = solved([parts(seen(act(stand, TIMES)), np.arange(n))])
+    assert motion.pose.shape == (n, 55, 3)
+    assert all(np.isfinite(getattr(motion, f)).all() for f in ("pose", "trans", "joints", "up", "contacts"))
+
+
+def test_it_says_how_much_is_done(squatting):
+    told = list(solve(clip_of([squatting]), [squatting]))
+    assert told == sorted(told) and told[-1] == len(TIMES) and len(told) > 8
