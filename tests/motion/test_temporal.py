@@ -153,3 +153,23 @@ def test_what_is_nearly_a_rotation_becomes_one():
     assert turn_deg(R, Q).max() < 15
     np.testing.assert_allclose(nearest_rotations(Q), Q, atol=1e-12)
     assert torch.is_inference_mode_enabled() is False
+
+
+@pytest.mark.parametrize("fps", [10, 15, 24, 30, 60, 240, None])
+def test_frames_and_the_network_s_own_lie_where_they_should(fps):
+    """A straight line comes back as itself both ways; slow clips have no gaps, gaps are gaps."""
+    times = 7 + (variable() if fps is None else np.arange(int(SECONDS * fps) + 1) / fps)
+    seen = np.ones(len(times), bool)
+    grid, there, back = temporal._grids(times, seen)
+    np.testing.assert_allclose(np.diff(grid), 1 / FPS)
+    np.testing.assert_allclose(back @ grid, times, atol=1e-9)
+    covered = np.asarray(there.sum(1))[:, 0]
+    assert (covered[:-1] > 1e-6).all()
+    known = covered > 1e-6
+    line = (there @ times)[known] / covered[known]
+    assert np.abs(line - grid[known])[1:-1].max() < 0.6 / (fps or 20)
+    gone = (times > 8) & (times < 8.5)
+    _, there, _ = temporal._grids(times, ~gone)
+    covered = np.asarray(there.sum(1))[:, 0]
+    inside = (grid > 8 + 1.1 / (fps or 20) + 1 / FPS) & (grid < 8.5 - 1.1 / (fps or 20) - 1 / FPS)
+    assert (covered[inside] <= 1e-6).all() and inside.any()
