@@ -118,7 +118,7 @@ def test_a_lesson_is_a_function_of_its_number_and_the_seed(bank, lessons):
             assert torch.equal(a, arrays(again[k])[name]), name
     for different in (other, elsewhere):
         assert not torch.equal(one[0].points, different[0].points)
-        assert not torch.equal(one[1].landmarks, different[1].landmarks)
+        assert not torch.equal(one[1].turned, different[1].turned)
 
 
 def test_lessons_are_finite_and_near_the_truth(lessons):
