@@ -19,6 +19,7 @@ COMMANDS = {
     "fit": "Fit a body to 3D points of one person.",
     "weights": "Install, list and remove official NLF weights.",
     "train": "Train our own localizer field by a recipe.",
+    "train-motion": "Train our own temporal network from motion capture.",
     "doctor": "Say what is installed, which device will be used, and what is missing.",
 }
 SETUP_HINT = "run 'python install.py setup' in the Bodyfield folder"
@@ -31,11 +32,12 @@ TRAIN_HINT = (
 
 
 class LazyCommand(TyperCommand):
-    """Stands for the function `<name>` of `backend.commands.<name>` until it is called."""
+    """Stands for the function `<name>` of `backend.commands.<name>` until it is called; a name's `-` is `_` there."""
 
     def make_context(self, info_name, args, parent=None, **extra):
         """Import the command and let it read its own arguments."""
-        function = getattr(importlib.import_module(f"backend.commands.{self.name}"), self.name)
+        name = (self.name or "").replace("-", "_")
+        function = getattr(importlib.import_module(f"backend.commands.{name}"), name)
         app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
         app.command(name=self.name)(function)
         return typer.main.get_command(app).make_context(info_name, args, parent, **extra)

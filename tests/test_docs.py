@@ -100,7 +100,7 @@ def _wrong_commands(code: str) -> Iterator[str]:
             if command not in COMMANDS:
                 yield f"command backend {command}"
                 continue
-            file = ROOT / "backend" / "commands" / f"{command}.py"
+            file = ROOT / "backend" / "commands" / f"{command.replace('-', '_')}.py"
         else:
             command = ""
             file = ROOT / f"{module.replace('.', '/')}.py"

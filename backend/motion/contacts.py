@@ -21,18 +21,25 @@ _NEAR_M, _SLOW = 0.06, 0.35
 """Without a network, and for `always`: lower than this above the floor and slower (m/s) is at rest."""
 
 
+def speeds(points: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """(n, q, 3) metres, (n,) seconds -> (n, q) m/s; nothing is known to move in a single frame."""
+    if len(times) < 2:
+        return np.zeros(points.shape[:-1])
+    return np.linalg.norm(np.gradient(points, times, axis=0), axis=-1)
+
+
 def resting(points: np.ndarray, up: np.ndarray, times: np.ndarray) -> np.ndarray:
     """(n, q, 3) places, `up` (3,), (n,) seconds -> (n, q) 0..1 by height and speed alone."""
     height = points @ up
     height = height - np.quantile(height.min(1), 0.1)
-    speed = np.linalg.norm(np.gradient(points, times, axis=0), axis=-1)
+    speed = speeds(points, times)
     return 1 / (1 + np.exp(np.maximum((height - _NEAR_M) / 0.015, (speed - _SLOW) / 0.08)))
 
 
 def judged(said: np.ndarray, points: np.ndarray, times: np.ndarray) -> np.ndarray:
     """What the network says (n, q) of places (n, q, 3) in the light of how fast they turned out to be: (n, q) 0..1."""
     p = np.clip(said, 1e-3, 1 - 1e-3)
-    speed = np.linalg.norm(np.gradient(points, times, axis=0), axis=-1)
+    speed = speeds(points, times)
     return 1 / (1 + np.exp(-(SAID * np.log(p / (1 - p)) + MOVED * np.log(speed + 0.05) + BIAS)))
 
 
@@ -47,7 +54,7 @@ def grip(
     low, high = SURE
     out = np.clip((said - low) / (high - low), 0, 1)
     if lock in ("always", "flat"):
-        speed = np.linalg.norm(np.gradient(points, times, axis=0), axis=-1)
+        speed = speeds(points, times)
         near = (heights < _NEAR_M) & (speed < 2 * _SLOW)
         out[:, :4] = np.maximum(out[:, :4], near[:, :4])
     if lock == "flat":
@@ -96,4 +103,4 @@ def runs(on: np.ndarray) -> list[tuple[int, int]]:
     return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
 
-__all__ = ["faded", "grip", "judged", "levels", "resting", "runs"]
+__all__ = ["faded", "grip", "judged", "levels", "resting", "runs", "speeds"]

@@ -77,16 +77,15 @@ def find_floor(
     sure = np.array([p.size if np.isfinite(v) else 0.0 for p, v in zip(people, logs, strict=True)])
     factors = np.ones(len(people))
     if not sure.any():
-        return Floor(up, float("nan"), factors)
+        return Floor(up, float("nan"), factors if height is None else factors * stature)
     level = _mode(logs, sure)
-    if height is not None and np.isfinite(logs[0]):
-        level = logs[0] + np.log(stature)
-    with np.errstate(invalid="ignore"):
-        wanted = np.exp(level - logs)
-    near = np.isfinite(wanted) & (
-        np.abs(np.log(np.where(np.isfinite(wanted), wanted, 1))) < np.log(MOST_RESIZED)
-    )
-    factors[near] = wanted[near]
+    near = np.isfinite(logs) & (np.abs(logs - level) < np.log(MOST_RESIZED))
+    if height is not None:
+        # Of everybody: a wrong lens or a wrong guess of size is so for all. It may be more than is believed of a guess.
+        scale = np.log(stature)
+        factors[:] = stature
+        level = logs[0] + scale if near[0] else level + scale
+    factors[near] = np.exp(level - logs[near])
     return Floor(up, float(np.exp(level)), factors)
 
 

@@ -49,6 +49,8 @@ CREEP = 0.025
 class _Person:
     """One person on the way to a motion."""
 
+    number: int
+    """Of the track among all."""
     track: TrackChunk
     """What was seen."""
     done: Done
@@ -73,43 +75,47 @@ def solve(clip: Clip, tracks: Sequence[TrackChunk]) -> Generator[int, None, list
     """
     fitter, options = clip.fitter, clip.options
     people: list[_Person] = []
-    before = 0
-    for track in tracks:
+    counts = [0] * len(tracks)
+    for k, track in enumerate(tracks):
         n = len(track.frames)
         obs = fitter.observations(track.points3d, track.points2d, track.uncertainty, track.times)
         done = Done(n, True, 3, 2)
-        state = yield from _counted(fitter.alone(obs, done), before)
-        person = _Person(track, done, obs, state, expectation(clip, track))
+        state = yield from _counted(fitter.alone(obs, done), counts, k)
+        person = _Person(k, track, done, obs, state, expectation(clip, track))
         if plausible(clip, track, state):
-            yield from _first_tie(clip, person, before)
+            yield from _first_tie(clip, person, counts)
             people.append(person)
-        before += n
+        else:
+            counts[k] = n
     if not people:
         return []
     # The one who is seen most sets the scale.
     people.sort(key=lambda p: -p.seen_size)
-    floor = _floor(clip, people) if options.floor else None
+    floor = _floor(clip, people) if options.floor or options.height is not None else None
+    if floor is not None and not options.floor:
+        # Only the height was asked for: everybody is as much larger as the one whose it is.
+        floor = replace(floor, height=float("nan"), factors=np.full(len(people), floor.factors[0]))
     motions: list[TrackMotion] = []
-    spent = before - sum(len(p.track.frames) for p in people)
     for k, person in enumerate(people):
-        motion = yield from _counted(_last(clip, person, floor, k), spent)
+        motion = yield from _counted(_last(clip, person, floor, k), counts, person.number)
         motions.append(motion)
-        spent += len(person.track.frames)
     motions.sort(key=lambda m: m.track)
-    if floor is None:
+    if floor is None or not options.floor:
         return list(stand_upright(motions))
     for m in motions:
         m.up, m.floor = floor.up.astype(np.float32), np.full(1, floor.height, np.float32)
     return motions
 
 
-def _counted(steps: Generator[int, None, object], before: int) -> Generator[int, None, object]:
+def _counted(steps: Generator[int, None, object], counts: list[int], k: int) -> Generator[int, None, object]:
+    """`steps`, which say how many frames of track `k` are done, as how many of all tracks' are."""
     while True:
         try:
             done = next(steps)
         except StopIteration as end:
             return end.value
-        yield before + done
+        counts[k] = max(counts[k], done)
+        yield sum(counts)
 
 
 def expectation(clip: Clip, track: TrackChunk) -> Expected | None:
@@ -138,13 +144,13 @@ def _tie(clip: Clip, person: _Person, up: np.ndarray, helps: tuple, rounds: int)
     )
 
 
-def _first_tie(clip: Clip, person: _Person, before: int) -> Generator[int, None, None]:
+def _first_tie(clip: Clip, person: _Person, counts: list[int]) -> Generator[int, None, None]:
     if clip.options.smooth == 0 or len(person.track.times) < 3:
         return
     helps = (_habit(clip.fitter, person),) if person.expected is not None else ()
     up = person_up(clip, [person])
     steps = clip.fitter.tied(person.obs, person.state, _tie(clip, person, up, helps, 3), person.done)
-    person.state = yield from _counted(steps, before)
+    person.state = yield from _counted(steps, counts, person.number)
 
 
 def _habit(fitter: Fitter, person: _Person) -> Habit:
@@ -206,8 +212,9 @@ def _touching(clip: Clip, state: State) -> np.ndarray:
 def _last(clip: Clip, person: _Person, floor: Floor | None, k: int) -> Generator[int, None, TrackMotion]:
     fitter, options, n = clip.fitter, clip.options, len(person.track.times)
     contacts = np.zeros((n, len(CONTACTS)), np.float32)
-    if floor is not None and np.isfinite(floor.height):
+    if floor is not None:
         person.state, person.obs = resized(fitter, person.state, person.obs, float(floor.factors[k]))
+    if floor is not None and np.isfinite(floor.height):
         points = _touching(clip, person.state)[:, : len(CONTACTS)]
         heights = points @ floor.up + floor.height
         said = told_contacts(person, points, floor.up)

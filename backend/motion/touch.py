@@ -42,7 +42,9 @@ def _soles(body: Body) -> list[np.ndarray]:
         foot = body.weights[:, [JOINT[f"{side}_ankle"], JOINT[f"{side}_foot"]]].sum(1) > 0.6
         rows = np.flatnonzero(foot)
         rows = rows[v[rows, 1] < v[rows, 1].min() + _SOLE_M]
-        back, front = np.quantile(v[rows, 2], _ENDS)
+        # By length: toes have many more vertices than heels.
+        z = v[rows, 2]
+        back, front = z.min() + np.array(_ENDS) * np.ptp(z)
         out += [rows[v[rows, 2] < back], rows[v[rows, 2] > front]]
     return out
 

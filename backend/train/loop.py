@@ -24,6 +24,7 @@ from backend.localizers.field.model import FieldModel
 from backend.train import checkpoint
 from backend.train.board import Board, picture_grid
 from backend.train.config import Recipe, check
+from backend.train.ending import asked_to_end
 from backend.train.learner import Average, Objective, build_model, freeze_parts, make_optimizer, set_rates
 from backend.train.lifting.stage import lift
 from backend.train.mix import MixedBatches
@@ -168,7 +169,7 @@ class _Training:
         first, begun, before = self.state.step, time.monotonic(), self.state.seconds
         sums: dict[str, list[torch.Tensor]] = defaultdict(list)
         figures: dict[str, float] = {}
-        with _signals() as asked, self._board() as board:
+        with asked_to_end() as asked, self._board() as board:
             for step, batches in self._batches(first, end):
                 for name, value in self._step(step, batches).items():
                     sums[name].append(value)
@@ -286,29 +287,6 @@ def _alone(_: int) -> None:
     # The main process decides when to stop; its helpers end with it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """A list that gets an entry when the process is asked to end; a second Ctrl-C ends it at once."""
-    asked: list[int] = []
-
-    def ask(number: int, _) -> None:
-        if asked and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        asked.append(number)
-
-    try:
-        old = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:
-        # Not in the main thread: whoever runs us there has the signals.
-        yield asked
-        return
-    try:
-        yield asked
-    finally:
-        for s, handler in old.items():
-            signal.signal(s, handler)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation, RotationSpline
 from backend.body.kinematics import forward
 from backend.body.model import Body
 from backend.body.skeleton import JOINT
-from backend.motion.split import split_of
+from backend.synth.split import split_of
 
 RATE = 30.0
 """Frames a second of the file."""
