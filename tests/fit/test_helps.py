@@ -50,7 +50,7 @@ def ground(model: SkinModel, floor: float = 0.4) -> Ground:
     up = torch.tensor([0.1, -0.9, -0.3], dtype=torch.float64)
     rest, stay = torch.zeros(q, N, dtype=torch.float64), torch.zeros(q, N - 1, dtype=torch.float64)
     rest[:8], stay[:8] = r(8, N) * 20, r(8, N - 1) * 40
-    return Ground(model, up / up.norm(), floor, rest, stay, 12.0)
+    return Ground(model, up / up.norm(), floor, rest, torch.zeros_like(rest), stay, 12.0)
 
 
 def whole(share) -> torch.Tensor:
@@ -194,7 +194,7 @@ def held(fitter, stood, rest: float, stay: float, floor: float, sunk: float = 1e
     n, q = state.root.shape[-1], len(touch.positions)
     weights = [torch.zeros(q, n), torch.zeros(q, n - 1)]
     weights[0][:4], weights[1][:4] = rest, stay
-    help_ = Ground(touch, torch.tensor([0.0, -1, 0]), floor, *weights, sunk)
+    help_ = Ground(touch, torch.tensor([0.0, -1, 0]), floor, weights[0], torch.zeros(q, n), weights[1], sunk)
     tie = Tie(torch.arange(n, dtype=torch.float64) / 30, 1.0, tuple(range(K)), memory_s=0.12, learn=False,
               helps=(help_,), rounds=6)  # fmt: skip
     assert isinstance(obs, Data)

@@ -23,7 +23,7 @@ def body(request, tmp_path_factory):
 @pytest.fixture(scope="module")
 def at(body):
     points = touching_points(body)
-    assert len(points) == len(CONTACTS) + SKIN
+    assert len(points) == len(CONTACTS) + 12 + SKIN
     return dict(zip(CONTACTS, points.positions, strict=False))
 
 
