@@ -20,6 +20,9 @@ the true contacts move by less than 0.85, as far as the pictures tell."""
 STEP_M = 0.35
 """Metres above the floor beyond which a contact is with something else; less may be an error of the localizer, which
 is wrong by 10 cm in depth (chosen on `sports2d/demo.mp4`, where somebody stands on a wall)."""
+LOW_M, TOUCH_M = 0.45, 0.03
+"""Metres: somebody whose pelvis is lower than this does not stand, and what lies so near to the lowest place of the
+body touches what that touches. From the proportions of bodies: a pelvis is 0.9 m up in standing, 0.3 m in kneeling."""
 _NEAR_M, _SLOW = 0.06, 0.35
 """Without a network, and for `always`: lower than this above the floor and slower (m/s) is at rest."""
 
@@ -91,6 +94,17 @@ def faded(weight: np.ndarray, times: np.ndarray) -> np.ndarray:
     return out
 
 
+def lying(heights: np.ndarray, contacts: np.ndarray, pelvis: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """How firmly each of q places of the body rests on the floor because nothing else carries it: (n, q) 0..1.
+
+    Whoever's pelvis is near the floor and who stands on no foot lies, sits or kneels on what is lowest.
+    `heights`: (n, q) metres above the floor, `contacts`: (n, 8) 0..1, `pelvis`: (n,) its height, `times`: (n,) seconds.
+    """
+    down = (pelvis < LOW_M) & (contacts[:, :4].max(1) < 0.5)
+    lowest = heights < heights.min(1, keepdims=True) + TOUCH_M
+    return faded(down[:, None] & lowest, times)
+
+
 def levels(weight: np.ndarray, heights: np.ndarray) -> np.ndarray:
     """(n, q) metres above the floor of what each contact rests on: that is the floor, unless all of a contact lies
     higher than `STEP_M` above it; `weight`: (n, q) 0..1, `heights`: (n, q) metres."""
@@ -108,4 +122,4 @@ def runs(on: np.ndarray) -> list[tuple[int, int]]:
     return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
 
-__all__ = ["faded", "grip", "judged", "levels", "resting", "runs", "speeds"]
+__all__ = ["faded", "grip", "judged", "levels", "lying", "resting", "runs", "speeds"]

@@ -87,14 +87,17 @@ def points():
     return native_points(body(), SURFACE)
 
 
-def act(script: Script, times: np.ndarray, x: float = 0.0, betas: tuple[float, ...] = (0.3, -0.2)) -> Actor:
-    """Somebody who stands `x` metres to the right of the middle and faces the camera."""
+def act(script: Script, times: np.ndarray, x: float = 0.0, betas: tuple[float, ...] = (0.3, -0.2),
+        lies: bool = False) -> Actor:  # fmt: skip
+    """Somebody who stands `x` metres to the right of the middle and faces the camera, or lies there on his back."""
     legs, high, side = script(times)
     n = len(times)
     pose = np.zeros((n, 55, 3), np.float32)
     sway = np.sin(2 * np.pi * times / 1.2)
     for k in range(2):
         pose[:, 1 + k, 0], pose[:, 4 + k, 0], pose[:, 7 + k, 0] = -legs[:, k], 2 * legs[:, k], -legs[:, k]
+    if lies:
+        pose[:, 0, 0] = -np.pi / 2
     pose[:, 16, 2], pose[:, 17, 2] = -1.1 + 0.1 * sway, 1.1 + 0.1 * sway
     pose[:, 18, 1], pose[:, 19, 1] = -0.4 - 0.2 * sway, 0.4 - 0.2 * sway
     shape = np.zeros(body().n_betas, np.float32)
@@ -105,13 +108,16 @@ def act(script: Script, times: np.ndarray, x: float = 0.0, betas: tuple[float, .
             return forward(body().to(), torch.from_numpy(pose), torch.from_numpy(shape),
                            torch.zeros(n, 3), points=pts.to(), correctives=False)  # fmt: skip
 
-    out, soles = posed(points()), posed(touching_points(body())).points[:, :4].numpy()
+    out, touching = posed(points()), posed(touching_points(body())).points.numpy()
+    soles = touching[:, :4]
     # Whichever foot is lower carries; it stays where it is.
     low = soles[..., 1].reshape(n, 2, 2).mean(2)
     ankles = out.joints[:, [7, 8]].numpy()
     carries = low.argmin(1)
     at = ankles[np.arange(n), carries]
     shift = np.stack([x + side, high - low.min(1), -at[:, 2]], 1)
+    if lies:
+        shift = np.stack([x + side, -touching[..., 1].min(1), 0 * side], 1)
     there = lambda a: (a + shift[:, None] - [0, HEIGHT, AWAY]) @ WORLD_TO_CAMERA.T  # noqa: E731
     planted = np.repeat(low < low.min(1, keepdims=True) + 0.004, 2, 1) & (high < 0.003)[:, None]
     return Actor(times, there(out.points.numpy()), there(soles), planted, there(out.joints.numpy()))
@@ -150,8 +156,8 @@ def solved(tracks: list[TrackChunk], **options: object) -> list[TrackMotion]:
     return exhaust(solve(clip_of(tracks, **options), tracks))
 
 
-def soles_of(motion: TrackMotion) -> np.ndarray:
-    """(n, 4, 3) where the soles of a motion are, camera space."""
+def soles_of(motion: TrackMotion, count: int | None = 4) -> np.ndarray:
+    """(n, 4, 3) where the soles of a motion are, camera space; the first `count` of all places that may touch."""
     arrays = (torch.from_numpy(a) for a in (motion.pose, motion.betas, motion.trans))
     with torch.inference_mode():
-        return forward(body().to(), *arrays, points=touching_points(body()).to()).points[:, :4].numpy()
+        return forward(body().to(), *arrays, points=touching_points(body()).to()).points[:, :count].numpy()

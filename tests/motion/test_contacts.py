@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from backend.motion.contacts import FADE_S, SHORTEST_S, faded, grip, judged, resting, runs
+from backend.motion.contacts import FADE_S, SHORTEST_S, faded, grip, judged, lying, resting, runs
 
 RATES = (24, 30, 60, 120)
 LOCKS = ("off", "auto", "always", "flat")
@@ -121,3 +121,14 @@ def test_a_single_frame_has_contacts_too(lock):
     assert grip(said, points, heights, times, lock)[0, 0] == 1
     assert judged(said, points, times)[0, 0] > 0.9
     assert resting(points, np.array([0.0, 1, 0]), times)[0, 0] > 0.4
+
+
+def test_whoever_is_low_and_on_no_foot_rests_on_what_is_lowest():
+    times = np.arange(60) / 30
+    heights = np.tile([0.9, 0.14, 0.12, 0.6], (60, 1))
+    none = np.zeros((60, 8))
+    np.testing.assert_array_equal(lying(heights, none, np.full(60, 0.2), times)[30], [0, 1, 1, 0])
+    assert not lying(heights, none, np.full(60, 0.9), times).any(), "a jump is a jump"
+    stands = none.copy()
+    stands[:, 2] = 1
+    assert not lying(heights, stands, np.full(60, 0.2), times).any(), "a squat stands on its feet"

@@ -218,3 +218,10 @@ def test_few_frames_are_a_motion_too(n):
 def test_it_says_how_much_is_done(squatting):
     told = list(solve(clip_of([squatting]), [squatting]))
     assert told == sorted(told) and told[-1] == len(TIMES) and len(told) > 8
+
+
+def test_whoever_lies_rests_on_what_is_lowest():
+    """Beside somebody who stands and says where the floor is."""
+    stands, lies = act(march, TIMES, x=-1.0), act(stand, TIMES, x=0.8, lies=True)
+    motion = solved([seen(stands, number=1), seen(lies, number=2, size=0.92)])[1]
+    assert abs(np.median((soles_of(motion, None) @ motion.up + motion.floor).min(1))) < 0.03
