@@ -16,13 +16,15 @@ from scipy.sparse import csr_matrix
 
 from backend.body.landmarks import body_landmarks
 from backend.body.model import Body, CanonicalPoints
+from backend.body.skeleton import PARENTS as SKELETON
 from backend.motion.temporal.describe import FPS, LANDMARKS, Seen
 from backend.motion.temporal.network import JOINTS, REACH, TemporalNet
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "assets" / "temporal.safetensors"
 WINDOW = 512
 """Frames that are read at once."""
-PARENTS = np.array([0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19])
+PARENTS = SKELETON[:JOINTS].clip(0)
+"""Of the body's joints; the pelvis is its own."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from backend.body.landmarks import body_landmarks
 from backend.body.load import load_body
 from backend.body.skeleton import JOINT, N_JOINTS, mirror_joints
 from backend.errors import JobError
+from backend.motion.temporal.model import PARENTS
 from backend.synth.motion import least_bend, performer, straightened
 from backend.synth.split import split_of
 
@@ -110,8 +111,7 @@ def _straight(kept: dict[str, np.ndarray]) -> list[tuple[np.ndarray, float]]:
 def _on_body(tensors, points, betas, pose, trans, touch, leg, floor_ok) -> dict[str, np.ndarray]:
     n = len(pose)
     rest = (tensors.joints_template + tensors.joints_shapedirs[..., : len(betas)] @ betas)[:JOINTS]
-    parents = np.array([0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19])
-    bone = (rest - rest[parents]).numpy()
+    bone = (rest - rest[PARENTS]).numpy()
     own = np.linalg.norm(bone[JOINT["left_knee"]]) + np.linalg.norm(bone[JOINT["left_ankle"]])
     pelvis = torch.from_numpy(trans * np.float32(own / leg))
     R = torch.eye(3).expand(n, N_JOINTS, 3, 3).clone()

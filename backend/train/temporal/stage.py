@@ -22,6 +22,7 @@ from torch import Tensor
 from backend.errors import JobError
 from backend.files.whole import file_aside, sentence
 from backend.motion.temporal.describe import FPS, Seen
+from backend.motion.temporal.model import PARENTS
 from backend.motion.temporal.network import TemporalNet, Told
 from backend.train import checkpoint
 from backend.train.ending import asked_to_end
@@ -29,7 +30,6 @@ from backend.train.temporal.bank import load_bank
 from backend.train.temporal.lessons import Lessons, Truth
 from backend.train.temporal.localizer import SimulatedLocalizer
 
-PARENTS = [0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19]
 BATCH, POOL = 24, 32
 _LOG, _SAVE = 50, 200
 """Steps after which a line is written, and a checkpoint."""
