@@ -13,6 +13,8 @@ from backend.fit.solver import batchlast as bl
 from backend.fit.solver import timing
 from backend.fit.solver.skin import State
 
+pytestmark = pytest.mark.slow
+
 HOLE = 20
 AWAY_S = 3.0
 

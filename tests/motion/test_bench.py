@@ -19,6 +19,8 @@ from bench.motion_parts.feet import Sole
 from bench.motion_parts.lasting import Lasting, lasting
 from bench.motion_parts.measures import compared, true_world
 
+pytestmark = pytest.mark.slow
+
 FRAMES = 60
 LEG = 0.8
 

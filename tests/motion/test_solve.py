@@ -34,6 +34,8 @@ from backend.motion.resize import stature
 from backend.motion.solve import solve
 from backend.records import Chunk, TrackChunk, TrackMotion
 
+pytestmark = pytest.mark.slow
+
 TIMES = np.arange(72) / 30
 SCRIPTS = {"march": march, "squat": squat, "jump": jump}
 ON_THE_FLOOR_M = 0.03

@@ -30,6 +30,8 @@ from backend.train.temporal.lessons import Lessons
 from backend.train.temporal.localizer import SimulatedLocalizer
 from backend.train.temporal.stage import WEIGHTS, Plan, angle, chained, costs, export, learn
 
+pytestmark = pytest.mark.slow
+
 LONG = (70, 60)
 
 
