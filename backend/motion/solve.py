@@ -14,10 +14,11 @@ import numpy as np
 import torch
 
 from backend.fit.camerafitter import Done, Fitter
-from backend.fit.helps import Ground, Habit
+from backend.fit.helps import Ground, Habit, Help
 from backend.fit.solver.observe import Data
 from backend.fit.solver.skin import SkinModel, State
 from backend.fit.solver.timing import is_hole
+from backend.fit.track import Tie
 from backend.motion.assemble import Clip, finished, plausible, stand_upright
 from backend.motion.contacts import grip, judged, levels, lying, resting
 from backend.motion.ground import Floor, Standing, common_up, find_floor
@@ -136,7 +137,7 @@ def _strengths(clip: Clip) -> tuple[float, float, float]:
         o.smooth if o.smooth_across is None else o.smooth_across)  # fmt: skip
 
 
-def _tie(clip: Clip, person: _Person, up: np.ndarray, helps: tuple, rounds: int):
+def _tie(clip: Clip, person: _Person, up: np.ndarray, helps: tuple[Help, ...], rounds: int) -> Tie:
     body, vertical, across = _strengths(clip)
     axes = torch.from_numpy(_level_axes(up).astype(np.float32))
     # The tie divides every density by the body's strength.
@@ -182,7 +183,8 @@ def person_up(clip: Clip, people: Sequence[_Person]) -> np.ndarray:
     if known:
         return common_up([e.up for e in known], [e.up_sigma for e in known])
     joints = [clip.fitter.model.chain(p.state)[2].permute(2, 0, 1).cpu().numpy() for p in people]
-    frame_s = float(np.median(np.concatenate([np.diff(p.track.times) for p in people]))) if people else 1 / 30
+    steps = np.concatenate([np.diff(p.track.times) for p in people])
+    frame_s = float(np.median(steps)) if len(steps) else 1 / 30
     return up_direction(joints, [np.zeros(j.shape[:2]) for j in joints], frame_s)
 
 
