@@ -15,6 +15,7 @@ import numpy as np
 
 from backend.camera.pinhole import Camera, Roi
 from blender_addon.shared.motion import TrackMotion
+from blender_addon.shared.shot import Shot
 
 __all__ = [
     "Chunk",
@@ -23,6 +24,7 @@ __all__ = [
     "Localization",
     "Notice",
     "Progress",
+    "Shot",
     "Subject",
     "Summary",
     "TrackChunk",
@@ -102,21 +104,31 @@ class Chunk:
     tracks: list[TrackChunk] = field(default_factory=list)
     """Everybody who was followed."""
     memory: dict[str, np.ndarray] = field(default_factory=dict)
-    """What the tracker knew after the last frame, see `PeopleTracker.memory`."""
+    """What those who look at frames one after the other knew after the last one, see `people.memory`."""
+    times: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    """(n,) float64 seconds of all its frames; empty in chunks of earlier releases."""
+    signatures: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.uint8))
+    """(n, S) uint8, a small picture of each frame by which cuts are found, see `shots.cuts`; empty likewise."""
+    background: dict[str, np.ndarray] = field(default_factory=dict)
+    """What was followed beside the people, see `camera.background.Background`; empty likewise."""
 
     def to_arrays(self) -> dict[str, np.ndarray]:
-        """Flat arrays for an npz file: `first`, `last`, `size` (width, height), `track_ids`, `<id>/<field>`,
-        `memory/<name>`."""
+        """Flat arrays for an npz file: `first`, `last`, `size` (width, height), `track_ids`, `<id>/<field>`, `times`,
+        `signatures`, `background/<name>`, `memory/<name>`."""
         out = {
             "first": np.int64(self.first),
             "last": np.int64(self.last),
             "size": np.array([self.width, self.height], np.int32),
             "track_ids": np.array([t.track for t in self.tracks], np.int32),
+            "times": self.times,
+            "signatures": self.signatures,
         }
         for t in self.tracks:
             for name in _TRACK_ARRAYS:
                 out[f"{t.track}/{name}"] = getattr(t, name)
-        return out | {f"memory/{name}": array for name, array in self.memory.items()}
+        for group in ("background", "memory"):
+            out |= {f"{group}/{name}": array for name, array in getattr(self, group).items()}
+        return out
 
     @classmethod
     def from_arrays(cls, arrays) -> Chunk:
@@ -126,8 +138,11 @@ class Chunk:
             for i in arrays["track_ids"]
         ]
         width, height = (int(v) for v in arrays["size"])
-        memory = {n.removeprefix("memory/"): np.asarray(arrays[n]) for n in arrays if n.startswith("memory/")}
-        return cls(int(arrays["first"]), int(arrays["last"]), width, height, tracks, memory)
+        more = {name: np.asarray(arrays[name]) for name in ("times", "signatures") if name in arrays}
+        for group in ("background", "memory"):
+            names = [n for n in arrays if n.startswith(f"{group}/")]
+            more[group] = {n.removeprefix(f"{group}/"): np.asarray(arrays[n]) for n in names}
+        return cls(int(arrays["first"]), int(arrays["last"]), width, height, tracks, **more)
 
 
 _TRACK_ARRAYS = tuple(f.name for f in fields(TrackChunk) if f.name != "track")
@@ -195,4 +210,4 @@ def _finite(value: Any) -> Any:
     return int(value) if isinstance(value, np.integer) else value
 
 
-Event = Features | Chunk | TrackMotion | Progress | Notice | Summary
+Event = Features | Chunk | Shot | TrackMotion | Progress | Notice | Summary

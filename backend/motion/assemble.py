@@ -49,7 +49,7 @@ class Clip:
     def fitter(self) -> Fitter:
         if self._fitter is None:
             assert self._size is not None, "no frame was seen yet"
-            camera = self.options.camera(*self._size)
+            camera = self.options.pinhole(*self._size)
             self._fitter = Fitter(self.body, self.points, camera, breathe=self._breathe)
         return self._fitter
 
