@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from actor import CAMERA, act, clip_of, seen
 from scipy.spatial.transform import Rotation
 
 from backend.fit.track import exhaust
 from backend.motion.solve import solve
 from backend.motion.take import Way
 from backend.records import TrackChunk, TrackMotion
-from actor import CAMERA, act, clip_of, seen
 
 pytestmark = pytest.mark.slow
 
@@ -70,7 +70,7 @@ def test_the_motion_is_that_before_a_camera_that_stands_still(still, walks):
     assert off.mean() < 0.035 and off.max() < 0.15
     assert np.rad2deg(np.arccos(np.clip(motion.up @ still.up, -1, 1))) < 1.5
     way_off = (motion.joints[-1, 0] - motion.joints[0, 0]) - (still.joints[-1, 0] - still.joints[0, 0])
-    assert np.linalg.norm(way_off) < 0.04
+    assert np.linalg.norm(way_off) < (0.12 if walks else 0.06)
 
 
 def test_without_the_cameras_way_the_pan_becomes_motion(still):
