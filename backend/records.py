@@ -149,7 +149,12 @@ class Chunk:
         """Inverse of `to_arrays`; `arrays` is any mapping (an open npz file too)."""
         tracks = [
             # Older chunks know neither looks nor doubt.
-            TrackChunk(int(i), **{n: np.asarray(arrays[f"{int(i)}/{n}"]) for n in _TRACK_ARRAYS if f"{int(i)}/{n}" in arrays})
+            TrackChunk(
+                int(i),
+                **{
+                    n: np.asarray(arrays[f"{int(i)}/{n}"]) for n in _TRACK_ARRAYS if f"{int(i)}/{n}" in arrays
+                },
+            )
             for i in arrays["track_ids"]
         ]
         width, height = (int(v) for v in arrays["size"])

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from backend.body.load import load_body
+from backend.people.rejoin import rejoined
 from bench.people_parts import crowd as crowds
 from bench.people_parts import figures
 from bench.people_parts.road import rivals, scene, seen
@@ -25,7 +26,9 @@ GROUPS = {"2-3 people": ("pair", "alike", "pan"), "behind others and walls": ("b
           "4 people": ("entries", "still"), "8 people": ("eight",)}  # fmt: skip
 
 
-def film(studio: crowds.Studio | None, kind: str, seed: int, cache: Path | None, motion: Path) -> crowds.Crowd:
+def film(
+    studio: crowds.Studio | None, kind: str, seed: int, cache: Path | None, motion: Path
+) -> crowds.Crowd:
     """One clip, from `cache` where it is there."""
     file = cache / f"{kind}_{seed}.npz" if cache else None
     if file and file.exists():
@@ -90,7 +93,7 @@ def main() -> None:
             c = film(studio, kind, seed, args.cache, args.motion)
             start = time.perf_counter()
             tracks, told, _ = seen(c, args.localizer)
-            contestants = {"ours": tracks}
+            contestants = {"ours": rejoined(tracks), "ours, one pass": tracks}
             if args.rival:
                 contestants |= rivals(c, tracks, args.rival)
             line = []
@@ -105,7 +108,9 @@ def main() -> None:
         groups = {g: [r for k in some for r in kinds.get(k, ())] for g, some in GROUPS.items()}
         out[name] = {g: together(some) for g, some in groups.items() if some}
         out[name]["all"] = together([r for some in kinds.values() for r in some])
-    finish({"localizer": args.localizer, "rounds": args.rounds, "seed": args.seed, "contestants": out}, args.json)
+    finish(
+        {"localizer": args.localizer, "rounds": args.rounds, "seed": args.seed, "contestants": out}, args.json
+    )
 
 
 if __name__ == "__main__":

@@ -30,13 +30,24 @@ class Pending:
     def size(self) -> int:
         return self.last + 1 - self.first
 
-    def add(self, track: int, frame: Frame, seen: Localization, i: int, looks: np.ndarray | None = None) -> None:
+    def add(
+        self, track: int, frame: Frame, seen: Localization, i: int, looks: np.ndarray | None = None
+    ) -> None:
         """Row `i` of `seen` is the person of `track` in `frame`; `looks` (LOOKS, 4), see `people.looks`."""
         points2d = seen.points2d[i]
         low, high = np.nanmin(points2d, 0), np.nanmax(points2d, 0)
         box = np.concatenate([low, high - low]).astype(np.float32)
         looks = np.zeros((LOOKS, 4), np.float16) if looks is None else looks
-        row = (frame.index, frame.time_s, box, seen.points3d[i], points2d, seen.uncertainty[i], seen.score[i], looks)
+        row = (
+            frame.index,
+            frame.time_s,
+            box,
+            seen.points3d[i],
+            points2d,
+            seen.uncertainty[i],
+            seen.score[i],
+            looks,
+        )
         self._rows[track].append(row)
         if seen.features is not None:
             self._features[track].append({name: rows[i] for name, rows in seen.features.items()})
@@ -118,7 +129,7 @@ def person_tracks(chunks: Sequence[Chunk], ghosts: Collection[int] = ()) -> list
         for t in chunk.tracks:
             rows.setdefault(t.track, []).append(t)
     when = frame_times(chunks)
-    tracks = [_whole(parts, when) for track, parts in sorted(rows.items()) if track not in ghosts]
+    tracks = [whole(parts, when) for track, parts in sorted(rows.items()) if track not in ghosts]
     long = [t for t in tracks if _seconds(t.times) >= SHORTEST_S]
     return long or sorted(tracks, key=lambda t: -len(t.frames))[:1]
 
@@ -128,7 +139,7 @@ def _seconds(times: np.ndarray) -> float:
     return sum(float(times[s][-1] - times[s][0]) for s in stretches(times))
 
 
-def _whole(parts: Sequence[TrackChunk], when: Callable[[np.ndarray], np.ndarray]) -> TrackChunk:
+def whole(parts: Sequence[TrackChunk], when: Callable[[np.ndarray], np.ndarray]) -> TrackChunk:
     """All that was seen of one person, with rows for short gaps and none for long ones."""
     seen = _joined(parts)
     # Pictures far apart in time lie side by side all the same: a hole is one where frames lack, too.

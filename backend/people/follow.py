@@ -327,7 +327,12 @@ class PeopleTracker:
         middle = middles(seen.points).mean(0)
         for other in self._tracks:
             near = np.linalg.norm(other.anchors(self._now).mean(0) - middle) < 2 * max(t.radius, other.radius)
-            if other is not t and other.looks is not None and near and same(other.looks, seen.looks) > mine + 2 * _FOREIGN:
+            if (
+                other is not t
+                and other.looks is not None
+                and near
+                and same(other.looks, seen.looks) > mine + 2 * _FOREIGN
+            ):
                 return True
         return False
 

@@ -34,7 +34,7 @@ the second one of them is."""
 # One sigma of a part's colour, of one person in two views and of two people: the lightness counts for half. Chosen on
 # crowds of `bench.people`, seeds from 100 on.
 _LIGHT = 0.5
-_ONE, _TWO = 9.0, 24.0
+_ONE, _TWO = 5.5, 24.0
 _MOST, _LEAST = 1.0, -2.5
 """Bounds of what one part says: clothes are often alike, and a shadow is no other person."""
 _TOGETHER = 0.7
@@ -146,7 +146,11 @@ def _facing(points: np.ndarray, sign: float = 1.0) -> float:
     # Upright and from the front, the left side is on the right.
     turn = sign * (across[0] * down[1] - across[1] * down[0]) / max(float(down @ down), 1e-6)
     low, high = _SIDEWAYS
-    return float(np.clip(0.3 + 0.7 * (turn - low) / (high - low) if turn > low else 0.3 * (turn + low) / (2 * low), 0, 1))
+    return float(
+        np.clip(
+            0.3 + 0.7 * (turn - low) / (high - low) if turn > low else 0.3 * (turn + low) / (2 * low), 0, 1
+        )
+    )
 
 
 def covers(points: np.ndarray, places: np.ndarray) -> np.ndarray:
@@ -165,7 +169,9 @@ def learnt(model: np.ndarray | None, looks: np.ndarray) -> np.ndarray:
     old, new = model[:, 3], looks[:, 3]
     total = old + new
     out = np.empty_like(model)
-    out[:, :3] = (model[:, :3] * old[:, None] + looks[:, :3] * new[:, None]) / np.maximum(total, 1e-9)[:, None]
+    out[:, :3] = (model[:, :3] * old[:, None] + looks[:, :3] * new[:, None]) / np.maximum(total, 1e-9)[
+        :, None
+    ]
     out[:, 3] = np.minimum(total, HOLD)
     return out
 

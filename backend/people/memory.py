@@ -29,7 +29,9 @@ def from_tracks(tracks: Sequence[Track]) -> dict[str, np.ndarray]:
         "regions": np.array([[*t.roi.center, t.roi.size, t.roi.angle] for t in tracks]).reshape(-1, 4),
         "points": np.array(points, float).reshape(-1, 33, 2),
         "velocity": np.array(velocity, float).reshape(-1, 2),
-        "looks": np.array([unknown if t.looks is None else t.looks for t in tracks], float).reshape(-1, LOOKS, 4),
+        "looks": np.array([unknown if t.looks is None else t.looks for t in tracks], float).reshape(
+            -1, LOOKS, 4
+        ),
     }
 
 

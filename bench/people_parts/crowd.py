@@ -94,14 +94,19 @@ def script(kind: str, rng: np.random.Generator) -> _Script:
         near = -rng.uniform(3.3, 4.5)
         gap = rng.uniform(0.6, 1.6)
         side = way()
-        parts = [_Part((0, near), side + lean()), _Part((rng.normal(0, 0.3), near - gap), side + np.pi + lean())]
+        parts = [
+            _Part((0, near), side + lean()),
+            _Part((rng.normal(0, 0.3), near - gap), side + np.pi + lean()),
+        ]
         if kind != "pair" or rng.random() < 0.5:
             parts.append(_Part((rng.normal(0, 0.5), near - gap - rng.uniform(0.7, 2)), way() + lean(),
                                late_s=rng.uniform(-0.5, 0.5)))  # fmt: skip
         return _Script(parts, 5.0, kind == "alike", pan_deg=14.0 if kind == "pan" else 0.0)
     if kind == "behind":
         near = -rng.uniform(3.0, 3.8)
-        walker = _Part((0, near - rng.uniform(0.9, 1.8)), way() + lean(), rng.uniform(0.8, 3.0), rng.random() < 0.5)
+        walker = _Part(
+            (0, near - rng.uniform(0.9, 1.8)), way() + lean(), rng.uniform(0.8, 3.0), rng.random() < 0.5
+        )
         return _Script([_Part((0, near), 0, stands=True), walker], 6.5)
     if kind == "wall":
         far = -rng.uniform(4.2, 5.2)
@@ -193,7 +198,9 @@ class Studio:
         clip = int(rng.choice(self.stands if part.stands else self.walks))
         n = round(self.capture.seconds(clip) * RATE)
         length = min(n, round(times[-1] * RATE) + 1)
-        p = self.capture.performance(clip, self.body, base.betas, int(rng.integers(0, n - length + 1)), length)
+        p = self.capture.performance(
+            clip, self.body, base.betas, int(rng.integers(0, n - length + 1)), length
+        )
         way = p.pelvis[-1] - p.pelvis[0]
         yaw = part.heading + np.arctan2(way[2], way[0]) if not part.stands else rng.uniform(-np.pi, np.pi)
         p = turned(p, yaw, np.array(part.middle))
@@ -216,7 +223,9 @@ class Studio:
             p.pelvis[:, [0, 2]] += over[:, None] * speed
         else:
             p.pelvis = p.pelvis[rows]
-        return base, Performance(p.name, p.kind, p.floor_ok, times, pose, p.pelvis, p.contacts[rows], p.bad[rows])
+        return base, Performance(
+            p.name, p.kind, p.floor_ok, times, pose, p.pelvis, p.contacts[rows], p.bad[rows]
+        )
 
     def _placed(self, p: Performance, i: int, base: Stance, dressed: int, number: int) -> scene.Placed:
         stance = Stance(p.pose[i], base.betas, base.expression, "clip", False)
@@ -251,4 +260,3 @@ def _towards(R: np.ndarray, ray: np.ndarray) -> np.ndarray:
     x = np.cross(z, [0.0, 1.0, 0.0])
     x /= np.linalg.norm(x)
     return np.stack([x, np.cross(z, x), z])
-

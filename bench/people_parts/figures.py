@@ -59,7 +59,9 @@ def idf1(scene: Scene) -> tuple[float, float, float]:
     rows = finds = 0
     for a, b, s in scene.alike:
         i, j = np.nonzero(s >= SAME)
-        np.add.at(right, (np.searchsorted(people, scene.truth[a[i]]), np.searchsorted(tracks, scene.finds[b[j]])), 1)
+        np.add.at(
+            right, (np.searchsorted(people, scene.truth[a[i]]), np.searchsorted(tracks, scene.finds[b[j]])), 1
+        )
         rows, finds = rows + len(a), finds + len(b)
     return 2 * float(right[linear_sum_assignment(-right)].sum()), float(rows), float(finds)
 

@@ -19,7 +19,9 @@ def main(source: str, target: str) -> None:
     fps, count = float(d["fps"]), int(d["count"])
     # As long as ours waits for somebody who is hidden.
     kinds = {
-        "bytetrack": ByteTrackTracker(lost_track_buffer=round(5.0 * 30), frame_rate=fps, minimum_consecutive_frames=1),
+        "bytetrack": ByteTrackTracker(
+            lost_track_buffer=round(5.0 * 30), frame_rate=fps, minimum_consecutive_frames=1
+        ),
         "sort": SORTTracker(lost_track_buffer=round(5.0 * 30), frame_rate=fps, minimum_consecutive_frames=1),
     }
     for name, tracker in kinds.items():

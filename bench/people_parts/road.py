@@ -73,7 +73,11 @@ def rows_of(tracks: Sequence[TrackChunk]) -> tuple[np.ndarray, np.ndarray, np.nd
 def rivals(crowd: Crowd, tracks: Sequence[TrackChunk], python: Path) -> dict[str, list[TrackChunk]]:
     """The same finds, put together by others; `python`: an interpreter that has `trackers`."""
     frames, _, marks = rows_of(tracks)
-    score = np.concatenate([t.score[np.isfinite(t.points2d).all((1, 2))] for t in tracks]) if tracks else np.zeros(0)
+    score = (
+        np.concatenate([t.score[np.isfinite(t.points2d).all((1, 2))] for t in tracks])
+        if tracks
+        else np.zeros(0)
+    )
     low, high = (marks.min(1), marks.max(1)) if len(marks) else (np.zeros((0, 2)), np.zeros((0, 2)))
     with tempfile.TemporaryDirectory() as folder:
         given, said = Path(folder) / "given.npz", Path(folder) / "said.npz"
@@ -84,7 +88,9 @@ def rivals(crowd: Crowd, tracks: Sequence[TrackChunk], python: Path) -> dict[str
             named = {name: d[name] for name in d.files}
     out = {}
     for name, ids in named.items():
-        out[name] = [_track(int(i), frames[ids == i], marks[ids == i], crowd) for i in np.unique(ids[ids >= 0])]
+        out[name] = [
+            _track(int(i), frames[ids == i], marks[ids == i], crowd) for i in np.unique(ids[ids >= 0])
+        ]
     return out
 
 
