@@ -10,8 +10,8 @@ SHOTS_KEY, TIMES_KEY = "bodyfield_shots", "bodyfield_times"
 """On a clip's collection: what was found of its shots, JSON, see `shots.Told`; and where the rate varies, the seconds
 of all its frames."""
 SHOT_KEY, PERSON_KEY, NAME_KEY = "bodyfield_shot", "bodyfield_person", "bodyfield_name"
-"""On an armature: the shot that the person is in; the track that this one continues, 0 for none; the object's name as we
-gave it last."""
+"""On an armature: the shot that the person is in; the track that this one continues, 0 for none; the object's name as
+we gave it last."""
 FRAMES_KEY, DOUBTFUL_KEY = "bodyfield_frames", "bodyfield_doubtful"
 """On an armature: in how many frames the person is known, and in how many of them it is not sure who it is."""
 EDITS_KEY, EXCLUDED_KEY = "bodyfield_edits", "bodyfield_excluded"

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Writes animation curves in bulk, and keeps what the user keyed.
 
-Keys made here are LINEAR (CONSTANT for what is on or off, and before a cut) and of the type GENERATED. A later run replaces them and
-leaves every other key alone.
+Keys made here are LINEAR (CONSTANT for what is on or off, and before a cut) and of the type GENERATED. A later run
+replaces them and leaves every other key alone.
 Blender leaves the type GENERATED on a key whose value the user overwrites, so each key made here also carries a
 copy of its value in `back` (a parameter of the "Back" easing, unused by LINEAR keys): a GENERATED key that no
 longer equals its copy was edited, and is the user's.
@@ -250,9 +250,9 @@ def _fill(
         "co": np.stack([frames, values], -1),
         "back": values,
         "type": np.full(len(frames), _enum("type", "GENERATED"), np.int32),
-        "interpolation": np.where(holds, *(_enum("interpolation", kind) for kind in ("CONSTANT", "LINEAR"))).astype(
-            np.int32
-        ),
+        "interpolation": np.where(
+            holds, *(_enum("interpolation", kind) for kind in ("CONSTANT", "LINEAR"))
+        ).astype(np.int32),
     }
     if kept is not None:
         order = np.argsort(np.concatenate([frames, kept["co"][:, 0]]), kind="stable")

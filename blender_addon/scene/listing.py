@@ -1,56 +1,21 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The people of a clip as a list: what they are called, their colours, who is left out.
+"""The people of a clip as a list: who is in it, what they are called, who is left out.
 
 Whoever is excluded stays in the file, in a hidden collection within the clip's, with all keys: taking him back brings
 them back.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import bpy
 
 from .clip_keys import EXCLUDED_KEY, JOB_KEY, NAME_KEY, SHOT_KEY, TRACK_KEY
 from .edits import edits_of, renamed
+from .keys import users_key_count
+from .naming import is_person
 from .person import find_collection, objects_of
 
-PALETTE = (
-    (0.90, 0.35, 0.13, 1.0), (0.12, 0.47, 0.71, 1.0), (0.35, 0.68, 0.20, 1.0), (0.80, 0.25, 0.60, 1.0),
-    (0.95, 0.75, 0.10, 1.0), (0.15, 0.70, 0.68, 1.0), (0.50, 0.35, 0.75, 1.0), (0.55, 0.40, 0.25, 1.0),
-)  # fmt: skip
-"""Colours of people, by their numbers; linear RGBA."""
 EXCLUDED = "excluded"
-
-
-def colour_of(identity: int) -> tuple[float, ...]:
-    """Of a person, by the first track that is this person."""
-    return PALETTE[(identity - 1) % len(PALETTE)]
-
-
-def give_colour(objects: Iterable[bpy.types.Object], colour: tuple[float, ...]) -> None:
-    """Colour a person's objects, unless the user has given them a colour of their own."""
-    for ob in objects:
-        if _is_ours(ob.color):
-            ob.color = colour
-
-
-def _is_ours(colour: Iterable[float]) -> bool:
-    have = tuple(colour)
-    known = (*PALETTE, (1.0, 1.0, 1.0, 1.0))
-    return any(max(abs(a - b) for a, b in zip(have, one, strict=True)) < 1e-4 for one in known)
-
-
-def identity_of(track: int, persons: Mapping[int, int]) -> int:
-    """The first track that is the same person. `persons`: track -> the track that it continues, 0 for none."""
-    seen = {track}
-    while (earlier := persons.get(track, 0)) and earlier not in seen:
-        seen.add(earlier)
-        track = earlier
-    return track
-
-
-def automatic_name(clip: str, track: int, shot: int) -> str:
-    """What the objects of a person are called who has no name."""
-    return f"{clip} person {track}" + (f" (shot {shot})" if shot > 1 else "")
 
 
 def label_of(armature: bpy.types.Object) -> str:
@@ -60,22 +25,6 @@ def label_of(armature: bpy.types.Object) -> str:
     clip = find_collection(armature.get(JOB_KEY, ""))
     track, shot = int(armature.get(TRACK_KEY, 0)), int(armature.get(SHOT_KEY, 1))
     return renamed(edits_of(clip), track) or f"Person {track}" + (f" (shot {shot})" if shot > 1 else "")
-
-
-def rename_objects(armature: bpy.types.Object, name: str) -> None:
-    """Call a person's armature and bodies by `name`, and remember that."""
-    armature.name = name
-    armature.data.name = armature.name
-    armature[NAME_KEY] = armature.name
-    for child in armature.children:
-        if child.type == "MESH" and child.get(JOB_KEY) == armature.get(JOB_KEY):
-            child.name = f"{armature.name} body"
-            child.data.name = child.name
-
-
-def is_person(ob: bpy.types.Object) -> bool:
-    """Whether this is the armature of somebody in a clip."""
-    return ob.type == "ARMATURE" and JOB_KEY in ob and int(ob.get(TRACK_KEY, 0)) > 0
 
 
 def people_in(clip: bpy.types.Collection | None, left_out: bool = False) -> list[bpy.types.Object]:
@@ -139,8 +88,6 @@ def leave_out(clip: bpy.types.Collection, armature: bpy.types.Object, out: bool)
 
 def without_users_keys(job: str, tracks: Iterable[int]) -> list[bpy.types.Object]:
     """The armatures of these tracks on which nothing was keyed by hand."""
-    from .keys import users_key_count
-
     wanted = set(tracks)
     found = [ob for ob in objects_of(job) if is_person(ob) and ob[TRACK_KEY] in wanted]
     return [ob for ob in found if not users_key_count(ob)]

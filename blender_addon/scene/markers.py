@@ -19,7 +19,9 @@ def ours(scene: bpy.types.Scene, job: str, kind: str) -> list[bpy.types.Timeline
     return [
         marker
         for marker in scene.timeline_markers
-        if marker.get(JOB_KEY) == job and marker.get(KIND_KEY) == kind and marker.get(GIVEN_KEY) == marker.name
+        if marker.get(JOB_KEY) == job
+        and marker.get(KIND_KEY) == kind
+        and marker.get(GIVEN_KEY) == marker.name
     ]
 
 

@@ -15,7 +15,7 @@ from ..geometry.rootmotion import split_root
 from ..geometry.timing import scene_frames
 from ..link.job import BodyMessage, Result
 from ..shared.axes import root_in_smpl_axes, rotvec_to_quaternion
-from . import contacts, doubt, uncertainty
+from . import contacts, doubt, naming, uncertainty
 from .armature import new_armature
 from .body_surface import remember_body
 from .clip_keys import (
@@ -134,8 +134,8 @@ def _update(plan: Plan, rest: RestBody) -> Steps[str]:
     track = plan.result.track
     mark = Mark(lambda: armature_of(plan.job, track))
     armature = mark.block()
-    if armature.name == armature.get(NAME_KEY, armature.name) != plan.name:
-        listing.rename_objects(armature, plan.name)
+    if not naming.keeps_name(armature, plan.name):
+        naming.rename_objects(armature, plan.name)
     old, name = armature.data, armature.name
     # As it was chosen first: keys of the user's on the pelvis are meant relative to what it hangs on.
     armature.data = new_armature(name, rest, root=bool(armature.get(ROOT_KEY)))
@@ -160,7 +160,7 @@ def _describe(armature: bpy.types.Object, meshes: list[bpy.types.Object], plan: 
         armature[f"bodyfield_{key}"] = text
     armature[WORLD_KEY] = plan.world.values()
     armature[SHOT_KEY], armature[PERSON_KEY] = int(plan.result.shot[0]), int(plan.result.person[0])
-    listing.give_colour((armature, *meshes), plan.colour)
+    naming.give_colour((armature, *meshes), plan.colour)
     doubt.declare(armature, plan.result)
     armature[BETAS_KEY] = np.asarray(plan.result.betas, float).tolist()
     uncertainty.declare(armature, plan.result)

@@ -77,7 +77,9 @@ class Told:
     """One sentence on what could not be solved."""
 
 
-def worlds_of(people: Iterable[Result], shots: Mapping[int, Shot], before: Iterable[Told]) -> dict[int, World]:
+def worlds_of(
+    people: Iterable[Result], shots: Mapping[int, Shot], before: Iterable[Told]
+) -> dict[int, World]:
     """Of every shot that has people or is told of. `people`: in the order of their tracks; `before`: what the file
     remembers. Where the one who stood above the origin is not there any more, the origin stays."""
     by_shot: dict[int, list[Result]] = {number: [] for number in shots}

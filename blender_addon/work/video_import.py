@@ -153,6 +153,7 @@ class VideoImport(Work):
             self._news = True
         if self.clip is not None and job.body is not None:
             self.clip.set_body(job.body)
+            self.clip.set_shots(job.shots)
         if job.finished and not self._last:
             self._drop_steps()
             self._last, self._steps = True, self._finish()
