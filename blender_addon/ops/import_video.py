@@ -51,7 +51,7 @@ class MocapChoices(MotionChoices):
     )
     scene_camera: BoolProperty(
         name="Use Scene Camera",
-        description="Take the way of the scene's camera, in metres, as Blender's own tracker has solved it for this clip",
+        description="Take the way of the scene's camera, in metres, as Blender's tracker has solved it for this clip",
     )
     sequence_fps: FloatProperty(
         name="Sequence Rate",

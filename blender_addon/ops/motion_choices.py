@@ -19,7 +19,11 @@ LOCKS = (
 CAMERAS = (
     ("auto", "Auto", "As the picture tells: whether the camera turned, was carried or stood still"),
     ("still", "Still", "The camera stood on a tripod: nothing of the picture's movement is its own"),
-    ("moving", "Moving", "The camera turned or was carried: its way is found from what lies behind the people"),
+    (
+        "moving",
+        "Moving",
+        "The camera turned or was carried: its way is found from what lies behind the people",
+    ),
 )
 STRONGEST = 1000.0
 """Most smoothing that the backend takes."""

@@ -23,8 +23,8 @@ from .camera_keys import Views, camera_steps, still_view, views_of
 from .clip_keys import DONE_KEY, JOB_KEY, RATE_KEY, SOURCE_KEY, TRACK_KEY
 from .edits import edits_of, keep_edits, renamed
 from .keys import users_key_steps
-from .markers import CUT, put_markers
-from .naming import automatic_name, colour_of, identity_of
+from .markers import CUT, DOUBT, put_markers
+from .naming import automatic_name, colour_of, identity_of, keeps_name, rename_objects
 from .person import Plan, armature_of, find_collection, objects_of, person_steps, remove_object
 from .shots import World, cuts, remember, told, worlds_of
 from .steps import MARK_KEY, Steps, VanishedError, run
@@ -231,25 +231,35 @@ class ClipScene:
         remember(self._collection(), self._worlds, self._shots, final)
         if final and self._edits is not None:
             keep_edits(self._collection(), self._edits)
+        self._give_names(ready)
         yield from self._write_camera(next(iter(ready.values())), int(np.ceil(last)))
         put_markers(self._target_scene(), self.job, CUT, cuts(self._collection()))
         self._stale = False
 
     def _plan(self, ready: Mapping[int, Result], track: int, last: float) -> Plan:
         persons = {t: int(r.person[0]) for t, r in ready.items()}
-        shot, edits = int(ready[track].shot[0]), edits_of(find_collection(self.job))
-        name = renamed(edits if self._edits is None else self._edits, track)
         return Plan(
             self.job,
-            name or automatic_name(self.footage.name[:_NAME_LENGTH], track, shot),
+            self._name_of(ready[track]),
             colour_of(identity_of(track, persons)),
             self.footage.fps,
             self.root_bone,
             self._body,
             ready[track],
-            self._worlds[shot],
+            self._worlds[int(ready[track].shot[0])],
             last,
         )
+
+    def _name_of(self, result: Result) -> str:
+        edits = edits_of(find_collection(self.job)) if self._edits is None else self._edits
+        automatic = automatic_name(self.footage.name[:_NAME_LENGTH], result.track, int(result.shot[0]))
+        return renamed(edits, result.track) or automatic
+
+    def _give_names(self, ready: Mapping[int, Result]) -> None:
+        for track, result in ready.items():
+            armature, name = self.armature(track), self._name_of(result)
+            if armature is not None and not keeps_name(armature, name):
+                rename_objects(armature, name)
 
     def choose_main_person(self) -> None:
         """Select whoever is in the clip longest, as importers select what they made; not in a mode of its own."""
@@ -308,7 +318,8 @@ class ClipScene:
 
     def _take_over(self, job: str) -> None:
         """Let everything of an earlier job be this one's."""
-        put_markers(None, job, CUT, [])
+        for kind in (CUT, DOUBT):
+            put_markers(None, job, kind, [])
         old = next((c for c in bpy.data.collections if c.get(JOB_KEY) == job), None)
         for block in (old, *old.all_objects) if old is not None else ():
             if block.get(JOB_KEY) == job:

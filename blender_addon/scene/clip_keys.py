@@ -9,7 +9,7 @@ WORLD_KEY, RATE_KEY, SOURCE_KEY = "bodyfield_world", "bodyfield_fps", "bodyfield
 SHOTS_KEY, TIMES_KEY = "bodyfield_shots", "bodyfield_times"
 """On a clip's collection: what was found of its shots, JSON, see `shots.Told`; and where the rate varies, the seconds
 of all its frames."""
-SHOT_KEY, PERSON_KEY, NAME_KEY = "bodyfield_shot", "bodyfield_person", "bodyfield_name"
+SHOT_KEY, PERSON_KEY, NAME_KEY = "bodyfield_shot", "bodyfield_continues", "bodyfield_name"
 """On an armature: the shot that the person is in; the track that this one continues, 0 for none; the object's name as
 we gave it last."""
 FRAMES_KEY, DOUBTFUL_KEY = "bodyfield_frames", "bodyfield_doubtful"
@@ -25,3 +25,5 @@ FLOOR_KEY = "bodyfield_floor"
 """On an armature whose floor is known: its height in the armature's own space, metres; 0 until it is snapped to it."""
 BETAS_KEY = "bodyfield_betas"
 """On an armature: the shape that was fitted."""
+FOLLOWS_KEY = "bodyfield_follows"
+"""On an armature whose bones follow a person's tracked points."""

@@ -51,3 +51,8 @@ def with_name(edits: Iterable[Edit], track: int, name: str) -> list[dict]:
     """The corrections with a name for a track; an empty one takes it back."""
     rest = [dict(e) for e in edits if not (e.get("op") == "rename" and e.get("track") == track)]
     return [*rest, {"op": "rename", "track": track, "name": name}] if name else rest
+
+
+def names_in(edits: Iterable[Edit]) -> list[dict]:
+    """The names among the corrections."""
+    return [dict(e) for e in edits if e.get("op") == "rename"]

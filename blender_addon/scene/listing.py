@@ -5,15 +5,15 @@ Whoever is excluded stays in the file, in a hidden collection within the clip's,
 them back.
 """
 
-from collections.abc import Iterable
-
 import bpy
 
-from .clip_keys import EXCLUDED_KEY, JOB_KEY, NAME_KEY, SHOT_KEY, TRACK_KEY
+from .clip_keys import EXCLUDED_KEY, FOLLOWS_KEY, JOB_KEY, NAME_KEY, SHOT_KEY, TRACK_KEY
+from .doubt import DOUBTFUL, marks
 from .edits import edits_of, renamed
-from .keys import users_key_count
+from .keys import curves_of
+from .markers import DOUBT, put_markers
 from .naming import is_person
-from .person import find_collection, objects_of
+from .person import find_collection, remove_object
 
 EXCLUDED = "excluded"
 
@@ -86,8 +86,26 @@ def leave_out(clip: bpy.types.Collection, armature: bpy.types.Object, out: bool)
         bpy.data.collections.remove(parked)
 
 
-def without_users_keys(job: str, tracks: Iterable[int]) -> list[bpy.types.Object]:
-    """The armatures of these tracks on which nothing was keyed by hand."""
-    wanted = set(tracks)
-    found = [ob for ob in objects_of(job) if is_person(ob) and ob[TRACK_KEY] in wanted]
-    return [ob for ob in found if not users_key_count(ob)]
+def remove_person(armature: bpy.types.Object) -> None:
+    """Remove somebody with everything of ours that hangs on the armature: bodies, tracked points, bones for points."""
+    job = armature[JOB_KEY]
+    for ob in [*armature.children_recursive, armature]:
+        if ob.get(JOB_KEY) == job or FOLLOWS_KEY in ob:
+            remove_object(ob)
+
+
+def span_of(armature: bpy.types.Object) -> tuple[float, float] | None:
+    """The scene frames in which a person is known first and last; None when there are no keys."""
+    curve = next((c for c in curves_of(armature) if c.data_path == f'["{DOUBTFUL}"]'), None)
+    if curve is None or not len(curve.keyframe_points):
+        return None
+    return curve.keyframe_points[0].co[0], curve.keyframe_points[-1].co[0]
+
+
+def mark_doubt(scene: bpy.types.Scene) -> None:
+    """Bring the markers of doubtful frames up to date in a scene; its settings say whether there are any."""
+    settings = getattr(scene, "bodyfield_people", None)
+    shown = settings is None or settings.doubt_markers
+    for clip in [c for c in scene.collection.children_recursive if JOB_KEY in c]:
+        people = [(label_of(ob), ob) for ob in people_in(clip)] if shown else []
+        put_markers(scene, clip[JOB_KEY], DOUBT, marks(people))

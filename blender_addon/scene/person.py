@@ -134,8 +134,6 @@ def _update(plan: Plan, rest: RestBody) -> Steps[str]:
     track = plan.result.track
     mark = Mark(lambda: armature_of(plan.job, track))
     armature = mark.block()
-    if not naming.keeps_name(armature, plan.name):
-        naming.rename_objects(armature, plan.name)
     old, name = armature.data, armature.name
     # As it was chosen first: keys of the user's on the pelvis are meant relative to what it hangs on.
     armature.data = new_armature(name, rest, root=bool(armature.get(ROOT_KEY)))

@@ -16,13 +16,13 @@ from ..link.pointsjob import TrackedPoints
 from ..shared.axes import camera_to_world
 from .armature import build_armature
 from .baking import undisturbed
-from .clip_keys import JOB_KEY, RATE_KEY, TRACK_KEY, WORLD_KEY
+from .clip_keys import FOLLOWS_KEY, JOB_KEY, RATE_KEY, TRACK_KEY, WORLD_KEY
 from .keys import PIECE, Channel, key_steps
 from .points import POINT_KEY, points_collection
 from .shots import world_of
 from .steps import Mark, Steps, VanishedError, run
 
-TRACKED_KEY, FOLLOWS_KEY = "bodyfield_tracked", "bodyfield_follows"
+TRACKED_KEY = "bodyfield_tracked"
 UNCERTAINTY = "uncertainty_m"
 SIZE, BONE_LENGTH = 0.015, 0.05
 

@@ -123,7 +123,9 @@ def test_a_camera_that_turns_out_to_stand_loses_its_keys_but_not_the_users():
     clip.set_shots({1: whole})
     clip.refresh(force=True)
     assert camera.animation_data is None and camera.data.animation_data is None
-    assert camera.data.lens == pytest.approx(CAMERA.fx * 36 / 640) and not bpy.data.actions.get("walk camera motion")
+    assert camera.data.lens == pytest.approx(CAMERA.fx * 36 / 640) and not bpy.data.actions.get(
+        "walk camera motion"
+    )
     assert_seen(clip, still[0], whole)
     clip.add(people.values())
     clip.set_shots({1: STILL, 2: WALKED})
@@ -167,7 +169,13 @@ def test_the_file_remembers_what_was_found():
     walked = shot(0, 12, moving=True, **lens)
     filmed([in_shot(motion(12), walked)], walked)
     (one,) = shots.told(find_collection("job-1"))
-    assert (one.first, one.last, one.moving, one.fov_deg, one.note) == (0, 11, True, 62.0, "The zoom was guessed.")
+    assert (one.first, one.last, one.moving, one.fov_deg, one.note) == (
+        0,
+        11,
+        True,
+        62.0,
+        "The zoom was guessed.",
+    )
     assert shots.clip_frame(find_collection("job-1"), 5) == 4
 
 
