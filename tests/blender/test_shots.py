@@ -9,12 +9,15 @@ bpy = pytest.importorskip("bpy", reason="needs Blender")
 
 from blender_addon.link.pointsjob import TrackedPoints  # noqa: E402
 from blender_addon.scene import doubt, shots, tracked  # noqa: E402
-from blender_addon.scene.clip import ClipScene  # noqa: E402
+from blender_addon.scene.clip import ClipScene, Footage  # noqa: E402
 from blender_addon.scene.markers import CUT, ours  # noqa: E402
 from blender_addon.scene.person import find_collection  # noqa: E402
+from blender_addon.scene.scene_camera import camera_path  # noqa: E402
+from blender_addon.shared.frames import ClipError  # noqa: E402
+from blender_addon.ui import found  # noqa: E402
 
 from .filmed import pixels, shot  # noqa: E402
-from .people import CAMERA, motion, posed  # noqa: E402
+from .people import CAMERA, motion, posed, rodrigues  # noqa: E402
 from .seen import bone_heads, curves_of, go_to  # noqa: E402
 from .standing import built, curve_of  # noqa: E402
 from .test_camera import pixels_by_blender  # noqa: E402
@@ -177,6 +180,55 @@ def test_the_file_remembers_what_was_found():
         "The zoom was guessed.",
     )
     assert shots.clip_frame(find_collection("job-1"), 5) == 4
+
+
+def test_the_panel_says_lens_camera_and_shots():
+    people = {"fov_deg": 62.2, "fov_sigma_deg": 4.0, "lens_source": "people", "note": "The zoom was guessed."}
+    still, walked = replace(STILL, fov_deg=55.0), replace(WALKED, **people)
+    clip, _ = two_shots()
+    clip.set_shots({1: still, 2: walked})
+    clip.refresh(force=True)
+    scene_clip = find_collection("job-1")
+    assert [text for text, _ in found.found(scene_clip, 3)] == [
+        "Shot 1 of 2", "Lens 55° (assumed)", "Camera: still", "The zoom was guessed."
+    ]  # fmt: skip
+    assert [text for text, _ in found.found(scene_clip, 9)][:3] == [
+        "Shot 2 of 2", "Lens 62° ± 4° (from the people)", "Camera: moving, zooms"
+    ]  # fmt: skip
+    assert found.found(None, 1) == []
+
+
+def test_the_scenes_camera_becomes_a_solved_one_and_back():
+    """What is sent of our own camera is the way it came from, whatever the world's axes."""
+    walked = shot(0, 12, moving=True, zooms=True, up=UP2)
+    filmed([in_shot(motion(12), walked)], walked)
+    scene = bpy.context.scene
+    scene.frame_set(5)
+    rows = np.array(camera_path(scene, Footage("walk", None, 640, 360, 30.0, length=12)))
+    assert rows.shape == (12, 8) and scene.frame_current == 5 and len(bpy.data.scenes) == 1
+    np.testing.assert_array_equal(rows[:, 0], np.arange(12))
+    np.testing.assert_allclose(rows[:, 7], walked.lens[:, 0], atol=0.01)
+    turns, places = rodrigues(rows[:, 1:4]), rows[:, 4:7]
+    for i in range(12):
+        # Of one frame seen from another nothing depends on where the world is.
+        own = rodrigues(walked.turns[i].astype(float)) @ rodrigues(walked.turns[0].astype(float)).T
+        assert np.abs(turns[i] @ turns[0].T - own).max() < 1e-4
+        way = turns[0] @ (places[i] - places[0])
+        assert np.abs(way - walked.places[i]).max() < 1e-3
+    scene.camera.data.type = "ORTHO"
+    with pytest.raises(ClipError, match="no perspective camera"):
+        camera_path(scene, Footage("walk", None, 640, 360, 30.0, length=12))
+
+
+def test_a_camera_that_looks_along_the_world_has_no_turn():
+    camera = bpy.data.objects.new("solved", bpy.data.cameras.new("solved"))
+    bpy.context.scene.collection.objects.link(camera)
+    bpy.context.scene.camera = camera
+    # Held upright, looking along +y, one metre up and two to the right, the picture higher than wide.
+    camera.rotation_euler, camera.location, camera.data.lens = (np.pi / 2, 0, 0), (2, 0, 1), 36.0
+    ((*row, focal),) = camera_path(bpy.context.scene, Footage("walk", None, 360, 640, 30.0, length=1))
+    np.testing.assert_allclose(row, [0, 0, 0, 0, 2, -1, 0], atol=1e-5)
+    assert focal == pytest.approx(640)
 
 
 def test_the_origin_stays_when_the_first_person_goes():
