@@ -1,7 +1,7 @@
 """Features of the background followed from frame to frame: what the camera's own motion is found from.
 
 Corners outside the people's boxes are followed in a small grey picture, forwards and back; one that does not come back
-to where it started is dropped. Nothing here decides anything: `backend.camera.path` does, with all of the clip in sight.
+to where it started is dropped. Nothing is decided here: `backend.camera.path` does so, with all of the clip in sight.
 Everything is in whole numbers or in single steps, so that no result depends on the number of threads.
 """
 
@@ -215,7 +215,10 @@ class BackgroundTracker:
         y, x = np.nonzero(peak & (strength > _CORNER))
         px = (x + 0.5) * wide / half.shape[1] - 0.5
         py = (y + 0.5) * high / half.shape[0] - 0.5
-        open_ = room[np.minimum(np.rint(py).astype(int), high - 1), np.minimum(np.rint(px).astype(int), wide - 1)] > 0
+        open_ = (
+            room[np.minimum(np.rint(py).astype(int), high - 1), np.minimum(np.rint(px).astype(int), wide - 1)]
+            > 0
+        )
         px, py, power = px[open_], py[open_], strength[y[open_], x[open_]]
         cell = _cell(px, py, self._size)
         taken = np.bincount(_cell(*self._places.T, self._size), minlength=_CELLS * _CELLS)

@@ -81,7 +81,8 @@ def standing(frames: np.ndarray, focal_px: float, said: str = "") -> CameraPath:
     """The path of a camera that stands still."""
     n = len(frames)
     return CameraPath(np.asarray(frames, np.int32), np.tile(np.eye(3), (n, 1, 1)), np.zeros((n, 3)), np.ones(n),
-                      np.ones(n, bool), np.zeros(n), False, False, False, float(focal_px), float("nan"), 1.0, said)  # fmt: skip
+                      np.ones(n, bool), np.zeros(n), False, False, False, float(focal_px),
+                      float("nan"), 1.0, said)  # fmt: skip
 
 
 def solve_path(
@@ -152,10 +153,24 @@ def metric(path: CameraPath, times: np.ndarray, points: np.ndarray, rest: np.nda
         return path, Scale(float("nan"), float("inf"), "nothing")
     found = scale.scale_of(path.turns, path.places, np.asarray(times, float), points, rest, way)
     if found.source == "nothing":
-        said = path.said or "Nobody stands firmly enough to tell how far the camera moves: only its turn is used."
+        said = (
+            path.said
+            or "Nobody stands firmly enough to tell how far the camera moves: only its turn is used."
+        )
         return replace(path, said=said), found
     return replace(path, metres=found.metres), found
 
 
-__all__ = ["MODES", "SIDE", "TURN_RATE", "CameraPath", "Scale", "metric", "solve_path", "standing", "turned", "vectors"]
+__all__ = [
+    "MODES",
+    "SIDE",
+    "TURN_RATE",
+    "CameraPath",
+    "Scale",
+    "metric",
+    "solve_path",
+    "standing",
+    "turned",
+    "vectors",
+]
 del Sequence

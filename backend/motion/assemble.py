@@ -47,6 +47,13 @@ class Clip:
         return self.fitter.camera
 
     @property
+    def localized_under(self) -> Camera:
+        """The camera under which people were localized; another one than `camera` once that was changed."""
+        focal = self.chunks[0].focal_px if self.chunks else np.nan
+        same = not np.isfinite(focal) or abs(focal / self.camera.K[0, 0] - 1) < 1e-9
+        return self.camera if same else Camera.from_focal(self.camera.width, self.camera.height, focal)
+
+    @property
     def fitter(self) -> Fitter:
         if self._fitter is None:
             assert self._size is not None, "no frame was seen yet"
@@ -71,6 +78,8 @@ class Clip:
         self._size = self._size or (chunk.width, chunk.height)
         self.chunks.append(chunk)
         self.frames = max(self.frames, chunk.last + 1)
+        frames = range(chunk.first, chunk.first + len(chunk.times))
+        self._times.update(zip(frames, chunk.times.tolist(), strict=True))
         for t in chunk.tracks:
             self._times.update(zip(t.frames.tolist(), t.times.tolist(), strict=True))
 

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -63,9 +64,11 @@ class Pending:
         arrays = {t: {n: np.stack([r[n] for r in rows]) for n in rows[0]} for t, rows in kept.items()}
         return Features(self.first, self.last, frames, arrays)
 
-    def take(self, camera: Camera, ghosts: Collection[int], memory: Mapping[str, np.ndarray]) -> Chunk:
+    def take(
+        self, camera: Camera, ghosts: Collection[int], memory: Mapping[str, np.ndarray], **noted: Any
+    ) -> Chunk:
         """All that was added since the last call, but for `ghosts`, tracks that turned out to be nobody. `memory`: what
-        the tracker knows now."""
+        is known now; `noted`: further fields of the chunk."""
         kinds = (np.int32, np.float64, *[np.float32] * 5, np.float16)
         tracks = [
             TrackChunk(
@@ -78,7 +81,16 @@ class Pending:
             for track, rows in sorted(self._rows.items())
             if track not in ghosts
         ]
-        chunk = Chunk(self.first, self.last, camera.width, camera.height, tracks, dict(memory))
+        chunk = Chunk(
+            self.first,
+            self.last,
+            camera.width,
+            camera.height,
+            tracks,
+            dict(memory),
+            focal_px=float(camera.K[0, 0]),
+            **noted,
+        )
         self.first, self._rows = self.last + 1, defaultdict(list)
         return chunk
 
@@ -92,6 +104,9 @@ def frame_times(chunks: Sequence[Chunk]) -> Callable[[np.ndarray], np.ndarray]:
     those of which it is known, and beyond them go on at the same rate, thirty a second where nothing is known."""
     known = {}
     for chunk in chunks:
+        known.update(
+            zip(range(chunk.first, chunk.first + len(chunk.times)), chunk.times.tolist(), strict=True)
+        )
         for t in chunk.tracks:
             known.update(zip(t.frames.tolist(), t.times.tolist(), strict=True))
     at = np.array(sorted(known))
@@ -167,7 +182,7 @@ def _gapless(seen: TrackChunk, when: Callable[[np.ndarray], np.ndarray]) -> Trac
     times[row] = seen.times
     return TrackChunk(seen.track, frames, times, np.stack(boxes, 1).astype(seen.boxes.dtype), spread(seen.points3d),
                       spread(seen.points2d), spread(seen.uncertainty), np.nan_to_num(spread(seen.score)),
-                      np.nan_to_num(spread(seen.looks)), spread(seen.doubt))  # fmt: skip
+                      np.nan_to_num(spread(seen.looks)), spread(seen.doubt), spread(seen.source))  # fmt: skip
 
 
 def _joined(parts: Sequence[TrackChunk]) -> TrackChunk:

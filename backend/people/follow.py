@@ -144,6 +144,13 @@ class PeopleTracker:
         self._looks, self._look_s = self._looks + 1, frame.time_s
         return parts
 
+    def restart(self) -> None:
+        """The picture has changed so suddenly that nobody need be where he was: everybody is looked for anew. Before
+        `open`; the end of the job says who is still the same."""
+        self.settle()
+        self.ghosts |= {t.id for t in self._tracks if not t.confirmed}
+        self._tracks, self._look_s = [], None
+
     def find(self, image: np.ndarray, parts: Sequence[int]) -> list[Detection]:
         """The second part: ask the detector. It changes nothing, so that it can be done beside other work."""
         return self.detector.detect([image], far=bool(parts), parts=parts, enough=self.max_people)[0]

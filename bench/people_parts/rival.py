@@ -1,4 +1,4 @@
-"""The rival: ByteTrack, or SORT, of the `trackers` library (Apache-2.0) on the finds that are given. Runs on its own, as
+"""The rival: ByteTrack, or SORT, of the `trackers` library (Apache-2.0) on the finds that are given. It runs as
 `python rival.py IN.npz OUT.npz`, in an environment that has that library."""
 
 from __future__ import annotations

@@ -235,7 +235,9 @@ def _system(task: _Task, keys: Keys) -> tuple[float, _System]:
     block = np.zeros((f, 2, 2))
     for i in range(2):
         for j in range(2):
-            block[:, i, j] = np.bincount(task.feature, (feature[:, :, i] * feature[:, :, j]).sum(1) * weight, f)
+            block[:, i, j] = np.bincount(
+                task.feature, (feature[:, :, i] * feature[:, :, j]).sum(1) * weight, f
+            )
     right_block = (Jx.T @ r).reshape(f, 2)
     cost += _priors(task, keys, C, right)
     return cost, _System(C.tocsr(), right, (Jc.T @ Jx).tocsr(), block, right_block, basis, miss, weight)
@@ -287,7 +289,9 @@ def _priors(task: _Task, keys: Keys, C: sparse.lil_matrix, right: np.ndarray) ->
 def _reduced(system: _System, damping: float):
     """The cameras' matrix without the features, its right side, and the features' inverse blocks."""
     f = len(system.block)
-    block = system.block + (damping * np.trace(system.block, axis1=1, axis2=2) / 2 + 1e-6)[:, None, None] * np.eye(2)
+    block = system.block + (damping * np.trace(system.block, axis1=1, axis2=2) / 2 + 1e-6)[
+        :, None, None
+    ] * np.eye(2)
     inverse = np.linalg.inv(block)
     at = np.arange(2 * f).reshape(f, 2)
     row, column = np.repeat(at, 2, axis=1).ravel(), np.tile(at, (1, 2)).ravel()

@@ -40,7 +40,11 @@ class Steps:
 def steps(sight: Sight, focal: float) -> Steps:
     """How the camera turned. `focal`: small pixels, roughly."""
     n = sight.n
-    turns, zooms, known = np.tile(np.eye(3), (max(n - 1, 0), 1, 1)), np.zeros(max(n - 1, 0)), np.zeros(n, bool)[1:]
+    turns, zooms, known = (
+        np.tile(np.eye(3), (max(n - 1, 0), 1, 1)),
+        np.zeros(max(n - 1, 0)),
+        np.zeros(n, bool)[1:],
+    )
     agreed, asked = np.zeros(sight.q), np.zeros(sight.q)
     rng = np.random.default_rng(14)
     for k in range(n - 1):
@@ -52,13 +56,15 @@ def steps(sight: Sight, focal: float) -> Steps:
         if good.sum() < LEAST:
             continue
         turns[k], zooms[k] = _refined(before, after, focal, vector)
-        agreed[both] += np.linalg.norm(_moved(before, focal, turns[k], zooms[k]) - after, axis=1) < 2 * AGREE_PX
+        agreed[both] += (
+            np.linalg.norm(_moved(before, focal, turns[k], zooms[k]) - after, axis=1) < 2 * AGREE_PX
+        )
         known[k] = True
     return Steps(turns, zooms, known, agreed / np.maximum(asked, 1))
 
 
 def flow(place: np.ndarray, focal: float) -> np.ndarray:
-    """(…, 2, 4) small pixels by which a place moves for each radian of turn about x, y, z and for a zoom's logarithm."""
+    """(…, 2, 4) small pixels by which a place moves for each radian about x, y, z and for a zoom's logarithm."""
     x, y = np.moveaxis(place / focal, -1, 0)
     one = np.ones_like(x)
     across = np.stack([-x * y, one + x * x, -y, x], -1)
@@ -89,7 +95,9 @@ def _voted(before: np.ndarray, after: np.ndarray, focal: float, rng: np.random.G
     return tries[best], miss[best] < allowed
 
 
-def _refined(before: np.ndarray, after: np.ndarray, focal: float, start: np.ndarray) -> tuple[np.ndarray, float]:
+def _refined(
+    before: np.ndarray, after: np.ndarray, focal: float, start: np.ndarray
+) -> tuple[np.ndarray, float]:
     turn, zoom = turned(start[:3]), float(start[3])
     for scale in (4.0, 2.0, 1.0, 1.0, 1.0, 1.0):
         there = _moved(before, focal, turn, zoom)

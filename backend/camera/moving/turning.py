@@ -132,7 +132,9 @@ def _improved(sight: Sight, focal: float, world: np.ndarray, turns: np.ndarray, 
     return turned(step[:, :3]) @ turns, zooms + step[:, 3], count, spread
 
 
-def _directions(sight: Sight, keys: Keys, turns: np.ndarray, zooms: np.ndarray, world: np.ndarray, use: np.ndarray):
+def _directions(
+    sight: Sight, keys: Keys, turns: np.ndarray, zooms: np.ndarray, world: np.ndarray, use: np.ndarray
+):
     """(q, 3) mean directions of all features over all frames, outliers counting less."""
     seen = rays(sight.place, keys.focal * np.exp(zooms[sight.frame]))
     back = np.einsum("mji,mj->mi", turns[sight.frame], seen)
@@ -146,7 +148,9 @@ def _directions(sight: Sight, keys: Keys, turns: np.ndarray, zooms: np.ndarray, 
     return out
 
 
-def _missed(sight: Sight, focal: float, world: np.ndarray, turns: np.ndarray, zooms: np.ndarray) -> np.ndarray:
+def _missed(
+    sight: Sight, focal: float, world: np.ndarray, turns: np.ndarray, zooms: np.ndarray
+) -> np.ndarray:
     there = np.einsum("mij,mj->mi", turns[sight.frame], world[sight.feature])
     f = focal * np.exp(zooms[sight.frame])
     flat = f[:, None] * there[:, :2] / np.maximum(there[:, 2:], 0.05)
