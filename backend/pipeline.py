@@ -13,6 +13,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import count
 
+import numpy as np
+
 from backend.errors import JobError
 from backend.localizers.choose import create_localizer
 from backend.localizers.contract import SHIPPED, Localizer, LocalizerOptions
@@ -26,6 +28,7 @@ from backend.people.ahead import MOST, agree, apart, frames_ahead
 from backend.people.chosen import ChosenTracker
 from backend.people.detect import PersonDetector
 from backend.people.follow import PeopleTracker
+from backend.people.looks import everybodys_looks
 from backend.people.track import Aim
 from backend.records import Chunk, Event, Localization, Notice, Progress, Subject, Summary
 from blender_addon.shared.frames import Frame
@@ -207,15 +210,21 @@ def _localize(road: _Road, frames: Sequence[Frame], aims: Sequence[Sequence[Aim]
 
 def _settle(road: _Road, frame: Frame, seen: Sequence[_Seen]) -> None:
     """Say who is who in the open frame, and keep what counts."""
-    for track, found, i in seen:
+    marks = road.localizer.landmarks
+    looks = everybodys_looks(frame.image, [_person(found, i, marks) for _, found, i in seen])
+    for (track, found, i), look in zip(seen, looks, strict=True):
         anchors = None if found.anchors2d is None else found.anchors2d[i]
-        landmarks = found.points2d[i, road.localizer.landmarks]
-        road.tracker.update(track, landmarks, float(found.score[i]), anchors)
+        road.tracker.update(track, found.points2d[i, marks], float(found.score[i]), anchors, look)
     counted = road.tracker.settle()
-    for track, found, i in seen:
+    for (track, found, i), look in zip(seen, looks, strict=True):
         if track in counted:
-            road.pending.add(track, frame, found, i)
+            road.pending.add(track, frame, found, i, look)
     road.pending.last = frame.index
+
+
+def _person(found: Localization, i: int, marks: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Landmarks in the picture, their uncertainty, and the depth of row `i`."""
+    return found.points2d[i, marks], found.uncertainty[i, marks], float(np.median(found.points3d[i, marks, 2]))
 
 
 def _hand_over(road: _Road, preview: bool) -> Iterator[Event]:

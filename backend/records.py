@@ -32,6 +32,10 @@ __all__ = [
 ]
 
 
+LOOKS = 12
+"""Parts of the body whose colours are kept, see `people.looks`."""
+
+
 @dataclass(frozen=True)
 class Subject:
     """Someone to be localized in a picture."""
@@ -87,6 +91,16 @@ class TrackChunk:
     """As in `Localization`."""
     score: np.ndarray
     """(n,) 0..1."""
+    looks: np.ndarray = None  # type: ignore[assignment]
+    """(n, 12, 4) float16: colours of parts of the body, see `people.looks`; without weight where nothing is known."""
+    doubt: np.ndarray = None  # type: ignore[assignment]
+    """(n,) uint8: 1 where it is not sure that this is the same person."""
+
+    def __post_init__(self) -> None:
+        if self.looks is None:
+            self.looks = np.zeros((len(self.frames), LOOKS, 4), np.float16)
+        if self.doubt is None:
+            self.doubt = np.zeros(len(self.frames), np.uint8)
 
 
 @dataclass
@@ -134,7 +148,13 @@ class Chunk:
     def from_arrays(cls, arrays) -> Chunk:
         """Inverse of `to_arrays`; `arrays` is any mapping (an open npz file too)."""
         tracks = [
-            TrackChunk(int(i), *(np.asarray(arrays[f"{int(i)}/{name}"]) for name in _TRACK_ARRAYS))
+            # Older chunks know neither looks nor doubt.
+            TrackChunk(
+                int(i),
+                **{
+                    n: np.asarray(arrays[f"{int(i)}/{n}"]) for n in _TRACK_ARRAYS if f"{int(i)}/{n}" in arrays
+                },
+            )
             for i in arrays["track_ids"]
         ]
         width, height = (int(v) for v in arrays["size"])

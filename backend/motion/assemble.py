@@ -13,6 +13,7 @@ from backend.fit.camerafitter import Fit, Fitter
 from backend.fit.sketch import sketch
 from backend.fit.solver.skin import State
 from backend.motion.level import up_direction
+from backend.motion.take import Take, Way
 from backend.options import MocapOptions
 from backend.records import Chunk, TrackChunk, TrackMotion
 from blender_addon.shared.frames import Frame
@@ -96,6 +97,14 @@ class Clip:
             out.append(finished(t, fit, self.body, final=False))
         return out
 
+    def take(self, camera: Camera | None = None, first: int = 0, way: Way | None = None) -> Take:
+        """A shot that begins with the frame `first`, by `camera` (None: the one that was assumed), which moves by `way`
+        (None: not at all)."""
+        fitter = self.fitter
+        if camera is not None and not np.array_equal(camera.K, self.camera.K):
+            fitter = Fitter(self.body, self.points, camera, breathe=self._breathe)
+        return Take(self.body, self.points, self.options, fitter, first, way)
+
     def fit(self, track: TrackChunk, betas: np.ndarray | None = None, smooth: float | None = None) -> Fit:
         """Fit the body to one track; NaN rows are bridged. `smooth`: in place of the job's own strength."""
         strength = self.options.smooth if smooth is None else smooth
@@ -103,14 +112,14 @@ class Clip:
                                betas=betas, smooth=strength)  # fmt: skip
 
 
-def plausible(clip: Clip, track: TrackChunk, state: State) -> bool:
+def plausible(take: Take, track: TrackChunk, state: State) -> bool:
     """Whether the points of `track` are those of a person: a bag or a coat gives points that no body can take."""
-    points = clip.fitter.places(clip.points, state)
+    points = take.fitter.places(take.points, state)
     seen = np.isfinite(track.points3d).all((1, 2))
     points, boxes = points[seen], track.boxes[seen]
     off = points - track.points3d[seen]
     off = np.linalg.norm(off - off.mean(1, keepdims=True), axis=-1)
-    pixels = np.linalg.norm(clip.camera.project(points) - track.points2d[seen], axis=-1)
+    pixels = np.linalg.norm(take.camera.project(points) - track.points2d[seen], axis=-1)
     pixels = pixels / np.hypot(boxes[:, 2], boxes[:, 3])[:, None]
     return bool(np.median(off) < MISFIT_M and np.median(pixels) < MISFIT_BOX)
 
