@@ -56,7 +56,9 @@ class LensFilm:
 
     @property
     def fov_deg(self) -> float:
-        return float(np.rad2deg(2 * np.arctan(max(self.camera.width, self.camera.height) / 2 / self.camera.K[0, 0])))
+        return float(
+            np.rad2deg(2 * np.arctan(max(self.camera.width, self.camera.height) / 2 / self.camera.K[0, 0]))
+        )
 
 
 def film(rng: np.random.Generator, world: World, capture: Capture, clips: list[int]) -> LensFilm:
@@ -72,7 +74,11 @@ def film(rng: np.random.Generator, world: World, capture: Capture, clips: list[i
         first = int(rng.integers(0, round(capture.seconds(clip) * RATE) - most + 1))
         base = people.stance(rng, world.skin, None, world.split)
         p = capture.performance(clip, world.body, base.betas, first, most)
-        p = turned(p, rng.uniform(-np.pi, np.pi), np.array([[0.0, 0.0], rng.choice([-1, 1]) * np.array([1.3, 1.0])])[k])
+        p = turned(
+            p,
+            rng.uniform(-np.pi, np.pi),
+            np.array([[0.0, 0.0], rng.choice([-1, 1]) * np.array([1.3, 1.0])])[k],
+        )
         p = grounded(world.body, sole, p, base.betas)
         p.pose[:, 22:] = base.pose[22:]
         actors.append((p, base))
@@ -81,7 +87,10 @@ def film(rng: np.random.Generator, world: World, capture: Capture, clips: list[i
     rows = np.arange(0, n, STEP)
     dressed = [int(rng.integers(1 << 30)) for _ in actors]
     shown = int(rng.integers(1 << 30))
-    placed = [[_placed(world, p, int(i), base, d) for i in rows] for (p, base), d in zip(actors, dressed, strict=True)]
+    placed = [
+        [_placed(world, p, int(i), base, d) for i in rows]
+        for (p, base), d in zip(actors, dressed, strict=True)
+    ]
     every = np.concatenate([q.x[::5] for group in placed for q in group[::2]])
     seen, size = _view(rng, every, cut)
     low, high = bounds(every)
@@ -149,7 +158,9 @@ def _view(rng: np.random.Generator, x: np.ndarray, cut: bool) -> tuple[View, tup
     return View(R, centre, f, SIDE, np.zeros((0, 3))), (wide, tall)
 
 
-def localized(f: LensFilm, localizer: Localizer, camera: Camera, rng: np.random.Generator) -> list[TrackChunk]:
+def localized(
+    f: LensFilm, localizer: Localizer, camera: Camera, rng: np.random.Generator
+) -> list[TrackChunk]:
     """What the localizer says of everybody when it takes `camera` for that of the film. Where they are expected is as
     wrong as in a film that is followed."""
     tracks = []

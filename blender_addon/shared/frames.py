@@ -14,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from .told import movie_focal, read_exif, track_focal
+
 MOVIE_SUFFIXES = (
     ".mp4",
     ".mov",
@@ -56,6 +58,7 @@ class Clip:
 
     `width`, `height`: pixels of the upright picture; `fps`: average rate; `duration_s`: seconds;
     `frame_count`: an estimate, None when the file does not say; `turned`: whether the file lies on its side;
+    `focal_35mm`: focal length in 35 mm terms, millimetres, None when the file does not say;
     `damage`: after iterating, one sentence when pictures were missing, else None; `passed`: how many pictures the
     newest iteration has left behind, those before its start too.
     """
@@ -68,6 +71,7 @@ class Clip:
     duration_s: float
     frame_count: int | None
     turned: bool
+    focal_35mm: float | None = None
     damage: str | None
     passed: int = 0
 
@@ -95,13 +99,14 @@ class Clip:
 
 
 def clip_facts(clip) -> dict:
-    """What a job notes of its clip: `name`, `width`, `height`, `fps`, `frame_count`, and `source`, where it lies (an
-    absolute path, None when it lies nowhere), so that a later session finds it again. `clip`: an open `Clip`, or
-    whatever has these attributes."""
+    """What a job notes of its clip: `name`, `width`, `height`, `fps`, `frame_count`, `focal_35mm`, and `source`, where
+    it lies (an absolute path, None when it lies nowhere), so that a later session finds it again. `clip`: an open
+    `Clip`, or whatever has these attributes (`focal_35mm` may lack)."""
     path = getattr(clip, "path", None)
     names = ("name", "width", "height", "fps", "frame_count")
     source = None if path is None else str(Path(path).absolute())
-    return {name: getattr(clip, name) for name in names} | {"source": source}
+    told = {"focal_35mm": getattr(clip, "focal_35mm", None), "source": source}
+    return {name: getattr(clip, name) for name in names} | told
 
 
 def open_clip(path: str | Path, fps: float | None = None) -> Clip:
@@ -139,6 +144,7 @@ class MovieClip(Clip):
             seconds = _seconds(stream.duration, stream.time_base) or _seconds(container.duration, 1e-6)
             self.frame_count = stream.frames or (round(seconds * self.fps) if seconds else None)
             self.duration_s = seconds or (self.frame_count or 0) / self.fps
+            self.focal_35mm = movie_focal(container.metadata, stream.metadata) or track_focal(path)
             self._cut_off = _ends_early(path, stream)
 
     def pieces(self, start: int = 0) -> Iterator[Frame | None]:
@@ -196,7 +202,8 @@ class SequenceClip(Clip):
             first = _decode_picture(files[0][1])
         except (OSError, ValueError) as e:
             raise ClipError(f"{files[0][1].name} is not a picture that can be read; check the file.") from e
-        self._upright = _Upright(first)
+        exif = read_exif(files[0][1])
+        self._upright, self.focal_35mm = _Upright(first, lies=exif.orientation), exif.focal_35mm
         self.width, self.height = self._upright.width, self._upright.height
         self.turned = self._upright.swap
         self.frame_count = len(files)
@@ -232,9 +239,9 @@ class _Upright:
     players obey it only in quarter turns and mirrors, so it is rounded to these.
     """
 
-    def __init__(self, first, pixel_aspect: float = 1.0) -> None:
-        matrix = first.side_data.get("DISPLAYMATRIX")
-        a, b, c, d = np.frombuffer(matrix, np.int32)[[0, 1, 3, 4]].tolist() if matrix else (1, 0, 0, 1)
+    def __init__(self, first, pixel_aspect: float = 1.0, lies: int = 1) -> None:
+        """`lies`: orientation of a picture by its EXIF, 1 to 8."""
+        a, b, c, d = _display(first, lies)
         self.swap = abs(c) > abs(a)
         self.flip_x = (c if self.swap else a) < 0
         self.flip_y = (b if self.swap else d) < 0
@@ -252,6 +259,26 @@ class _Upright:
         image = image[:, ::-1] if self.flip_x else image
         image = image[::-1] if self.flip_y else image
         return np.ascontiguousarray(image)
+
+
+_TURNS = {0: (1, 0, 0, 1), 90: (0, -1, 1, 0), 180: (-1, 0, 0, -1), 270: (0, 1, -1, 0)}
+"""The display matrix's a, b, c, d by the degrees that it turns a picture counterclockwise."""
+_LIES = {2: (-1, 0, 0, 1), 3: (-1, 0, 0, -1), 4: (1, 0, 0, -1), 5: (0, 1, 1, 0), 6: (0, 1, -1, 0), 7: (0, -1, -1, 0),
+         8: (0, -1, 1, 0)}  # fmt: skip
+"""The same by orientation in EXIF."""
+
+
+def _display(picture, lies: int) -> tuple[int, int, int, int]:
+    """a, b, c, d of the display matrix of a decoded picture."""
+    try:
+        matrix = picture.side_data.get("DISPLAYMATRIX")
+    except ValueError:
+        # PyAV gives up on all side data where one kind is new to it: EXIF, and the views of stereoscopic movies.
+        return _LIES[lies] if lies in _LIES else _TURNS[round(picture.rotation / 90) * 90 % 360]
+    if not matrix:
+        return 1, 0, 0, 1
+    a, b, c, d = np.frombuffer(matrix, np.int32)[[0, 1, 3, 4]].tolist()
+    return a, b, c, d
 
 
 def _open_movie(path: Path):
