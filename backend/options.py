@@ -12,6 +12,7 @@ from backend.body.model import Body
 from backend.camera.pinhole import DEFAULT_FOV_DEG, Camera
 from backend.errors import JobError
 from backend.people.choice import PeopleChoice
+from backend.people.edits import Edit, check_edits
 
 _MAY_BE_NONE = ("fov_deg", "focal_px", "body", "people", "smooth_up", "smooth_across", "height")
 LENSES = (4, 5, 8, 12)
@@ -61,6 +62,8 @@ class MocapOptions:
     """Pictures that are looked at side by side, at most; 0 for as many as there are cores. It changes no result."""
     people: PeopleChoice | None = None
     """Follow only these, however many `max_people` allows."""
+    edits: tuple[Edit, ...] = ()
+    """Corrections of who is who, see `people.edits`."""
     camera: str = "auto"
     """How the camera was held: auto (as the picture tells), still or moving."""
     shots: bool = True
@@ -116,6 +119,9 @@ class MocapOptions:
             if key == "people":
                 values[key] = PeopleChoice.from_dict(value)
                 continue
+            if key == "edits":
+                values[key] = check_edits(value)
+                continue
             if key in ("lens", "camera_path"):
                 values[key] = _numbers(key, value, 8 if key == "camera_path" else None)
                 continue
@@ -129,7 +135,7 @@ class MocapOptions:
 
     def to_dict(self) -> dict[str, object]:
         """A JSON object that `from_dict` takes back."""
-        given = asdict(self)
+        given = asdict(self) | {"edits": [e.to_dict() for e in self.edits]}
         if self.people is not None:
             kind = "boxes" if self.people.boxes else "points"
             given["people"] = {

@@ -46,6 +46,11 @@ class View:
         turned = torch.cat([bl.mm(back, state.rotations[0])[None], state.rotations[1:]])
         return replace(state, rotations=turned, root=bl.mv(back, state.root) + self.place)
 
+    def outside(self, points: np.ndarray) -> np.ndarray:
+        """(n, q, 3) places of camera space in the world."""
+        R, c = self.rotation.permute(2, 0, 1).cpu().numpy(), self.place.T.cpu().numpy()
+        return (points @ R + c[:, None]).astype(points.dtype)
+
     def equations(self, H: Tensor, g: Tensor, first: bool) -> tuple[Tensor, Tensor]:
         """Matrix (n, D, D) and slope (n, D) of increments about the camera's axes as about the world's: those of the
         root's place, the last three, and of its turn, the first three, where that is among them (`first`)."""

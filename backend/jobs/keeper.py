@@ -16,7 +16,8 @@ from backend.jobs.folder import CANCELLED, DONE, FAILED, INTERRUPTED, RUNNING, J
 from backend.records import Chunk, Event, Features, Shot, Summary, TrackMotion
 from blender_addon.shared.frames import Clip, Frame
 
-END_OPTIONS = ("floor", "foot_lock", "smooth", "smooth_up", "smooth_across", "height")
+END_OPTIONS = ("floor", "foot_lock", "smooth", "smooth_up", "smooth_across", "height", "edits", "shots", "camera",
+               "camera_path", "lens", "fov_deg", "focal_px")  # fmt: skip
 """The options that concern the end of a job only: it can be done anew with others of these, without the clip."""
 
 

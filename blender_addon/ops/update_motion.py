@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Update Motion: other floor, feet, smoothing or height for the people of a job that is in the file."""
+"""Update Motion: other camera, floor, feet, smoothing or height for the people of a job that is in the file."""
 
 import bpy
 

@@ -74,6 +74,9 @@ class TrackMotion:
     """(n,) 1 where the person was not seen and the motion is what lies between, else 0."""
     doubtful: np.ndarray = array("uint8", FRAMES, default=lambda: np.zeros(0, np.uint8))
     """(n,) 1 where it is not sure that this is the same person as in the other frames, else 0."""
+    source: np.ndarray = array("int32", FRAMES, default=lambda: np.zeros(0, np.int32))
+    """(n,) the track under which the person was followed in each frame, before tracks were joined and corrected; 0
+    where that is this one or the person was not seen."""
     shot: np.ndarray = array("int32", 1, default=lambda: np.ones(1, np.int32))
     """(1,) number of the shot (see `shared.shot`) whose space the motion is in, from 1."""
     person: np.ndarray = array("int32", 1, default=lambda: np.zeros(1, np.int32))
@@ -81,7 +84,7 @@ class TrackMotion:
 
     def __post_init__(self) -> None:
         n = len(self.frames)
-        for name in ("contacts", "bridged", "doubtful"):
+        for name in ("contacts", "bridged", "doubtful", "source"):
             rows = getattr(self, name)
             if len(rows) == 0 < n:
                 setattr(self, name, np.zeros((n, *rows.shape[1:]), rows.dtype))

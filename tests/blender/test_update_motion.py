@@ -215,6 +215,9 @@ def test_floor_contacts_and_gaps_come_over_the_wire(addon, walk):
 def test_the_settings_become_the_backends_options(addon):
     settings = bpy.context.scene.bodyfield
     plain = {
+        "camera": "auto",
+        "fov_deg": None,
+        "shots": True,
         "floor": True,
         "foot_lock": "auto",
         "smooth": 1.0,
@@ -226,6 +229,9 @@ def test_the_settings_become_the_backends_options(addon):
     assert choices_to_options(settings, None).items() >= plain.items()
     for options in (
         {
+            "camera": "moving",
+            "fov_deg": 37.5,
+            "shots": False,
             "floor": False,
             "foot_lock": "flat",
             "smooth": 0.3,
@@ -234,6 +240,9 @@ def test_the_settings_become_the_backends_options(addon):
             "height": 1.76,
         },
         {
+            "camera": "still",
+            "fov_deg": None,
+            "shots": True,
             "floor": True,
             "foot_lock": "off",
             "smooth": 0.0,
@@ -255,12 +264,14 @@ def test_the_settings_become_the_backends_options(addon):
 def test_the_backend_takes_every_choice(addon):
     pytest.importorskip("torch")
     from backend.jobs.keeper import END_OPTIONS
-    from backend.options import FOOT_LOCKS, MocapOptions
+    from backend.options import CAMERAS, FOOT_LOCKS, MocapOptions
+    from blender_addon.ops.motion_choices import CAMERAS as CAMERAS_OFFERED
     from blender_addon.ops.motion_choices import LOCKS, STRONGEST
 
     assert tuple(name for name, *_ in LOCKS) == FOOT_LOCKS
     settings = bpy.context.scene.bodyfield
-    assert set(motion_options(settings)) == set(END_OPTIONS)
+    assert set(motion_options(settings)) | {"edits"} == set(END_OPTIONS)
+    assert tuple(name for name, *_ in CAMERAS_OFFERED) == CAMERAS
     assert MocapOptions.from_dict(motion_options(settings)) == MocapOptions()
     settings.smooth = STRONGEST
     MocapOptions.from_dict(motion_options(settings))

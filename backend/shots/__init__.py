@@ -1,0 +1,1 @@
+"""Shots of a film: where one ends and the next begins."""
