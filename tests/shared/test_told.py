@@ -124,7 +124,7 @@ def test_a_picture_with_exif_is_read_as_it_is_shown(tmp_path: Path, lies: int):
     assert np.abs(np.array(upper) - np.array(CORNERS[lies])).max() < 40
 
 
-@pytest.mark.parametrize("cut", [0, 1, 8, 9, 20, 37, 40, 51])
+@pytest.mark.parametrize("cut", [0, 1, 8, 9, 20, 37, 40, 49])
 def test_damaged_exif_says_nothing_and_stops_nobody(tmp_path: Path, cut: int):
     file = tmp_path / "a.jpg"
     file.write_bytes(b"\xff\xd8Exif\0\0" + tiff("<", 6, 28)[:cut])
