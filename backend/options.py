@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -11,8 +12,13 @@ from backend.body.model import Body
 from backend.camera.pinhole import DEFAULT_FOV_DEG, Camera
 from backend.errors import JobError
 from backend.people.choice import PeopleChoice
+from backend.people.edits import Edit, check_edits
 
 _MAY_BE_NONE = ("fov_deg", "focal_px", "body", "people", "smooth_up", "smooth_across", "height")
+LENSES = (4, 5, 8, 12)
+"""How many numbers the distortion of a lens may have, see `camera.lens.COUNTS`."""
+CAMERAS = ("auto", "still", "moving")
+"""Values of `MocapOptions.camera`."""
 FOOT_LOCKS = ("off", "auto", "always", "flat")
 """Values of `MocapOptions.foot_lock`."""
 
@@ -56,6 +62,17 @@ class MocapOptions:
     """Pictures that are looked at side by side, at most; 0 for as many as there are cores. It changes no result."""
     people: PeopleChoice | None = None
     """Follow only these, however many `max_people` allows."""
+    edits: tuple[Edit, ...] = ()
+    """Corrections of who is who, see `people.edits`."""
+    camera: str = "auto"
+    """How the camera was held: auto (as the picture tells), still or moving."""
+    shots: bool = True
+    """Whether cuts are looked for; otherwise the whole clip is one shot."""
+    lens: tuple[float, ...] = ()
+    """Distortion of the lens: 5, 8 or 12 coefficients in OpenCV's order, or 4 of a fisheye; empty for none."""
+    camera_path: tuple[tuple[float, ...], ...] = ()
+    """A solved camera: rows of frame, rotation vector from the world to the camera (3), place in the world (3) in
+    metres and focal length in pixels; empty for none. It goes before `camera`."""
 
     def __post_init__(self) -> None:
         ranges = {
@@ -76,15 +93,20 @@ class MocapOptions:
                     "bad_options",
                     f"The option '{name}' must lie between {low:g} and {high:g}, not {value:g}.",
                 )
-        if self.foot_lock not in FOOT_LOCKS:
-            text = f"The option 'foot_lock' must be one of {', '.join(FOOT_LOCKS)}, not '{self.foot_lock}'."
+        for name, known in {"foot_lock": FOOT_LOCKS, "camera": CAMERAS}.items():
+            if getattr(self, name) not in known:
+                text = f"The option '{name}' must be one of {', '.join(known)}, not '{getattr(self, name)}'."
+                raise JobError("bad_options", text)
+        if len(self.lens) not in (0, *LENSES):
+            text = f"The option 'lens' must have 4, 5, 8 or 12 numbers, not {len(self.lens)}."
             raise JobError("bad_options", text)
 
     @classmethod
     def from_dict(cls, given: Mapping[str, object]) -> MocapOptions:
         """Options from a JSON object. Raises JobError("bad_options") that names the key at fault."""
         kinds = {"localizer": str, "max_people": int, "body": str, "chunk": int, "device": str,
-                 "keep_features": bool, "engine": str, "workers": int, "foot_lock": str, "floor": bool}  # fmt: skip
+                 "keep_features": bool, "engine": str, "workers": int, "foot_lock": str, "floor": bool,
+                 "camera": str, "shots": bool}  # fmt: skip
         known = {f.name for f in fields(cls)}
         values: dict[str, object] = {}
         for key, value in given.items():
@@ -97,6 +119,12 @@ class MocapOptions:
             if key == "people":
                 values[key] = PeopleChoice.from_dict(value)
                 continue
+            if key == "edits":
+                values[key] = check_edits(value)
+                continue
+            if key in ("lens", "camera_path"):
+                values[key] = _numbers(key, value, 8 if key == "camera_path" else None)
+                continue
             kind = kinds.get(key, float)
             right = isinstance(value, (int, float) if kind is float else kind)
             right = right and isinstance(value, bool) == (kind is bool)
@@ -107,7 +135,7 @@ class MocapOptions:
 
     def to_dict(self) -> dict[str, object]:
         """A JSON object that `from_dict` takes back."""
-        given = asdict(self)
+        given = asdict(self) | {"edits": [e.to_dict() for e in self.edits]}
         if self.people is not None:
             kind = "boxes" if self.people.boxes else "points"
             given["people"] = {
@@ -116,7 +144,7 @@ class MocapOptions:
             }
         return given
 
-    def camera(self, width: int, height: int) -> Camera:
+    def pinhole(self, width: int, height: int) -> Camera:
         """The camera of a clip of `width` x `height` pixels."""
         if self.focal_px is not None:
             return Camera.from_focal(width, height, self.focal_px)
@@ -125,6 +153,22 @@ class MocapOptions:
     def load_body(self) -> Body:
         """The body that results refer to. Raises JobError("bad_body")."""
         return load_body(Path(self.body) if self.body else None)
+
+
+def _numbers(key: str, given: object, width: int | None) -> tuple:
+    """A list of numbers, or of rows of `width` of them. Raises JobError("bad_options")."""
+    rows = given if isinstance(given, (list, tuple)) else None
+    flat = rows if width is None else [v for r in rows or () if isinstance(r, (list, tuple)) for v in r]
+    if rows is None or (
+        width is not None and any(not isinstance(r, (list, tuple)) or len(r) != width for r in rows)
+    ):
+        what = "numbers" if width is None else f"rows of {width} numbers"
+        raise JobError("bad_options", f"The option '{key}' must be a list of {what}.")
+    if any(isinstance(v, bool) or not isinstance(v, (int, float)) or not math.isfinite(v) for v in flat):
+        raise JobError("bad_options", f"The option '{key}' must hold numbers only.")
+    if width is None:
+        return tuple(float(v) for v in rows)
+    return tuple(tuple(float(v) for v in r) for r in rows)
 
 
 def choose_device(name: str = "auto") -> str:

@@ -11,14 +11,16 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, takewhile
+
+import numpy as np
 
 from backend.errors import JobError
 from backend.localizers.choose import create_localizer
 from backend.localizers.contract import SHIPPED, Localizer, LocalizerOptions
 from backend.motion.assemble import Clip, mean_uncertainty
-from backend.motion.chunks import Pending, frame_times, person_tracks
-from backend.motion.solve import solve
+from backend.motion.chunks import Pending, frame_times
+from backend.motion.finish import finish
 from backend.nets.engine import RUNTIME, choose_engine, is_installed
 from backend.nets.hands import ONE, Hands
 from backend.options import MocapOptions, choose_device
@@ -26,8 +28,10 @@ from backend.people.ahead import MOST, agree, apart, frames_ahead
 from backend.people.chosen import ChosenTracker
 from backend.people.detect import PersonDetector
 from backend.people.follow import PeopleTracker
+from backend.people.looks import everybodys_looks
 from backend.people.track import Aim
 from backend.records import Chunk, Event, Localization, Notice, Progress, Subject, Summary
+from backend.shots.notes import Notes
 from blender_addon.shared.frames import Frame
 
 
@@ -53,12 +57,14 @@ def mocap(
         source, waiting = iter(frames), deque[Frame]()
         while not cancelled():
             with road.watch("decode"):
-                _fetch(road.tracker, source, waiting, options.chunk - road.pending.size)
+                _fetch(road, source, waiting, options.chunk - road.pending.size)
             if not waiting:
                 yield from _hand_over(road, preview=False)
                 yield from _finish(road, cancelled)
                 return
             some = list(waiting)[: frames_ahead(road.tracker, list(waiting))]
+            # Nothing is guessed across what may be a cut.
+            some = some[: 1 + sum(1 for _ in takewhile(lambda f: not road.notes.sudden(f), some[1:]))]
             for _ in range(_look(road, some)):
                 yield Progress("localize", waiting.popleft().index + 1, total)
             yield from map(Notice, road.tracker.take_notices())
@@ -107,6 +113,8 @@ class _Road:
     """How long each stage takes."""
     hands: Hands
     """Who do what can be done side by side."""
+    notes: Notes
+    """What is noted of every picture beside its people."""
 
 
 def _prepare(
@@ -136,14 +144,17 @@ def _prepare(
     clip = Clip(body, localizer.native, options, breathe)
     for chunk in resume:
         clip.add(chunk)
+    notes = Notes()
     if clip.chunks:
         tracker.recall(clip.chunks[-1].memory, frame_times(clip.chunks))
-    return _Road(localizer, tracker, clip, Pending(clip.frames), Stopwatch(), hands)
+        notes.recall(clip.chunks[-1].memory)
+    return _Road(localizer, tracker, clip, Pending(clip.frames), Stopwatch(), hands, notes)
 
 
-def _fetch(tracker: PeopleTracker, source: Iterator[Frame], waiting: deque[Frame], most: int) -> None:
+def _fetch(road: _Road, source: Iterator[Frame], waiting: deque[Frame], most: int) -> None:
     """Fill up `waiting` until one more may not be looked at together with the others, to `most` at the most; it stays
     empty at the end of the clip."""
+    tracker = road.tracker
     while not waiting or (
         len(waiting) < min(most, MOST)
         and apart(tracker, waiting[0])
@@ -152,6 +163,7 @@ def _fetch(tracker: PeopleTracker, source: Iterator[Frame], waiting: deque[Frame
         frame = next(source, None)
         if frame is None:
             return
+        road.notes.sign(frame)
         waiting.append(frame)
 
 
@@ -163,6 +175,8 @@ def _look(road: _Road, frames: Sequence[Frame]) -> int:
         clip.see(frame)
     first = frames[0]
     with watch("people"):
+        if road.notes.sudden(first):
+            tracker.restart()
         parts = tracker.open(first)
         # Whoever is seen stays where he is whatever the detector finds: it can be asked beside.
         beside = parts is not None and tracker.all_seen
@@ -207,15 +221,32 @@ def _localize(road: _Road, frames: Sequence[Frame], aims: Sequence[Sequence[Aim]
 
 def _settle(road: _Road, frame: Frame, seen: Sequence[_Seen]) -> None:
     """Say who is who in the open frame, and keep what counts."""
-    for track, found, i in seen:
+    marks = road.localizer.landmarks
+    looks = everybodys_looks(frame.image, [_person(found, i, marks) for _, found, i in seen])
+    for (track, found, i), look in zip(seen, looks, strict=True):
         anchors = None if found.anchors2d is None else found.anchors2d[i]
-        landmarks = found.points2d[i, road.localizer.landmarks]
-        road.tracker.update(track, landmarks, float(found.score[i]), anchors)
+        road.tracker.update(track, found.points2d[i, marks], float(found.score[i]), anchors, look)
     counted = road.tracker.settle()
-    for track, found, i in seen:
+    for (track, found, i), look in zip(seen, looks, strict=True):
         if track in counted:
-            road.pending.add(track, frame, found, i)
+            road.pending.add(track, frame, found, i, look)
     road.pending.last = frame.index
+    road.notes.settle(frame, np.array([_box(found.points2d[i]) for _, found, i in seen]).reshape(-1, 4))
+
+
+def _box(points: np.ndarray) -> np.ndarray:
+    """(4,) x, y, w, h pixels around what is known of points (P, 2)."""
+    low, high = np.nanmin(points, 0), np.nanmax(points, 0)
+    return np.concatenate([low, high - low])
+
+
+def _person(found: Localization, i: int, marks: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Landmarks in the picture, their uncertainty, and the depth of row `i`."""
+    return (
+        found.points2d[i, marks],
+        found.uncertainty[i, marks],
+        float(np.median(found.points3d[i, marks, 2])),
+    )
 
 
 def _hand_over(road: _Road, preview: bool) -> Iterator[Event]:
@@ -226,7 +257,8 @@ def _hand_over(road: _Road, preview: bool) -> Iterator[Event]:
     # The features first: who finds the chunk saved need not ask whether they were.
     if features := road.pending.take_features(tracker.ghosts):
         yield features
-    chunk = road.pending.take(clip.camera, tracker.ghosts, tracker.memory())
+    memory = tracker.memory() | road.notes.memory()
+    chunk = road.pending.take(clip.localized_under, tracker.ghosts, memory, **road.notes.take())
     clip.add(chunk)
     yield chunk
     if preview and not tracker.undecided:
@@ -241,24 +273,36 @@ def _finish(road: _Road, cancelled: Callable[[], bool]) -> Iterator[Event]:
     if clip.frames == 0:
         raise JobError("no_frames", "The clip has no frames: choose another file.")
     road.tracker.check_end(clip.frames)
-    tracks = person_tracks(clip.chunks, ghosts)
-    total = sum(len(track.frames) for track in tracks)
-    steps, done, motions = solve(clip, tracks), 0, None
-    while motions is None:
+    steps, done, total, found = finish(clip, ghosts), 0, 0, None
+    while found is None:
         if cancelled():
             return
-        yield Progress("body", done, total)
         with road.watch("body"):
             try:
-                done = next(steps)
+                done, total = next(steps)
             except StopIteration as end:
-                motions = end.value
-    yield Progress("body", total, total)
+                found = end.value
+        yield Progress("body", total if found else done, total)
+    motions = found.motions
     if not motions:
         text = f"No person was found in the {clip.frames} frames: choose a clip that shows one from head to foot."
         raise JobError("no_person", text)
+    yield from found.shots
     yield from motions
-    if dropped := len(clip.track_ids() - ghosts) - len(motions):
-        yield Notice(f"{dropped} find(s) that were too short or did not look like a person were left out.")
+    if found.left_out:
+        yield Notice(
+            f"{found.left_out} find(s) that were too short or did not look like a person were left out."
+        )
+    if len(found.shots) > 1:
+        yield Notice(f"{len(found.shots)} shots were found, each with its own people, floor and camera.")
+    for shot in found.shots:
+        where = f" (shot {shot.number})" if len(found.shots) > 1 else ""
+        if shot.note:
+            yield Notice(f"{shot.note[:-1]}{where}.")
+        elif shot.moving:
+            yield Notice(
+                f"The camera moves{where}: people move in the world, and the camera comes with its own motion."
+            )
     seconds = dict(road.watch.seconds)
-    yield Summary(clip.frames, len(motions), seconds, mean_uncertainty(motions), road.localizer.engine)
+    yield Summary(clip.frames, len(motions), seconds, mean_uncertainty(motions), road.localizer.engine,
+                  {str(t): n for t, n in found.names.items()})  # fmt: skip

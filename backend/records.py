@@ -15,6 +15,7 @@ import numpy as np
 
 from backend.camera.pinhole import Camera, Roi
 from blender_addon.shared.motion import TrackMotion
+from blender_addon.shared.shot import Shot
 
 __all__ = [
     "Chunk",
@@ -23,11 +24,16 @@ __all__ = [
     "Localization",
     "Notice",
     "Progress",
+    "Shot",
     "Subject",
     "Summary",
     "TrackChunk",
     "TrackMotion",
 ]
+
+
+LOOKS = 12
+"""Parts of the body whose colours are kept, see `people.looks`."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,20 @@ class TrackChunk:
     """As in `Localization`."""
     score: np.ndarray
     """(n,) 0..1."""
+    looks: np.ndarray = None  # type: ignore[assignment]
+    """(n, 12, 4) float16: colours of parts of the body, see `people.looks`; without weight where nothing is known."""
+    doubt: np.ndarray = None  # type: ignore[assignment]
+    """(n,) uint8: 1 where it is not sure that this is the same person."""
+    source: np.ndarray = None  # type: ignore[assignment]
+    """(n,) int32: the track under which each row was followed, before tracks were joined and corrected; 0 for none."""
+
+    def __post_init__(self) -> None:
+        if self.source is None:
+            self.source = np.full(len(self.frames), self.track, np.int32)
+        if self.looks is None:
+            self.looks = np.zeros((len(self.frames), LOOKS, 4), np.float16)
+        if self.doubt is None:
+            self.doubt = np.zeros(len(self.frames), np.uint8)
 
 
 @dataclass
@@ -102,35 +122,59 @@ class Chunk:
     tracks: list[TrackChunk] = field(default_factory=list)
     """Everybody who was followed."""
     memory: dict[str, np.ndarray] = field(default_factory=dict)
-    """What the tracker knew after the last frame, see `PeopleTracker.memory`."""
+    """What those who look at frames one after the other knew after the last one, see `people.memory`."""
+    times: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    """(n,) float64 seconds of all its frames; empty in chunks of earlier releases."""
+    signatures: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.uint8))
+    """(n, S) uint8, a small picture of each frame by which cuts are found, see `shots.cuts`; empty likewise."""
+    focal_px: float = math.nan
+    """Of the camera under which people were localized; NaN in chunks of earlier releases, which had the job's."""
+    background: dict[str, np.ndarray] = field(default_factory=dict)
+    """What was followed beside the people, see `camera.background.Background`; empty likewise."""
 
     def to_arrays(self) -> dict[str, np.ndarray]:
-        """Flat arrays for an npz file: `first`, `last`, `size` (width, height), `track_ids`, `<id>/<field>`,
-        `memory/<name>`."""
+        """Flat arrays for an npz file: `first`, `last`, `size` (width, height), `track_ids`, `<id>/<field>`, `times`,
+        `signatures`, `background/<name>`, `memory/<name>`."""
         out = {
             "first": np.int64(self.first),
             "last": np.int64(self.last),
             "size": np.array([self.width, self.height], np.int32),
             "track_ids": np.array([t.track for t in self.tracks], np.int32),
+            "times": self.times,
+            "signatures": self.signatures,
+            "focal_px": np.float64(self.focal_px),
         }
         for t in self.tracks:
             for name in _TRACK_ARRAYS:
                 out[f"{t.track}/{name}"] = getattr(t, name)
-        return out | {f"memory/{name}": array for name, array in self.memory.items()}
+        for group in ("background", "memory"):
+            out |= {f"{group}/{name}": array for name, array in getattr(self, group).items()}
+        return out
 
     @classmethod
     def from_arrays(cls, arrays) -> Chunk:
         """Inverse of `to_arrays`; `arrays` is any mapping (an open npz file too)."""
         tracks = [
-            TrackChunk(int(i), *(np.asarray(arrays[f"{int(i)}/{name}"]) for name in _TRACK_ARRAYS))
+            # Older chunks know neither looks nor doubt.
+            TrackChunk(
+                int(i),
+                **{
+                    n: np.asarray(arrays[f"{int(i)}/{n}"]) for n in _TRACK_ARRAYS if f"{int(i)}/{n}" in arrays
+                },
+            )
             for i in arrays["track_ids"]
         ]
         width, height = (int(v) for v in arrays["size"])
-        memory = {n.removeprefix("memory/"): np.asarray(arrays[n]) for n in arrays if n.startswith("memory/")}
-        return cls(int(arrays["first"]), int(arrays["last"]), width, height, tracks, memory)
+        more = {name: np.asarray(arrays[name]) for name in ("times", "signatures") if name in arrays}
+        more["focal_px"] = float(arrays["focal_px"]) if "focal_px" in arrays else math.nan
+        for group in ("background", "memory"):
+            names = [n for n in arrays if n.startswith(f"{group}/")]
+            more[group] = {n.removeprefix(f"{group}/"): np.asarray(arrays[n]) for n in names}
+        return cls(int(arrays["first"]), int(arrays["last"]), width, height, tracks, **more)
 
 
-_TRACK_ARRAYS = tuple(f.name for f in fields(TrackChunk) if f.name != "track")
+# `source` says nothing yet while a clip is seen.
+_TRACK_ARRAYS = tuple(f.name for f in fields(TrackChunk) if f.name not in ("track", "source"))
 
 
 @dataclass
@@ -181,6 +225,8 @@ class Summary:
     """Metres, over people, frames and the 22 joints of the body."""
     engine: str
     """By which the localizer's network ran: onnxruntime or torch."""
+    names: dict[str, str] = field(default_factory=dict)
+    """Number of a track -> the name that the user gave its person."""
 
     def as_json(self) -> dict[str, Any]:
         """For a JSON file or message, which know no NaN: what is not a number becomes null."""
@@ -195,4 +241,4 @@ def _finite(value: Any) -> Any:
     return int(value) if isinstance(value, np.integer) else value
 
 
-Event = Features | Chunk | TrackMotion | Progress | Notice | Summary
+Event = Features | Chunk | Shot | TrackMotion | Progress | Notice | Summary

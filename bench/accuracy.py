@@ -78,7 +78,7 @@ def run_ours(video: Path, options: MocapOptions) -> dict[str, np.ndarray]:
     start = time.perf_counter()
     summary = None
     with open_video(video) as clip:
-        camera = options.camera(clip.width, clip.height)
+        camera = options.pinhole(clip.width, clip.height)
         for event in mocap(clip, options, total=clip.frame_count):
             if isinstance(event, Chunk):
                 chunks.append(event)

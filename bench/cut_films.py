@@ -120,7 +120,10 @@ def _other(rng, source: Source, old: np.ndarray, aspect: float) -> np.ndarray:
     """A window over the same source that an editor would call another shot: at least 1.5 times nearer or farther."""
     while True:
         new = _window(rng, source, aspect)
-        new[2] = min(new[2] * rng.uniform(0.4, 1.2), min(source.pictures.shape[2], source.pictures.shape[1] * aspect) * 0.98)
+        new[2] = min(
+            new[2] * rng.uniform(0.4, 1.2),
+            min(source.pictures.shape[2], source.pictures.shape[1] * aspect) * 0.98,
+        )
         if abs(np.log(new[2] / old[2])) > np.log(1.5):
             return new
 
@@ -150,7 +153,12 @@ def _shot(rng, source: Source, window: np.ndarray, n: int, fps: float, size: tup
         places[:, 1 - axis] += rng.normal(0, 0.05, 2) * wide
         places[:, axis] = ends[::-1, axis] if rng.random() < 0.5 else ends[:, axis]
         # Pictures overlap by a half at least: what is faster than that no eye tells from a cut.
-        least = abs(places[1, axis] - places[0, axis]) / (0.5 * (wide if axis == 0 else wide / aspect)) * 1.5 / fps
+        least = (
+            abs(places[1, axis] - places[0, axis])
+            / (0.5 * (wide if axis == 0 else wide / aspect))
+            * 1.5
+            / fps
+        )
         lasts = max(float(rng.uniform(0.15, 0.5)), least)
         # Not at the shot's very ends, where it would hide the cut.
         edge = 0.15 + 1 / fps
@@ -195,7 +203,9 @@ def _happenings(rng, out: list[np.ndarray], t: np.ndarray, fps: float) -> list[t
     if n < 5:
         return events
     h, w = out[0].shape[:2]
-    kind = rng.choice(["none", "flash", "lightning", "lamp", "passer", "exposure"], p=[0.3, 0.2, 0.1, 0.15, 0.15, 0.1])
+    kind = rng.choice(
+        ["none", "flash", "lightning", "lamp", "passer", "exposure"], p=[0.3, 0.2, 0.1, 0.15, 0.15, 0.1]
+    )
     edge = min(n // 3, max(2, round(0.2 * fps)))
     at = int(rng.integers(edge, n - edge))
     if kind in ("flash", "lightning"):

@@ -95,7 +95,7 @@ def localized(clip: Path, localizer: str, most: int) -> tuple[list[TrackChunk], 
     with open_video(clip) as video:
         frames = (f for f in video if f.index < most)
         chunks += [event for event in mocap(frames, options) if isinstance(event, Chunk)]
-    camera = options.camera(chunks[0].width, chunks[0].height)
+    camera = options.pinhole(chunks[0].width, chunks[0].height)
     return [t for t in person_tracks(chunks) if t.times[-1] - t.times[0] >= LEAST_S], camera
 
 

@@ -64,7 +64,7 @@ def measured(
 ) -> dict:
     """Frames a second and processor time of every style, on one clip."""
     with open_video(clip) as video:
-        body, camera = options.load_body(), options.camera(video.width, video.height)
+        body, camera = options.load_body(), options.pinhole(video.width, video.height)
         painters = {style: OverlayPainter(body, camera, motions, style) for style in styles}
         best = {style: {"frames_per_second": 0.0, "cpu_ms_per_frame": float("inf")} for style in styles}
         for _ in range(rounds):

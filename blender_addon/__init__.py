@@ -16,13 +16,14 @@ def _classes() -> tuple[type, ...]:
         floor,
         import_video,
         jobs,
+        people_edits,
         point_list,
         setup,
         track_points,
         update_motion,
     )
-    from .scene import chosen, point_items
-    from .ui import export, menus, panel, points, preferences, result
+    from .scene import chosen, people_items, point_items
+    from .ui import export, menus, panel, people, points, preferences, result
     from .ui import jobs as jobs_panel
 
     return (
@@ -47,6 +48,12 @@ def _classes() -> tuple[type, ...]:
         panel.BODYFIELD_PG_settings,
         panel.BODYFIELD_PT_main,
         jobs_panel.BODYFIELD_PT_jobs,
+        people_items.BODYFIELD_PG_person,
+        people_items.BODYFIELD_PG_people,
+        *people_edits.CLASSES,
+        people.BODYFIELD_OT_show_colours,
+        people.BODYFIELD_UL_people,
+        people.BODYFIELD_PT_people,
         point_items.BODYFIELD_PG_point,
         point_items.BODYFIELD_PG_points,
         add_points.BODYFIELD_OT_add_points,
@@ -79,7 +86,7 @@ def register() -> None:
     import bpy
 
     from .languages import words
-    from .scene import chosen, contacts_overlay, point_items, uncertainty
+    from .scene import chosen, contacts_overlay, people_items, point_items, uncertainty
     from .ui import menus, panel
 
     for cls in _classes():
@@ -87,6 +94,7 @@ def register() -> None:
     words.register(__package__)
     panel.add_settings()
     chosen.add_chosen_settings()
+    people_items.add_people_settings()
     point_items.add_points_settings()
     menus.add_entries()
     uncertainty.add_handler()
@@ -99,7 +107,7 @@ def unregister() -> None:
 
     from .languages import words
     from .ops import choose_people
-    from .scene import chosen, contacts_overlay, point_items, uncertainty
+    from .scene import chosen, contacts_overlay, people_items, point_items, uncertainty
     from .ui import menus, panel
     from .work import running
 
@@ -111,6 +119,7 @@ def unregister() -> None:
     menus.remove_entries()
     panel.remove_settings()
     chosen.remove_chosen_settings()
+    people_items.remove_people_settings()
     point_items.remove_points_settings()
     for cls in reversed(_classes()):
         bpy.utils.unregister_class(cls)

@@ -63,7 +63,7 @@ def run_clip(
             keeper.done()
         if clip.damage:
             on_event(Notice(clip.damage))
-        camera = options.camera(clip.width, clip.height)
+        camera = options.pinhole(clip.width, clip.height)
         return Outcome(keeper.folder, keeper.motions, keeper.summary, camera, clip.fps, clip.damage)
 
 
@@ -84,7 +84,7 @@ def run_again(
             if lacking := keeper.keep(event):
                 on_event(Notice(lacking))
         keeper.done()
-    camera = options.camera(record.clip["width"], record.clip["height"])
+    camera = options.pinhole(record.clip["width"], record.clip["height"])
     fps = record.clip.get("fps") or _rate_of(keeper.motions)
     return Outcome(folder, keeper.motions, keeper.summary, camera, fps, record.damage)
 

@@ -36,7 +36,7 @@ def overlay_job(folder: JobFolder, video: Path, out: Path, style: str = STYLE) -
         raise JobError("not_done", f"Job {folder.record.id} is not finished: resume it first.")
     options = MocapOptions.from_dict(folder.record.options)
     with open_video(video) as clip:
-        camera = options.camera(clip.width, clip.height)
+        camera = options.pinhole(clip.width, clip.height)
         painter = OverlayPainter(options.load_body(), camera, folder.load_finals(), style)
         # Closed at once when it is stopped, and not when Python comes to it: then no half file is left.
         with closing(write_overlay(clip, painter, out, clip.fps)) as frames:

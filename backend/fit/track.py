@@ -6,7 +6,7 @@ frames stay far below a gigabyte.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -26,6 +26,7 @@ from backend.fit.solver.jacobian import jacobian
 from backend.fit.solver.newton import Newton, Solution
 from backend.fit.solver.observe import Data
 from backend.fit.solver.skin import SkinModel, State
+from backend.fit.view import View
 
 WINDOW, OVERLAP = 192, 48
 """Frames tied together at once, and shared by neighbouring windows."""
@@ -83,6 +84,13 @@ class Tie:
     """What else is known of the frames."""
     rounds: int = 0
     """Steps at most; 0 for the usual number."""
+    view: View | None = None
+    """The camera of each frame, where bodies are in a world in which it moves; None where they are in its space."""
+
+    def take(self, frames: slice) -> Tie:
+        """For some frames in a row."""
+        return replace(self, times=self.times[frames], helps=tuple(h.take(frames) for h in self.helps),
+                       view=None if self.view is None else self.view.take(frames))  # fmt: skip
 
 
 def shows(data: Data) -> Tensor:
@@ -185,9 +193,7 @@ def tied_steps(newton: Newton, parts: list[Part], tie: Tie) -> Generator[int, No
     n = sum(p.centre.shape[-1] for p in parts)
     windows = []
     for first, last in _windows(n):
-        own = replace(
-            tie, times=tie.times[first:last], helps=tuple(h.take(slice(first, last)) for h in tie.helps)
-        )
+        own = tie.take(slice(first, last))
         state = yield from _window(newton, _cut(parts, first, last), own, own.times)
         windows.append((first, state))
     whole = timing.stitch(windows)
@@ -242,16 +248,16 @@ def _window(newton: Newton, part: Part, tie: Tie, times: Tensor) -> Generator[in
     weight = timing.weights(times, density).to(part.centre)
     state, shared = timing.bridge(found.state, shows(data), times.numpy()), bool((found.shared > 0).any())
     axes = torch.eye(3).to(part.centre) if tie.axes is None else tie.axes.to(part.centre)
-    cost = partial(_tied_cost, newton, data, found.noise, joints, weight, axes, tie.helps)
+    cost = partial(_tied_cost, newton, data, found.noise, joints, weight, axes, tie)
     now, rounds = cost(state), tie.rounds or ROUNDS
     for k in range(rounds):
         newton.breathe()
-        H, g = _tied_information(newton, data, replace(found, state=state), joints)
+        H, g = _tied_information(newton, data, replace(found, state=state), joints, tie.view)
         if k == 0 and tie.learn:
             own = torch.linalg.inv((H + torch.eye(H.shape[1]).to(H)).double()).diagonal(dim1=1, dim2=2)
             density = timing.learnt_densities(state, joints, own.to(H), times, density)
             weight = timing.weights(times, density).to(part.centre)
-            cost = partial(_tied_cost, newton, data, found.noise, joints, weight, axes, tie.helps)
+            cost = partial(_tied_cost, newton, data, found.noise, joints, weight, axes, tie)
             now = cost(state)
         near = None
         for shared_part in (h.share(newton.model, state, joints) for h in tie.helps):
@@ -273,8 +279,13 @@ def _window(newton: Newton, part: Part, tie: Tie, times: Tensor) -> Generator[in
     return state
 
 
-def _tied_information(newton: Newton, data: Data, found: Solution, joints: Tensor) -> tuple[Tensor, Tensor]:
+def _tied_information(
+    newton: Newton, data: Data, found: Solution, joints: Tensor, view: View | None = None
+) -> tuple[Tensor, Tensor]:
     """Matrix (n, D, D) and slope (n, D) of `joints` and root, about the parents' axes."""
+    if view is not None:
+        inward = replace(found, state=view.inward(found.state))
+        return view.equations(*_tied_information(newton, data, inward, joints), first=bool(joints[0] == 0))
     world = newton.model.chain(found.state)[0]
     if data.isotropic or int(joints.max()) >= REST // 3:
         H, g = newton.information(data, found)
@@ -286,14 +297,14 @@ def _tied_information(newton: Newton, data: Data, found: Solution, joints: Tenso
 
 
 def _tied_cost(
-    newton: Newton, data: Data, s: Tensor, joints: Tensor, weight: Tensor, axes: Tensor, helps: Sequence[Help],
-    state: State,
+    newton: Newton, data: Data, s: Tensor, joints: Tensor, weight: Tensor, axes: Tensor, tie: Tie, state: State,
 ) -> Tensor:  # fmt: skip
     """() float64: what the frames cost by themselves under the noise `s`, what the ties between them cost, and what
-    `helps` say."""
+    the helps of `tie` say."""
     d = timing.along(timing.differences(state, joints), axes).double()
-    own = newton.cost(newton.look(data, state), s).double()
-    return own.sum() + (weight.double() * d * d).sum() + sum(h.cost(newton.model, state) for h in helps)
+    seen = state if tie.view is None else tie.view.inward(state)
+    own = newton.cost(newton.look(data, seen), s).double()
+    return own.sum() + (weight.double() * d * d).sum() + sum(h.cost(newton.model, state) for h in tie.helps)
 
 
 def _line_search(

@@ -3,7 +3,9 @@
     <home>/jobs/<id>/job.json           what was asked, of which clip, and how far it came
                      chunk_00000.npz    finished localizations, the unit of resuming
                      features_00000.npz what the localizer keeps of the same frames (see `backend.jobs.features`)
-                     final_001.npz      the final motion of track 1; final_001_2.npz once its end was done anew twice
+                     shot_001.npz       the first shot and its camera (see `shared.shot`)
+                     final_001.npz      the final motion of track 1
+                     final_001_2.npz    the same (or a shot) once the job's end was done anew twice
                      log.txt
 
 Every file is written aside and renamed (`shared/whole.py`), so it is there whole or not at all.
@@ -23,20 +25,21 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 
 from backend.errors import JobError
-from backend.records import Chunk, TrackMotion
+from backend.records import Chunk, Shot, TrackMotion
 from blender_addon.shared.whole import write_whole
 from blender_addon.shared.wire import is_job_id
 
+T = TypeVar("T")
 RUNNING, DONE, FAILED, CANCELLED, INTERRUPTED = "running", "done", "failed", "cancelled", "interrupted"
 _DISK_FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 FEATURES = "features_"
-_FINAL = re.compile(r"final_(\d+)(?:_(\d+))?\.npz")
-"""Track and revision of a final motion."""
+_FINAL = re.compile(r"(final|shot)_(\d+)(?:_(\d+))?\.npz")
+"""Kind, number and revision of a final motion or a shot."""
 DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 """What reading a file of a job raises when it is not what was written."""
 
@@ -135,39 +138,52 @@ class JobFolder:
 
     def save_final(self, motion: TrackMotion, revision: int = 0) -> None:
         """Keep the final motion of one track. `revision`: it counts once the record is at this one."""
-        arrays = motion.to_file()
+        self._save_result("final", motion.track, motion.to_file(), revision)
+
+    def save_shot(self, shot: Shot, revision: int = 0) -> None:
+        """Keep a shot. `revision`: as of `save_final`."""
+        self._save_result("shot", shot.number, shot.to_file(), revision)
+
+    def _save_result(self, kind: str, number: int, arrays: Mapping[str, np.ndarray], revision: int) -> None:
         more = f"_{revision}" if revision else ""
-        self._write(f"final_{motion.track:03d}{more}.npz", lambda out: np.savez(out, **arrays))
+        self._write(f"{kind}_{number:03d}{more}.npz", lambda out: np.savez(out, **arrays))
 
     def load_finals(self) -> list[TrackMotion]:
         """The final motions in the order of their tracks. Raises JobError("damaged_job")."""
-        motions = []
-        for path in self._finals(self.record.revision):
+        return self._load_results("final", TrackMotion.from_file)
+
+    def load_shots(self) -> list[Shot]:
+        """The shots in the order of time; none of a job of an earlier release. Raises JobError("damaged_job")."""
+        return self._load_results("shot", Shot.from_file)
+
+    def _load_results(self, kind: str, read: Callable[[Any], T]) -> list[T]:
+        results = []
+        for path in self._finals(self.record.revision, kind):
             try:
                 with np.load(path, allow_pickle=False) as arrays:
-                    motions.append(TrackMotion.from_file(arrays))
+                    results.append(read(arrays))
             except DAMAGED:
                 raise JobError(
                     "damaged_job",
                     f"The result {path.name} of job {self.record.id} is damaged: import the clip once more.",
                 ) from None
-        return motions
+        return results
 
     def clear_finals(self, keep: int | None = None) -> None:
         """Remove the results of earlier and unfinished ends, but for those of the revision `keep`, and the leftovers of
         interrupted writing."""
-        kept = self._finals(keep) if keep is not None else []
-        for pattern in ("final_*.npz", ".*.part.*", ".*.tmp"):
+        kept = [] if keep is None else [*self._finals(keep), *self._finals(keep, "shot")]
+        for pattern in ("final_*.npz", "shot_*.npz", ".*.part.*", ".*.tmp"):
             for path in self.path.glob(pattern):
                 with contextlib.suppress(OSError):
                     if path not in kept:
                         path.unlink()
 
-    def _finals(self, revision: int) -> list[Path]:
-        """The files of the final motions of one revision, in the order of their tracks."""
-        found = {path: _FINAL.fullmatch(path.name) for path in self.path.glob("final_*.npz")}
-        of_it = {path: name for path, name in found.items() if name and int(name[2] or 0) == revision}
-        return sorted(of_it, key=lambda path: int(of_it[path][1]))
+    def _finals(self, revision: int, kind: str = "final") -> list[Path]:
+        """The files of the final motions (or shots) of one revision, in the order of their numbers."""
+        found = {path: _FINAL.fullmatch(path.name) for path in self.path.glob(f"{kind}_*.npz")}
+        of_it = {path: name for path, name in found.items() if name and int(name[3] or 0) == revision}
+        return sorted(of_it, key=lambda path: int(of_it[path][2]))
 
     def _write(self, name: str, fill: Callable[[IO[bytes]], Any]) -> None:
         try:

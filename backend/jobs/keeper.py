@@ -13,10 +13,11 @@ from typing import Any
 from backend.errors import JobError
 from backend.jobs.features import FeatureKeeper
 from backend.jobs.folder import CANCELLED, DONE, FAILED, INTERRUPTED, RUNNING, JobFolder
-from backend.records import Chunk, Event, Features, Summary, TrackMotion
+from backend.records import Chunk, Event, Features, Shot, Summary, TrackMotion
 from blender_addon.shared.frames import Clip, Frame
 
-END_OPTIONS = ("floor", "foot_lock", "smooth", "smooth_up", "smooth_across", "height")
+END_OPTIONS = ("floor", "foot_lock", "smooth", "smooth_up", "smooth_across", "height", "edits", "shots", "camera",
+               "camera_path", "lens", "fov_deg", "focal_px")  # fmt: skip
 """The options that concern the end of a job only: it can be done anew with others of these, without the clip."""
 
 
@@ -53,6 +54,8 @@ class Keeper:
         """What was finished before, for the road to go on from."""
         self.motions: list[TrackMotion] = []
         """The final motions that were kept."""
+        self.shots: list[Shot] = []
+        """The shots that were kept."""
         self.summary: Summary | None = None
         """The road's last word, once it came."""
         self._number = len(self.chunks)
@@ -102,6 +105,9 @@ class Keeper:
             case Chunk():
                 self.folder.save_chunk(self._number, event)
                 self._number += 1
+            case Shot():
+                self.folder.save_shot(event, self._revision)
+                self.shots.append(event)
             case TrackMotion(final=True):
                 self.folder.save_final(event, self._revision)
                 self.motions.append(event)

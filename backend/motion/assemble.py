@@ -13,6 +13,7 @@ from backend.fit.camerafitter import Fit, Fitter
 from backend.fit.sketch import sketch
 from backend.fit.solver.skin import State
 from backend.motion.level import up_direction
+from backend.motion.take import Take, Way
 from backend.options import MocapOptions
 from backend.records import Chunk, TrackChunk, TrackMotion
 from blender_addon.shared.frames import Frame
@@ -46,10 +47,17 @@ class Clip:
         return self.fitter.camera
 
     @property
+    def localized_under(self) -> Camera:
+        """The camera under which people were localized; another one than `camera` once that was changed."""
+        focal = self.chunks[0].focal_px if self.chunks else np.nan
+        same = not np.isfinite(focal) or abs(focal / self.camera.K[0, 0] - 1) < 1e-9
+        return self.camera if same else Camera.from_focal(self.camera.width, self.camera.height, focal)
+
+    @property
     def fitter(self) -> Fitter:
         if self._fitter is None:
             assert self._size is not None, "no frame was seen yet"
-            camera = self.options.camera(*self._size)
+            camera = self.options.pinhole(*self._size)
             self._fitter = Fitter(self.body, self.points, camera, breathe=self._breathe)
         return self._fitter
 
@@ -70,6 +78,8 @@ class Clip:
         self._size = self._size or (chunk.width, chunk.height)
         self.chunks.append(chunk)
         self.frames = max(self.frames, chunk.last + 1)
+        frames = range(chunk.first, chunk.first + len(chunk.times))
+        self._times.update(zip(frames, chunk.times.tolist(), strict=True))
         for t in chunk.tracks:
             self._times.update(zip(t.frames.tolist(), t.times.tolist(), strict=True))
 
@@ -96,6 +106,14 @@ class Clip:
             out.append(finished(t, fit, self.body, final=False))
         return out
 
+    def take(self, camera: Camera | None = None, first: int = 0, way: Way | None = None) -> Take:
+        """A shot that begins with the frame `first`, by `camera` (None: the one that was assumed), which moves by `way`
+        (None: not at all)."""
+        fitter = self.fitter
+        if camera is not None and not np.array_equal(camera.K, self.camera.K):
+            fitter = Fitter(self.body, self.points, camera, breathe=self._breathe)
+        return Take(self.body, self.points, self.options, fitter, first, way)
+
     def fit(self, track: TrackChunk, betas: np.ndarray | None = None, smooth: float | None = None) -> Fit:
         """Fit the body to one track; NaN rows are bridged. `smooth`: in place of the job's own strength."""
         strength = self.options.smooth if smooth is None else smooth
@@ -103,14 +121,14 @@ class Clip:
                                betas=betas, smooth=strength)  # fmt: skip
 
 
-def plausible(clip: Clip, track: TrackChunk, state: State) -> bool:
+def plausible(take: Take, track: TrackChunk, state: State) -> bool:
     """Whether the points of `track` are those of a person: a bag or a coat gives points that no body can take."""
-    points = clip.fitter.places(clip.points, state)
+    points = take.fitter.places(take.points, state)
     seen = np.isfinite(track.points3d).all((1, 2))
     points, boxes = points[seen], track.boxes[seen]
     off = points - track.points3d[seen]
     off = np.linalg.norm(off - off.mean(1, keepdims=True), axis=-1)
-    pixels = np.linalg.norm(clip.camera.project(points) - track.points2d[seen], axis=-1)
+    pixels = np.linalg.norm(take.camera.project(points) - track.points2d[seen], axis=-1)
     pixels = pixels / np.hypot(boxes[:, 2], boxes[:, 3])[:, None]
     return bool(np.median(off) < MISFIT_M and np.median(pixels) < MISFIT_BOX)
 

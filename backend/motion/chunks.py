@@ -6,12 +6,13 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
 from backend.camera.pinhole import Camera
 from backend.fit.solver.timing import is_hole
-from backend.records import Chunk, Features, Localization, TrackChunk
+from backend.records import LOOKS, Chunk, Features, Localization, TrackChunk
 from blender_addon.shared.frames import Frame
 
 ROWS = tuple(f.name for f in fields(TrackChunk) if f.name != "track")
@@ -30,12 +31,24 @@ class Pending:
     def size(self) -> int:
         return self.last + 1 - self.first
 
-    def add(self, track: int, frame: Frame, seen: Localization, i: int) -> None:
-        """Row `i` of `seen` is the person of `track` in `frame`."""
+    def add(
+        self, track: int, frame: Frame, seen: Localization, i: int, looks: np.ndarray | None = None
+    ) -> None:
+        """Row `i` of `seen` is the person of `track` in `frame`; `looks` (LOOKS, 4), see `people.looks`."""
         points2d = seen.points2d[i]
         low, high = np.nanmin(points2d, 0), np.nanmax(points2d, 0)
         box = np.concatenate([low, high - low]).astype(np.float32)
-        row = (frame.index, frame.time_s, box, seen.points3d[i], points2d, seen.uncertainty[i], seen.score[i])
+        looks = np.zeros((LOOKS, 4), np.float16) if looks is None else looks
+        row = (
+            frame.index,
+            frame.time_s,
+            box,
+            seen.points3d[i],
+            points2d,
+            seen.uncertainty[i],
+            seen.score[i],
+            looks,
+        )
         self._rows[track].append(row)
         if seen.features is not None:
             self._features[track].append({name: rows[i] for name, rows in seen.features.items()})
@@ -51,10 +64,12 @@ class Pending:
         arrays = {t: {n: np.stack([r[n] for r in rows]) for n in rows[0]} for t, rows in kept.items()}
         return Features(self.first, self.last, frames, arrays)
 
-    def take(self, camera: Camera, ghosts: Collection[int], memory: Mapping[str, np.ndarray]) -> Chunk:
+    def take(
+        self, camera: Camera, ghosts: Collection[int], memory: Mapping[str, np.ndarray], **noted: Any
+    ) -> Chunk:
         """All that was added since the last call, but for `ghosts`, tracks that turned out to be nobody. `memory`: what
-        the tracker knows now."""
-        kinds = (np.int32, np.float64, *[np.float32] * 5)
+        is known now; `noted`: further fields of the chunk."""
+        kinds = (np.int32, np.float64, *[np.float32] * 5, np.float16)
         tracks = [
             TrackChunk(
                 track,
@@ -66,7 +81,16 @@ class Pending:
             for track, rows in sorted(self._rows.items())
             if track not in ghosts
         ]
-        chunk = Chunk(self.first, self.last, camera.width, camera.height, tracks, dict(memory))
+        chunk = Chunk(
+            self.first,
+            self.last,
+            camera.width,
+            camera.height,
+            tracks,
+            dict(memory),
+            focal_px=float(camera.K[0, 0]),
+            **noted,
+        )
         self.first, self._rows = self.last + 1, defaultdict(list)
         return chunk
 
@@ -80,6 +104,9 @@ def frame_times(chunks: Sequence[Chunk]) -> Callable[[np.ndarray], np.ndarray]:
     those of which it is known, and beyond them go on at the same rate, thirty a second where nothing is known."""
     known = {}
     for chunk in chunks:
+        known.update(
+            zip(range(chunk.first, chunk.first + len(chunk.times)), chunk.times.tolist(), strict=True)
+        )
         for t in chunk.tracks:
             known.update(zip(t.frames.tolist(), t.times.tolist(), strict=True))
     at = np.array(sorted(known))
@@ -117,7 +144,7 @@ def person_tracks(chunks: Sequence[Chunk], ghosts: Collection[int] = ()) -> list
         for t in chunk.tracks:
             rows.setdefault(t.track, []).append(t)
     when = frame_times(chunks)
-    tracks = [_whole(parts, when) for track, parts in sorted(rows.items()) if track not in ghosts]
+    tracks = [whole(parts, when) for track, parts in sorted(rows.items()) if track not in ghosts]
     long = [t for t in tracks if _seconds(t.times) >= SHORTEST_S]
     return long or sorted(tracks, key=lambda t: -len(t.frames))[:1]
 
@@ -127,7 +154,7 @@ def _seconds(times: np.ndarray) -> float:
     return sum(float(times[s][-1] - times[s][0]) for s in stretches(times))
 
 
-def _whole(parts: Sequence[TrackChunk], when: Callable[[np.ndarray], np.ndarray]) -> TrackChunk:
+def whole(parts: Sequence[TrackChunk], when: Callable[[np.ndarray], np.ndarray]) -> TrackChunk:
     """All that was seen of one person, with rows for short gaps and none for long ones."""
     seen = _joined(parts)
     # Pictures far apart in time lie side by side all the same: a hole is one where frames lack, too.
@@ -145,7 +172,8 @@ def _gapless(seen: TrackChunk, when: Callable[[np.ndarray], np.ndarray]) -> Trac
     row = seen.frames - frames[0]
 
     def spread(values: np.ndarray) -> np.ndarray:
-        out = np.full((len(frames), *values.shape[1:]), np.nan, values.dtype)
+        nothing = np.nan if values.dtype.kind == "f" else 0
+        out = np.full((len(frames), *values.shape[1:]), nothing, values.dtype)
         out[row] = values
         return out
 
@@ -153,7 +181,8 @@ def _gapless(seen: TrackChunk, when: Callable[[np.ndarray], np.ndarray]) -> Trac
     times = when(frames)
     times[row] = seen.times
     return TrackChunk(seen.track, frames, times, np.stack(boxes, 1).astype(seen.boxes.dtype), spread(seen.points3d),
-                      spread(seen.points2d), spread(seen.uncertainty), np.nan_to_num(spread(seen.score)))  # fmt: skip
+                      spread(seen.points2d), spread(seen.uncertainty), np.nan_to_num(spread(seen.score)),
+                      np.nan_to_num(spread(seen.looks)), spread(seen.doubt), spread(seen.source))  # fmt: skip
 
 
 def _joined(parts: Sequence[TrackChunk]) -> TrackChunk:

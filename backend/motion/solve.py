@@ -1,4 +1,4 @@
-"""From everybody's tracks to their motions: bodies, the common floor, and feet that stay where they stand.
+"""From everybody's tracks in a shot to their motions: bodies, the common floor, and feet that stay where they stand.
 
 The whole end of a job. It looks at no picture, so that it can be done again with other options in seconds. Each person
 is fitted frame by frame and tied in time by what the temporal network expects; then the contacts of all say where the
@@ -19,12 +19,15 @@ from backend.fit.solver.observe import Data
 from backend.fit.solver.skin import SkinModel, State
 from backend.fit.solver.timing import is_hole
 from backend.fit.track import Tie
-from backend.motion.assemble import Clip, finished, plausible, stand_upright
+from backend.fit.view import View
+from backend.motion.assemble import finished, plausible, stand_upright
 from backend.motion.contacts import grip, judged, levels, lying, resting
+from backend.motion.expectation import expectation
 from backend.motion.ground import Floor, Standing, common_up, find_floor
 from backend.motion.level import up_direction
 from backend.motion.resize import resized, stature
-from backend.motion.temporal.model import Expected, landmark_rows, shipped
+from backend.motion.take import Take
+from backend.motion.temporal.model import Expected
 from backend.motion.touch import touching_points
 from backend.records import TrackChunk, TrackMotion
 from blender_addon.shared.motion import CONTACTS
@@ -64,6 +67,8 @@ class _Person:
     """The bodies so far."""
     expected: Expected | None
     """What the temporal network says."""
+    view: View | None
+    """The camera of each frame, where it moves: then bodies and what is expected are in the shot's space."""
 
     @property
     def seen_size(self) -> float:
@@ -71,12 +76,12 @@ class _Person:
         return float(np.sqrt(self.track.boxes[:, 2:].prod(1).mean()) * len(self.track.frames))
 
 
-def solve(clip: Clip, tracks: Sequence[TrackChunk]) -> Generator[int, None, list[TrackMotion]]:
-    """The final motions of those of `tracks` that are people, by `clip.options`.
+def solve(take: Take, tracks: Sequence[TrackChunk]) -> Generator[int, None, list[TrackMotion]]:
+    """The final motions of those of `tracks` that are people, by `take.options`, in the shot's space.
 
     Yields, several times a second, how many of all tracks' frames are done, which rises to their number.
     """
-    fitter, options = clip.fitter, clip.options
+    fitter, options = take.fitter, take.options
     people: list[_Person] = []
     counts = [0] * len(tracks)
     for k, track in enumerate(tracks):
@@ -84,9 +89,9 @@ def solve(clip: Clip, tracks: Sequence[TrackChunk]) -> Generator[int, None, list
         obs = fitter.observations(track.points3d, track.points2d, track.uncertainty, track.times)
         done = Done(n, True, 3, 2)
         state = yield from _counted(fitter.alone(obs, done), counts, k)
-        person = _Person(k, track, done, obs, state, expectation(clip, track))
-        if plausible(clip, track, state):
-            yield from _first_tie(clip, person, counts)
+        if plausible(take, track, state):
+            person = _person(take, k, track, done, obs, state)
+            yield from _first_tie(take, person, counts)
             people.append(person)
         else:
             counts[k] = n
@@ -94,13 +99,14 @@ def solve(clip: Clip, tracks: Sequence[TrackChunk]) -> Generator[int, None, list
         return []
     # The one who is seen most sets the scale.
     people.sort(key=lambda p: -p.seen_size)
-    floor = _floor(clip, people) if options.floor or options.height is not None else None
+    floor = _floor(take, people) if options.floor or options.height is not None else None
     if floor is not None and not options.floor:
         # Only the height was asked for: everybody is as much larger as the one whose it is.
         floor = replace(floor, height=float("nan"), factors=np.full(len(people), floor.factors[0]))
+    take.scale = 1.0 if floor is None else float(floor.factors[0])
     motions: list[TrackMotion] = []
     for k, person in enumerate(people):
-        motion = yield from _counted(_last(clip, person, floor, k), counts, person.number)
+        motion = yield from _counted(_last(take, person, floor, k), counts, person.number)
         motions.append(motion)
     motions.sort(key=lambda m: m.track)
     if floor is None or not options.floor:
@@ -121,38 +127,42 @@ def _counted(steps: Generator[int, None, object], counts: list[int], k: int) -> 
         yield sum(counts)
 
 
-def expectation(clip: Clip, track: TrackChunk) -> Expected | None:
-    """What the temporal network makes of a track; None where the localizer's points hold no landmarks."""
-    rows = landmark_rows(clip.points, clip.body)
-    if rows is None or len(track.times) < 3:
-        return None
-    return shipped().expect(track.points3d[:, rows], track.points2d[:, rows], track.uncertainty[:, rows], track.times,
-                            clip.camera.K)  # fmt: skip
+def _person(take: Take, k: int, track: TrackChunk, done: Done, obs: Data, state: State) -> _Person:
+    held, view = take.held(track.frames), take.view(track.frames)
+    turns, places = (None, None) if held is None else (held.turns, held.places)
+    expected = expectation(take.body, take.points, track, take.camera.K, turns, places)
+    return _Person(k, track, done, obs, state if view is None else view.outward(state), expected, view)
 
 
-def _strengths(clip: Clip) -> tuple[float, float, float]:
+def _strengths(take: Take) -> tuple[float, float, float]:
     """Smoothing of the body, of the root's way up and of its way across."""
-    o = clip.options
+    o = take.options
     return o.smooth, o.smooth if o.smooth_up is None else o.smooth_up, (
         o.smooth if o.smooth_across is None else o.smooth_across)  # fmt: skip
 
 
-def _tie(clip: Clip, person: _Person, up: np.ndarray, helps: tuple[Help, ...], rounds: int) -> Tie:
-    body, vertical, across = _strengths(clip)
+def _tie(take: Take, person: _Person, up: np.ndarray, helps: tuple[Help, ...], rounds: int) -> Tie:
+    body, vertical, across = _strengths(take)
     axes = torch.from_numpy(_level_axes(up).astype(np.float32))
     # The tie divides every density by the body's strength.
     root = [q * body / max(s, 1e-6) for q, s in zip(ROOT, (across, vertical, across), strict=True)]
-    return clip.fitter.tie(
-        person.track.times, RATE * body, root=tuple(root), axes=axes, helps=helps, rounds=rounds
+    return take.fitter.tie(
+        person.track.times,
+        RATE * body,
+        root=tuple(root),
+        axes=axes,
+        helps=helps,
+        rounds=rounds,
+        view=person.view,
     )
 
 
-def _first_tie(clip: Clip, person: _Person, counts: list[int]) -> Generator[int, None, None]:
-    if clip.options.smooth == 0 or len(person.track.times) < 3:
+def _first_tie(take: Take, person: _Person, counts: list[int]) -> Generator[int, None, None]:
+    if take.options.smooth == 0 or len(person.track.times) < 3:
         return
-    helps = (_habit(clip.fitter, person),) if person.expected is not None else ()
-    up = person_up(clip, [person])
-    steps = clip.fitter.tied(person.obs, person.state, _tie(clip, person, up, helps, 3), person.done)
+    helps = (_habit(take.fitter, person),) if person.expected is not None else ()
+    up = person_up(take, [person])
+    steps = take.fitter.tied(person.obs, person.state, _tie(take, person, up, helps, 3), person.done)
     person.state = yield from _counted(steps, counts, person.number)
 
 
@@ -177,28 +187,28 @@ def _habit(fitter: Fitter, person: _Person) -> Habit:
         3, -1).contiguous())  # fmt: skip
 
 
-def person_up(clip: Clip, people: Sequence[_Person]) -> np.ndarray:
+def person_up(take: Take, people: Sequence[_Person]) -> np.ndarray:
     """Which way is up, as the temporal network says; without it as upright people say."""
     known = [p.expected for p in people if p.expected is not None]
     if known:
         return common_up([e.up for e in known], [e.up_sigma for e in known])
-    joints = [clip.fitter.model.chain(p.state)[2].permute(2, 0, 1).cpu().numpy() for p in people]
+    joints = [take.fitter.model.chain(p.state)[2].permute(2, 0, 1).cpu().numpy() for p in people]
     steps = np.concatenate([np.diff(p.track.times) for p in people])
     frame_s = float(np.median(steps)) if len(steps) else 1 / 30
     return up_direction(joints, [np.zeros(j.shape[:2]) for j in joints], frame_s)
 
 
-def _floor(clip: Clip, people: Sequence[_Person]) -> Floor:
-    up = person_up(clip, people)
+def _floor(take: Take, people: Sequence[_Person]) -> Floor:
+    up = person_up(take, people)
     standing = []
     for p in people:
-        points = _touching(clip, p.state)[:, : len(CONTACTS)]
+        points = _touching(take, p.state)[:, : len(CONTACTS)]
         weight = told_contacts(p, points, up)
         seen = np.isfinite(p.track.points3d).all((1, 2))
         standing.append(Standing(points[:, :4], (weight[:, :4] > 0.5) * weight[:, :4] * seen[:, None], p.track.times,
                                  p.seen_size))  # fmt: skip
-    height = clip.options.height
-    taller = 1.0 if height is None else height / stature(clip.body, people[0].state.coefs[:, 0].cpu().numpy())
+    height = take.options.height
+    taller = 1.0 if height is None else height / stature(take.body, people[0].state.coefs[:, 0].cpu().numpy())
     return find_floor(standing, up, height, taller)
 
 
@@ -209,46 +219,59 @@ def told_contacts(person: _Person, points: np.ndarray, up: np.ndarray) -> np.nda
     return judged(person.expected.contacts, points, person.track.times)
 
 
-def _touching(clip: Clip, state: State) -> np.ndarray:
-    return clip.fitter.places(touching_points(clip.body), state)
+def _touching(take: Take, state: State) -> np.ndarray:
+    return take.fitter.places(touching_points(take.body), state)
 
 
-def _last(clip: Clip, person: _Person, floor: Floor | None, k: int) -> Generator[int, None, TrackMotion]:
-    fitter, options, n = clip.fitter, clip.options, len(person.track.times)
+def _last(take: Take, person: _Person, floor: Floor | None, k: int) -> Generator[int, None, TrackMotion]:
+    fitter, options, n = take.fitter, take.options, len(person.track.times)
     contacts = np.zeros((n, len(CONTACTS)), np.float32)
     if floor is not None:
-        person.state, person.obs = resized(fitter, person.state, person.obs, float(floor.factors[k]))
+        _resize(take, person, float(floor.factors[k]))
     if floor is not None and np.isfinite(floor.height):
-        everywhere = _touching(clip, person.state)
+        everywhere = _touching(take, person.state)
         points = everywhere[:, : len(CONTACTS)]
         heights = everywhere @ floor.up + floor.height
         said = told_contacts(person, points, floor.up)
         contacts = grip(said, points, heights[:, : len(CONTACTS)], person.track.times, options.foot_lock)
         if options.smooth > 0 and n >= 3:
-            ground = _ground(clip, person, floor, contacts, heights)
+            ground = _ground(take, person, floor, contacts, heights)
             helps = (ground,) if person.expected is None else (_habit(fitter, person), ground)
-            tie = _tie(clip, person, floor.up, helps, 5)
+            tie = _tie(take, person, floor.up, helps, 5)
             person.state = yield from fitter.tied(person.obs, person.state, tie, person.done)
-    joints, sigma = yield from fitter.spreads(person.obs, person.state, person.done)
+    seen = person.state if person.view is None else person.view.inward(person.state)
+    joints, sigma = yield from fitter.spreads(person.obs, seen, person.done)
+    if person.view is not None:
+        joints = person.view.outside(joints)
     fit = fitter.result(person.state, None, joints, sigma)
-    return replace(finished(person.track, fit, clip.body), contacts=contacts.astype(np.float32))
+    return replace(finished(person.track, fit, take.body), contacts=contacts.astype(np.float32))
 
 
-def _ground(clip: Clip, person: _Person, floor: Floor, contacts: np.ndarray, heights: np.ndarray) -> Ground:
-    points = touching_points(clip.body)
+def _resize(take: Take, person: _Person, factor: float) -> None:
+    """Make somebody larger about the camera, wherever it is; its own way has grown with the one who sets the scale."""
+    view, state = person.view, person.state
+    if view is not None:
+        state = view.inward(state)
+        person.view = view = replace(view, place=view.place * take.scale)
+    state, person.obs = resized(take.fitter, state, person.obs, factor)
+    person.state = state if view is None else view.outward(state)
+
+
+def _ground(take: Take, person: _Person, floor: Floor, contacts: np.ndarray, heights: np.ndarray) -> Ground:
+    points = touching_points(take.body)
     n, q = contacts.shape
     model = SkinModel(
-        clip.body, replace(points, posedirs=None), clip.fitter.num_betas, device=clip.fitter.device
+        take.body, replace(points, posedirs=None), take.fitter.num_betas, device=take.fitter.device
     )
     rest, under, stay = np.zeros((len(points), n)), np.zeros((len(points), n)), np.zeros((len(points), n - 1))
-    if clip.options.foot_lock != "off":
+    if take.options.foot_lock != "off":
         pelvis = person.state.root.cpu().numpy().T @ floor.up + floor.height
         rest[:] = lying(heights, contacts, pelvis, person.track.times).T ** 2 / LIE_M**2
         rest[:q] = np.maximum(rest[:q], contacts.T**2 / STAND_M**2)
         under[:q] = levels(contacts, heights[:, :q]).T
         dt = np.diff(person.track.times)
         stay[:q] = (contacts[1:] * contacts[:-1]).T ** 2 / (CREEP * dt) ** 2 * ~is_hole(dt)
-    like = {"dtype": torch.float32, "device": clip.fitter.device}
+    like = {"dtype": torch.float32, "device": take.fitter.device}
     return Ground(model, torch.as_tensor(floor.up, **like), floor.height, torch.as_tensor(rest, **like),
                   torch.as_tensor(under, **like),
                   torch.as_tensor(stay, **like), SINK_M**-2)  # fmt: skip

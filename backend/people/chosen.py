@@ -54,6 +54,12 @@ class ChosenTracker(PeopleTracker):
         ]
         return good & self._chosen
 
+    def restart(self) -> None:
+        """See `PeopleTracker.restart`: those who were chosen are not given up."""
+        if self._chosen is None:
+            super().restart()
+        self._look_s = None
+
     def memory(self) -> dict[str, np.ndarray]:
         """See `PeopleTracker.memory`; `chosen` is left out while nothing is decided."""
         more = {} if self._chosen is None else {"chosen": np.array(sorted(self._chosen), np.int64)}

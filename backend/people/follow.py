@@ -1,4 +1,4 @@
-"""Who is who from frame to frame: identities kept by where people are and how they move, not by their looks.
+"""Who is who from frame to frame: identities kept by where people are, how they move, and at meetings by their looks.
 
 The landmarks of one frame say where to look in the next; the detector is asked now and then for people who
 enter, and at once when someone is lost. Two tracks that end up on the same person are told apart by who was
@@ -15,6 +15,7 @@ import numpy as np
 
 from backend.camera.turned import Roi
 from backend.people.detect import Detection, PersonDetector
+from backend.people.looks import learnt, same
 from backend.people.memory import Seconds, from_tracks, in_seconds, to_tracks
 from backend.people.track import COAST_S, MOMENT_S, SLACK_S, Aim, Track, middles, roi_from_points
 from blender_addon.shared.frames import Frame
@@ -44,6 +45,8 @@ _JUMP = 0.45
 """A body farther than that from the expected one is someone else's."""
 _DRIFT = 3.0
 """A second, by which these two grow for somebody who was seen longer than `MOMENT_S` ago."""
+_FOREIGN = 2.0
+"""Looks are believed where one answer is so much likelier than the other, natural logarithm (`people.looks`)."""
 _FASTEST = 6.0
 """Most that anybody is believed to move in a second."""
 _MIN_INSIDE = 0.2
@@ -60,6 +63,13 @@ class _Seen:
     """0..1."""
     aux: np.ndarray | None
     """(2, 2) pixels, BlazePose's alignment points 33 and 34, where known."""
+    looks: np.ndarray | None = None
+    """(LOOKS, 4), see `people.looks`, where known."""
+
+
+def _alike(t: Track, seen: _Seen) -> float:
+    """See `looks.same`."""
+    return 0.0 if t.looks is None or seen.looks is None else same(t.looks, seen.looks)
 
 
 class PeopleTracker:
@@ -134,6 +144,13 @@ class PeopleTracker:
         self._looks, self._look_s = self._looks + 1, frame.time_s
         return parts
 
+    def restart(self) -> None:
+        """The picture has changed so suddenly that nobody need be where he was: everybody is looked for anew. Before
+        `open`; the end of the job says who is still the same."""
+        self.settle()
+        self.ghosts |= {t.id for t in self._tracks if not t.confirmed}
+        self._tracks, self._look_s = [], None
+
     def find(self, image: np.ndarray, parts: Sequence[int]) -> list[Detection]:
         """The second part: ask the detector. It changes nothing, so that it can be done beside other work."""
         return self.detector.detect([image], far=bool(parts), parts=parts, enough=self.max_people)[0]
@@ -167,11 +184,16 @@ class PeopleTracker:
         return self._aim(track, self._now).landmarks
 
     def update(
-        self, track_id: int, points2d: np.ndarray, score: float, aux: np.ndarray | None = None
+        self,
+        track_id: int,
+        points2d: np.ndarray,
+        score: float,
+        aux: np.ndarray | None = None,
+        looks: np.ndarray | None = None,
     ) -> None:
         """What was seen in a region: `points2d` (33, 2) pixels, BlazePose order; `score` 0..1; `aux`: (2, 2)
-        pixels, BlazePose's alignment points 33 and 34, where known."""
-        self._seen[track_id] = _Seen(np.asarray(points2d, float), float(score), aux)
+        pixels, BlazePose's alignment points 33 and 34, where known; `looks` (LOOKS, 4), see `people.looks`."""
+        self._seen[track_id] = _Seen(np.asarray(points2d, float), float(score), aux, looks)
 
     def settle(self) -> set[int]:
         """End the frame; -> ids whose update counts. Others were too unsure, outside, or someone else's body.
@@ -184,6 +206,9 @@ class PeopleTracker:
         good = {
             t.id: s for t in asked if (s := self._seen.get(t.id)) and self._good(s) and not self._jumped(t, s)
         }
+        for t in asked:
+            if t.id in good and self._somebody_elses(t, good[t.id]):
+                del good[t.id]
         self._drop_collapsed([t for t in asked if t.id in good], good)
         for t in asked:
             if t.id in good:
@@ -293,8 +318,30 @@ class PeopleTracker:
             old = 0.5 ** (since / MOMENT_S)
             t.velocity = v if t.velocity is None else old * t.velocity + (1 - old) * v
         t.points, t.roi, t.last_s, t.lost_s, t.fresh = seen.points, roi, self._now, 0.0, False
+        # Whoever stands before this body must not be learnt.
+        if seen.looks is not None and _alike(t, seen) > -_FOREIGN:
+            t.looks = learnt(t.looks, seen.looks)
         t.since_s = self._now if np.isnan(t.since_s) else t.since_s
         t.confirmed = t.confirmed or self._now - t.since_s >= MOMENT_S - SLACK_S
+
+    def _somebody_elses(self, t: Track, seen: _Seen) -> bool:
+        """The looks are those of somebody else who is known, and who should be near."""
+        if seen.looks is None or t.looks is None:
+            return False
+        mine = same(t.looks, seen.looks)
+        if mine > -_FOREIGN:
+            return False
+        middle = middles(seen.points).mean(0)
+        for other in self._tracks:
+            near = np.linalg.norm(other.anchors(self._now).mean(0) - middle) < 2 * max(t.radius, other.radius)
+            if (
+                other is not t
+                and other.looks is not None
+                and near
+                and same(other.looks, seen.looks) > mine + 2 * _FOREIGN
+            ):
+                return True
+        return False
 
     def _drop_collapsed(self, tracks: list[Track], good: dict[int, _Seen]) -> None:
         """Of tracks that landed on one body, keep the one that was expected there; a newcomer yields."""
@@ -312,6 +359,9 @@ class PeopleTracker:
                 else:
                     wrong = [self._surprise(t, good[t.id].points) for t in (a, b)]
                     loser = a if wrong[0] > wrong[1] + 0.02 else b
+                    alike = [_alike(t, good[t.id]) for t in (a, b)]
+                    if abs(alike[0] - alike[1]) > _FOREIGN:
+                        loser = a if alike[0] < alike[1] else b
                 del good[loser.id]
 
     def _surprise(self, t: Track, points: np.ndarray) -> float:

@@ -11,6 +11,7 @@ import numpy as np
 
 from backend.camera.turned import Roi
 from backend.people.track import MOMENT_S, Track
+from backend.records import LOOKS
 
 Seconds = Callable[[np.ndarray], np.ndarray]
 """Indices of frames -> when they are, seconds."""
@@ -20,6 +21,7 @@ def from_tracks(tracks: Sequence[Track]) -> dict[str, np.ndarray]:
     """Arrays by name."""
     nothing = np.full((33, 2), np.nan), np.full(2, np.nan)
     points = [nothing[0] if t.points is None else t.points for t in tracks]
+    unknown = np.full((LOOKS, 4), np.nan)
     velocity = [nothing[1] if t.velocity is None else t.velocity for t in tracks]
     return {
         "counts": np.array([[t.id, t.confirmed, t.fresh] for t in tracks], np.int64).reshape(-1, 3),
@@ -27,6 +29,9 @@ def from_tracks(tracks: Sequence[Track]) -> dict[str, np.ndarray]:
         "regions": np.array([[*t.roi.center, t.roi.size, t.roi.angle] for t in tracks]).reshape(-1, 4),
         "points": np.array(points, float).reshape(-1, 33, 2),
         "velocity": np.array(velocity, float).reshape(-1, 2),
+        "looks": np.array([unknown if t.looks is None else t.looks for t in tracks], float).reshape(
+            -1, LOOKS, 4
+        ),
     }
 
 
@@ -41,6 +46,9 @@ def to_tracks(memory: Mapping[str, np.ndarray]) -> list[Track]:
         track.points = None if np.isnan(points).any() else np.array(points, float)
         track.velocity = None if np.isnan(velocity).any() else np.array(velocity, float)
         out.append(track)
+    # Older releases knew nobody's looks.
+    for track, looks in zip(out, memory.get("looks", ()), strict=False):
+        track.looks = None if np.isnan(looks).any() else np.array(looks, float)
     return out
 
 

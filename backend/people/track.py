@@ -40,6 +40,8 @@ class Track:
     """Seconds for which the person has not been seen, up to the end of the last frame; 0: was seen in it."""
     confirmed: bool = False
     """Seen often enough to be a person and no slip of the detector."""
+    looks: np.ndarray | None = None
+    """(LOOKS, 4) what the person looks like, see `people.looks`; None while nothing is known."""
     fresh: bool = True
     """The region comes from the detector: the next body may be anywhere near it."""
 

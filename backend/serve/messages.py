@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from backend.camera.pinhole import Camera
-from backend.records import TrackMotion
+from backend.records import Shot, TrackMotion
 from blender_addon.shared import wire
 
 if TYPE_CHECKING:
@@ -62,6 +62,11 @@ def result_said(motion: TrackMotion, camera: Camera) -> tuple[dict[str, np.ndarr
     for name, (row, column) in {"fx": (0, 0), "fy": (1, 1), "cx": (0, 2), "cy": (1, 2)}.items():
         lens[name] = float(camera.K[row, column])
     return motion.arrays(), {"track": int(motion.track), "final": bool(motion.final), "camera": lens}
+
+
+def shot_said(shot: Shot) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Arrays and fields of a `shot` message."""
+    return shot.arrays(), shot.fields()
 
 
 def sparse_weights(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

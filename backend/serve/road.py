@@ -12,7 +12,7 @@ class Road:
     """What a worker needs of the pipeline."""
 
     options: Callable[[Mapping[str, Any]], Any]
-    """Checks a client's options; what it gives has `.load_body()` and `.camera(width, height)`."""
+    """Checks a client's options; what it gives has `.load_body()` and `.pinhole(width, height)`."""
     mocap: Callable[..., Iterator[Any]]
     """`backend.pipeline.mocap`."""
     device: str

@@ -16,9 +16,9 @@ from backend.errors import JobError
 from backend.jobs import folder as jobs
 from backend.jobs.folder import JobFolder
 from backend.jobs.keeper import Keeper, changed
-from backend.records import Event, Notice, Progress, TrackMotion
+from backend.records import Event, Notice, Progress, Shot, TrackMotion
 from backend.serve.frames import FrameQueue, Stopped
-from backend.serve.messages import body_said, result_said
+from backend.serve.messages import body_said, result_said, shot_said
 from backend.serve.news import Said
 from backend.serve.road import Road
 from blender_addon.shared.frames import Frame
@@ -130,6 +130,8 @@ class Worker(threading.Thread):
         match event:
             case Progress():
                 self._say("progress", stage=event.stage, done=event.done, total=event.total)
+            case Shot():
+                self._say_shot(event)
             case TrackMotion():
                 self._say_result(event, camera)
             case Notice():
@@ -145,12 +147,18 @@ class Worker(threading.Thread):
             self._log.warning("%s It is computed anew.", error)
             return None
 
+    def _say_shot(self, shot: Shot) -> None:
+        arrays, fields = shot_said(shot)
+        self._say_out(Said(self.folder.record.id, "shot", fields, arrays))
+
     def _replay(self, motions: list[TrackMotion]) -> None:
         """Say again what a finished job gave; needs no frames."""
         record = self.folder.record
         options = self._road.options(record.options)
         self._say("opened", next_frame=record.frames or 0, complete=True)
         camera = self._say_body(options)
+        for shot in self.folder.load_shots():
+            self._say_shot(shot)
         for motion in motions:
             self._say_result(motion, camera)
         self._say("done", summary=record.summary or {})
@@ -165,7 +173,7 @@ class Worker(threading.Thread):
         arrays, fields = body_said(options.load_body(), self._road.landmarks)
         self._say_out(Said(self.folder.record.id, "body", fields, arrays))
         clip = self.folder.record.clip
-        return options.camera(clip["width"], clip["height"])
+        return options.pinhole(clip["width"], clip["height"])
 
     def _say_result(self, motion: TrackMotion, camera: Camera) -> None:
         arrays, fields = result_said(motion, camera)

@@ -12,7 +12,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from backend.shots.signature import SIDE, alike, evened, signature
+from backend.shots.signature import alike, evened, grey, signature
 
 __all__ = ["ChangeWatch", "find_cuts", "signature"]
 
@@ -70,7 +70,7 @@ class ChangeWatch:
 
 def find_cuts(signatures: np.ndarray, times: np.ndarray) -> np.ndarray:
     """(k,) int64 in rising order, never 0: the first frame of each new shot. `signatures` (n, SIZE) uint8 of all frames
-    of a clip, `times` (n,) seconds. A dissolve counts once, in its middle; a fade through black where it grows light."""
+    of a clip, `times` (n,) seconds. A dissolve counts once, in its middle, a fade through black where it gets light."""
     kept = _shown(signatures)
     if len(kept) < 2:
         return np.zeros(0, np.int64)
@@ -81,7 +81,7 @@ def find_cuts(signatures: np.ndarray, times: np.ndarray) -> np.ndarray:
 
 
 def _is_blank(signature: np.ndarray) -> bool:
-    return float(signature.std()) < _BLANK
+    return float(grey(signature).std()) < _BLANK
 
 
 def _shown(signatures: np.ndarray) -> np.ndarray:
@@ -148,7 +148,7 @@ class _Film:
 def _dissolves(film: _Film, hard: list[int]) -> list[int]:
     """Middles of what looks like one picture that grows out of another."""
     found: list[tuple[float, int, float]] = []
-    small = np.stack([cv2.resize(s.reshape(SIDE, SIDE), (16, 16), interpolation=cv2.INTER_AREA) for s in film.signatures])
+    small = np.stack([cv2.resize(grey(s), (16, 16), interpolation=cv2.INTER_AREA) for s in film.signatures])
     flat = small.reshape(len(film), -1).astype(np.float32)
     walls = np.array([0, *hard, len(film)])
     for half in _MIXES_S:
@@ -163,7 +163,7 @@ def _dissolves(film: _Film, hard: list[int]) -> list[int]:
             if left < _MIXED and not film.like(a, b) > _SAME:
                 found.append((left, middle, half))
     out: list[int] = []
-    for _, middle, half in sorted(found):
+    for _, middle, _ in sorted(found):
         if all(abs(film.times[middle] - film.times[k]) > 0.6 for k in [*out]):
             out.append(middle)
     return out
@@ -178,7 +178,9 @@ def _unexplained(rows: np.ndarray) -> float:
         return 1.0
     inner = rows[1:-1] - rows[0]
     share = inner @ way / size
-    if (np.diff(share, prepend=0, append=1) < -0.05).any() or np.diff(share, prepend=0, append=1).max() > 0.75:
+    if (np.diff(share, prepend=0, append=1) < -0.05).any() or np.diff(
+        share, prepend=0, append=1
+    ).max() > 0.75:
         return 1.0
     rest = inner - share[:, None] * way
     return float(np.sqrt((rest * rest).sum(1).max() / size))

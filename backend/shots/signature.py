@@ -81,7 +81,9 @@ def alike(a: np.ndarray, b: np.ndarray) -> float:
             at = np.s_[i * _BLOCK : (i + 1) * _BLOCK, j * _BLOCK : (j + 1) * _BLOCK]
             valid = (rows[:, None] & columns).astype(np.float32)
             worth = float(seen[at].mean()) ** 2 * valid
-            part = wide[i * _BLOCK : (i + 1) * _BLOCK + 2 * _REACH, j * _BLOCK : (j + 1) * _BLOCK + 2 * _REACH]
+            part = wide[
+                i * _BLOCK : (i + 1) * _BLOCK + 2 * _REACH, j * _BLOCK : (j + 1) * _BLOCK + 2 * _REACH
+            ]
             found = np.nan_to_num(cv2.matchTemplate(part, y[at], cv2.TM_CCOEFF_NORMED), posinf=0, neginf=0)
             # A step to either side is free: pictures grow and turn.
             total += cv2.dilate(np.clip(found, -1, 1), np.ones((3, 3), np.uint8)) * worth

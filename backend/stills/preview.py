@@ -82,7 +82,7 @@ class Previewer:
             if cancelled():
                 return None
             models = self._models = self._models or self._load()
-            camera = options.camera(image.shape[1], image.shape[0])
+            camera = options.pinhole(image.shape[1], image.shape[0])
             find = detected(models.detector, MOST)
             (subjects,) = find([Picture("frame", image)], [camera])
             if cancelled():

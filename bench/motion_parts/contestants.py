@@ -42,7 +42,8 @@ def known(body: Body, points: CanonicalPoints, chunk: Chunk, **options) -> tuple
 
 def ours(body: Body, points: CanonicalPoints, chunk: Chunk, **options) -> list[TrackMotion]:
     """What the road makes of it."""
-    steps = solve(*known(body, points, chunk, **options))
+    clip, tracks = known(body, points, chunk, **options)
+    steps = solve(clip.take(), tracks)
     while True:
         try:
             next(steps)

@@ -49,7 +49,7 @@ def run(video: Path, **options) -> Run:
                 motions.append(event)
             elif isinstance(event, Chunk):
                 chunks.append(event)
-        camera, fps = asked.camera(clip.width, clip.height), float(clip.fps)
+        camera, fps = asked.pinhole(clip.width, clip.height), float(clip.fps)
     seen: dict[int, list] = {}
     for t in (t for c in chunks for t in c.tracks):
         seen.setdefault(t.track, []).append((t.frames, t.points2d[:, :LANDMARKS]))

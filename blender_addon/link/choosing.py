@@ -23,6 +23,8 @@ PAUSE_S = 0.25
 NEAR = 60
 """A frame at most so many ahead is reached by reading on; for any other one reading begins again."""
 KEPT_BYTES = 96 << 20
+LEAST_BOX = 0.02
+"""Sides of a drawn box, of the picture's larger side, at least: anything smaller was a click."""
 SAME = 0.3
 """Least intersection over union of the boxes of somebody who stays chosen from frame to frame."""
 KEYS = {
@@ -40,15 +42,15 @@ KEYS = {
 """What keys do, by Blender's names: action and its direction; digits choose by number, see `action_of`."""
 _DIGITS = ("ONE", "TWO", "THREE", "FOUR", "FIVE", "SIX", "SEVEN", "EIGHT", "NINE")
 HELP = (
-    "Click: choose a person    A: everybody, nobody    Left, Right: next frame    Up, Down: one second    "
-    "Enter: start    Esc: back"
+    "Click: choose a person    Drag: a box around somebody else    A: everybody, nobody    Left, Right: next frame    "
+    "Up, Down: one second    Enter: start    Esc: back"
 )
 
 SAYS = {
     "going": "Going to frame {frame} ...",
     "looking": "Looking for people ...",
     "starting": "Starting the backend ...",
-    "nobody": "Nobody was found in this frame: go to another one with the arrow keys or the bar below.",
+    "nobody": "Nobody was found in this frame: go to another one, or drag a box around somebody.",
     "one found": "1 person found",
     "found": "{count} people found",
     "none chosen": "{found}, nobody chosen yet: click on whom you want.",
@@ -101,6 +103,8 @@ class PeopleChooser:
         """Rows of `people` that are chosen."""
         self.hover: int | None = None
         """The row of `people` under the pointer."""
+        self.drawing: np.ndarray | None = None
+        """(4,) x, y of the beginning and of the end of a box that is being drawn, pixels; None while none is."""
         self.error: str | None = None
         """One sentence once it cannot go on."""
         self._backend, self._clock = backend, clock
@@ -111,6 +115,8 @@ class PeopleChooser:
         self._connected = False
         self._kept: OrderedDict[int, np.ndarray] = OrderedDict()
         self._known: dict[int, list[SeenPerson]] = {}
+        self._drawn: dict[int, list[SeenPerson]] = {}
+        self._before = self.frame if before else None
 
     # What happens by itself ---------------------------------------------------------------------------
 
@@ -145,7 +151,7 @@ class PeopleChooser:
         if self.ready:
             self._wanted = [p.box for p in self.chosen_people()]
         self._drop()
-        self.frame, self.people, self.chosen, self.hover = frame, None, set(), None
+        self.frame, self.people, self.chosen, self.hover, self.drawing = frame, None, set(), None, None
         self._moved = self._clock()
         if frame in self._kept:
             self._show(frame, self._kept[frame])
@@ -162,7 +168,27 @@ class PeopleChooser:
             everybody = set(range(len(self.people or ())))
             self.chosen = set() if self.chosen == everybody else everybody
         elif action == "toggle" and way < len(self.people or ()):
-            self.chosen = self.chosen ^ {way}
+            if self._is_drawn(self.people[way]):
+                self._rub_out(way)
+            else:
+                self.chosen = self.chosen ^ {way}
+
+    def draw(self, x: float, y: float, begin: bool = False) -> None:
+        """Draw a box to this place of the picture, pixels, or begin one there."""
+        if not self.ready or (self.drawing is None and not begin):
+            return
+        place = np.clip([x, y], 0, [self.clip.width - 1, self.clip.height - 1])
+        self.drawing = np.concatenate([place if begin else self.drawing[:2], place])
+
+    def end_drawing(self) -> None:
+        """The box that was drawn is somebody, and chosen, unless it is no larger than a click."""
+        if self.drawing is None:
+            return
+        low, high = np.minimum(*np.split(self.drawing, 2)), np.maximum(*np.split(self.drawing, 2))
+        self.drawing = None
+        if (high - low).min() >= LEAST_BOX * max(self.clip.width, self.clip.height) and self.ready:
+            self._add_drawn(np.concatenate([low, high - low]))
+            self.chosen = self.chosen | {len(self.people) - 1}
 
     # What there is to be seen -------------------------------------------------------------------------
 
@@ -245,9 +271,35 @@ class PeopleChooser:
             self.error = self._job.error or "The backend gave no people; press Choose People once more."
 
     def _meet(self, people: list[SeenPerson]) -> None:
-        """These are the people of the frame; whoever was chosen before still is."""
-        self.people = people
+        """These are the people of the frame; whoever was chosen before still is, and so are boxes that were drawn."""
+        drawn = self._drawn.get(self.frame, [])
+        self.people = [*people, *drawn]
         self.chosen = set(still_there(self._wanted, [p.box for p in people]))
+        self.chosen |= set(range(len(people), len(self.people)))
+        if self._before == self.frame:
+            # Of an earlier choice those who are not found are boxes that were drawn then.
+            self._before = None
+            for box in self._wanted:
+                if max((_overlap(box, p.box) for p in self.people), default=0.0) < SAME:
+                    self._add_drawn(box)
+                    self.chosen.add(len(self.people) - 1)
+
+    def _add_drawn(self, box: np.ndarray) -> None:
+        x, y, w, h = (float(v) for v in box)
+        outline = np.array([[x, y], [x + w, y], [x + w, y + h], [x, y + h]], np.float32)
+        somebody = SeenPerson(np.array(box, np.float32), 1.0, outline)
+        self._drawn.setdefault(self.frame, []).append(somebody)
+        self.people = [*self.people, somebody]
+
+    def _is_drawn(self, person: SeenPerson) -> bool:
+        return any(person is one for one in self._drawn.get(self.frame, ()))
+
+    def _rub_out(self, row: int) -> None:
+        person = self.people[row]
+        self._drawn[self.frame] = [one for one in self._drawn[self.frame] if one is not person]
+        self.people = [one for one in self.people if one is not person]
+        self.chosen = {i - (i > row) for i in self.chosen if i != row}
+        self.hover = None
 
     def _drop(self) -> None:
         if self._job is not None:

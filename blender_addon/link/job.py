@@ -14,6 +14,7 @@ import numpy as np
 
 from ..shared import wire
 from ..shared.motion import TrackMotion
+from ..shared.shot import FIELDS, Shot
 
 FINISHED = ("done", "failed", "cancelled")
 MAX_CREDIT = 4096
@@ -115,8 +116,9 @@ class Job:
     """`state`: "opening", "running", "done", "failed" or "cancelled". `id`: None until the backend gave one.
 
     `error`: one sentence when failed; `error_code`: the backend's short word for it, if it came from there;
-    `paused`: it stands still until `pause(False)`; `warnings`: sentences for the user; `body`: what to build;
-    `summary`: what the backend says when done.
+    `paused`: it stands still until `pause(False)`; `warnings`: sentences for the user; `body`: what to build; `shots`:
+    those that came, by their numbers, each before the final results of its people; `summary`: what the backend says
+    when done.
     """
 
     def __init__(self, speaker: Speaker, opener: Callable[[], Iterable], job_id: str | None = None) -> None:
@@ -128,6 +130,7 @@ class Job:
         self.error_code: str | None = None
         self.warnings: list[str] = []
         self.body: BodyMessage | None = None
+        self.shots: dict[int, Shot] = {}
         self.summary: dict[str, Any] | None = None
         self.frames_sent = 0
         self._speaker = speaker
@@ -284,6 +287,11 @@ class Job:
             raise wire.WireError("A body must name its 33 landmarks or none.")
         text = {name: message.want(name, str) for name in ("name", "licence_note")}
         self.body = BodyMessage(joint_names=names, landmark_names=marks, **text, **message.arrays)
+
+    def _on_shot(self, message: wire.Message) -> None:
+        message.check_arrays(wire.SHOT)
+        shot = Shot(**{name: message.want(name, kind) for name, kind in FIELDS.items()}, **message.arrays)
+        self.shots[shot.number] = shot
 
     def _on_result(self, message: wire.Message) -> None:
         message.check_arrays(wire.RESULT)

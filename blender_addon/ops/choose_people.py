@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Choose People: a frame of the video over the 3D view, with everybody in it outlined and to be clicked."""
+"""Choose People: a frame of the video over the 3D view, with everybody in it outlined and to be clicked; whoever was
+not found gets a box by hand."""
 
 import json
 from pathlib import Path
@@ -29,7 +30,7 @@ def close_all() -> None:
 
 
 class BODYFIELD_OT_choose_people(bpy.types.Operator):
-    """Show a frame of the video with everybody in it outlined: click the people to follow"""
+    """Show a frame of the video with everybody in it outlined: click the people to follow, drag boxes around others"""
 
     bl_idname = "bodyfield.choose_people"
     bl_label = "Choose People"
@@ -132,11 +133,15 @@ class BODYFIELD_OT_choose_people(bpy.types.Operator):
         return {"PASS_THROUGH"}
 
     def _move(self, context: bpy.types.Context, area: bpy.types.Area, event: bpy.types.Event) -> set[str]:
-        if not self._over(area, event) and not self._dragging:
+        drawing = self._chooser.drawing is not None
+        if not self._over(area, event) and not self._dragging and not drawing:
             self._point_at(area, None, False)
             return {"PASS_THROUGH"}
         where, x, y = self._where(context, area, event)
-        if self._dragging:
+        if drawing:
+            self._chooser.draw(*where.plane.to_picture(x, y))
+            area.tag_redraw()
+        elif self._dragging:
             self._chooser.go_to(frame_at(where.bar, x, self._chooser.count or 1))
             self._changed(context, area)
         else:
@@ -144,8 +149,10 @@ class BODYFIELD_OT_choose_people(bpy.types.Operator):
         return {"RUNNING_MODAL"}
 
     def _click(self, context: bpy.types.Context, area: bpy.types.Area, event: bpy.types.Event) -> set[str]:
-        if event.value == "RELEASE" and self._dragging:
+        if event.value == "RELEASE" and (self._dragging or self._chooser.drawing is not None):
             self._dragging = False
+            self._chooser.end_drawing()
+            self._changed(context, area)
             return {"RUNNING_MODAL"}
         if not self._over(area, event):
             return {"PASS_THROUGH"}
@@ -159,6 +166,8 @@ class BODYFIELD_OT_choose_people(bpy.types.Operator):
             self._chooser.go_to(frame_at(where.bar, x, self._chooser.count))
         elif (who := self._under(where, x, y, context)) is not None:
             self._chooser.act("toggle", who)
+        elif where.plane.rect.holds(x, y):
+            self._chooser.draw(*where.plane.to_picture(x, y), begin=True)
         self._changed(context, area)
         return {"RUNNING_MODAL"}
 

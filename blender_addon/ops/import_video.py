@@ -2,7 +2,6 @@
 """File > Import > Video as Mocap, cancelling, and going on with an interrupted job."""
 
 import json
-import math
 from pathlib import Path
 
 import bpy
@@ -12,17 +11,13 @@ from bpy_extras.io_utils import ImportHelper
 from ..languages.words import OWN
 from ..link import localizers
 from ..scene.clip import earlier_job
+from ..scene.scene_camera import camera_path
 from ..shared.frames import MOVIE_SUFFIXES, PICTURE_SUFFIXES
 from ..work import running
 from ..work.video_import import VideoImport
 from .motion_choices import MotionChoices, draw_motion, motion_options
 from .operators import guarded, put_on_its_way, under_way
 
-LENSES = (
-    ("unknown", "Unknown", "Take 55 degrees over the larger side"),
-    ("fov", "Field of View", "You know the angle over the larger side"),
-    ("focal", "Focal Length", "You know the focal length in pixels"),
-)
 _shown: list[tuple[str, str, str, int]] = []
 """The items last given to Blender, which keeps no reference of its own to their texts."""
 
@@ -47,19 +42,16 @@ class MocapChoices(MotionChoices):
         translation_context=OWN,
         default=localizers.SHIPPED[0][3],
     )
-    lens: EnumProperty(
-        name="Lens", description="What is known of the camera", items=LENSES, translation_context=OWN
-    )
-    fov: FloatProperty(
-        name="Angle",
-        description="Field of view over the larger side of the picture",
-        subtype="ANGLE",
-        default=math.radians(55),
-        min=math.radians(5),
-        max=math.radians(170),
-    )
     focal: FloatProperty(
-        name="Pixels", description="Focal length in pixels of the clip", default=1000.0, min=10.0, max=1e6
+        name="Focal Length",
+        description="Focal length in pixels of the clip, if you know it; 0: the field of view says it",
+        default=0.0,
+        min=0.0,
+        max=1e6,
+    )
+    scene_camera: BoolProperty(
+        name="Use Scene Camera",
+        description="Take the way of the scene's camera, in metres, as Blender's tracker has solved it for this clip",
     )
     sequence_fps: FloatProperty(
         name="Sequence Rate",
@@ -98,10 +90,8 @@ def choices_to_options(choices: object, preferences: object | None) -> dict[str,
         "max_people": choices.people,
         **motion_options(choices),
     }
-    if choices.lens == "fov":
-        options["fov_deg"] = math.degrees(choices.fov)
-    elif choices.lens == "focal":
-        options["focal_px"] = float(choices.focal)
+    if choices.focal:
+        options |= {"focal_px": float(choices.focal), "fov_deg": None}
     if preferences is not None and preferences.body_file:
         options["body"] = bpy.path.abspath(preferences.body_file)
     return options
@@ -113,10 +103,9 @@ def draw_choices(layout: bpy.types.UILayout, choices: object, chosen: bool = Fal
     row.enabled = not chosen
     row.prop(choices, "people")
     layout.prop(choices, "quality")
-    layout.prop(choices, "lens")
-    if choices.lens != "unknown":
-        layout.prop(choices, "fov" if choices.lens == "fov" else "focal")
     draw_motion(layout, choices)
+    layout.prop(choices, "focal")
+    layout.prop(choices, "scene_camera")
     layout.prop(choices, "root_bone")
     layout.prop(choices, "set_scene")
     if earlier_job(choices.filepath):
@@ -172,7 +161,7 @@ class BODYFIELD_OT_import_video(bpy.types.Operator, ImportHelper, MocapChoices):
         options = choices_to_options(self, running.preferences_of(context))
         if self.chosen:
             options["people"] = json.loads(self.chosen)
-        return VideoImport(
+        new = VideoImport(
             running.backend,
             Path(bpy.path.abspath(self.filepath)) if self.filepath else None,
             options,
@@ -183,6 +172,9 @@ class BODYFIELD_OT_import_video(bpy.types.Operator, ImportHelper, MocapChoices):
             root_bone=self.root_bone,
             replaces=earlier_job(self.filepath) if self.existing == "REPLACE" and not self.job else None,
         )
+        if self.scene_camera and not self.job:
+            new.options["camera_path"] = camera_path(context.scene, new.footage)
+        return new
 
     def _choose(self, context: bpy.types.Context) -> set[str]:
         """Leave the settings to the panel and go on there."""

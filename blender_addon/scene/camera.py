@@ -26,11 +26,19 @@ def set_intrinsics(camera: bpy.types.Camera, info: CameraInfo) -> None:
     camera.sensor_fit = "HORIZONTAL"
     camera.sensor_width = SENSOR_MM
     camera.lens_unit = "MILLIMETERS"
-    camera.lens = info.fx * SENSOR_MM / info.width
-    camera.shift_x = ((info.width - 1) / 2 - info.cx) / info.width
-    # Vertical shift is counted in widths of the picture as shown, where pixels may not be square.
-    camera.shift_y = (info.cy - (info.height - 1) / 2) / info.width * (info.fx / info.fy)
+    row = np.array([[info.fx, info.fy, info.cx, info.cy]])
+    camera.lens, camera.shift_x, camera.shift_y = lens_of(row, (info.width, info.height))[0].tolist()
     camera.clip_start, camera.clip_end = 0.01, 1000.0
+
+
+def lens_of(lens: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(n, 4) fx, fy, cx, cy of a picture of `size` (width, height), pixels -> (n, 3) millimetres, shift along x and y,
+    of a camera as `set_intrinsics` leaves it."""
+    (width, height), (fx, fy, cx, cy) = size, np.asarray(lens, np.float64).T
+    shift_x = ((width - 1) / 2 - cx) / width
+    # Vertical shift is counted in widths of the picture as shown, where pixels may not be square.
+    shift_y = (cy - (height - 1) / 2) / width * (fx / fy)
+    return np.stack([fx * SENSOR_MM / width, shift_x, shift_y], 1)
 
 
 def place_camera(ob: bpy.types.Object, shift: np.ndarray, level: np.ndarray | None = None) -> None:

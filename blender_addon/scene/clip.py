@@ -6,7 +6,7 @@ up to date. It keeps no reference to any data-block: what it made carries the jo
 undo, a deletion or a file load is made again from the results it holds.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,21 +14,25 @@ import bpy
 import numpy as np
 
 from ..geometry.timing import scene_frames
-from ..link.job import BodyMessage, CameraInfo, Result
-from ..shared.axes import level_rotation, world_shift
+from ..link.job import BodyMessage, Result
 from ..shared.frames import Clip
 from ..shared.motion import joined
+from ..shared.shot import Shot
 from . import camera as cameras
-from .clip_keys import DONE_KEY, JOB_KEY, RATE_KEY, SOURCE_KEY, TRACK_KEY, WORLD_KEY
+from .camera_keys import Views, camera_steps, still_view, views_of
+from .clip_keys import DONE_KEY, JOB_KEY, RATE_KEY, SOURCE_KEY, TRACK_KEY
+from .edits import edits_of, keep_edits, renamed
 from .keys import users_key_steps
+from .markers import CUT, DOUBT, put_markers
+from .naming import automatic_name, colour_of, identity_of, keeps_name, rename_objects
 from .person import Plan, armature_of, find_collection, objects_of, person_steps, remove_object
+from .shots import World, cuts, remember, told, worlds_of
 from .steps import MARK_KEY, Steps, VanishedError, run
 
 GROWTH = 1.2
 """Unfinished tracks are keyed again when they grew by this factor, so that long clips stay cheap."""
 
 _NAME_LENGTH = 40
-_SAME_PLACE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -76,8 +80,8 @@ class _Person:
     """Whether they are the final ones."""
     keyed: int = 0
     """Frames that are keyed in the scene."""
-    world: tuple[np.ndarray, np.ndarray] | None = None
-    """Shift (3,) and level (3, 3) of the world in which they are keyed; None before that."""
+    world: World | None = None
+    """The world in which they are keyed; None before that."""
     mark: str | None = None
     """The mark (`steps.MARK_KEY`) that the armature was left with; None before that."""
 
@@ -122,7 +126,9 @@ class ClipScene:
         self._scene = scene
         self._body: BodyMessage | None = None
         self._people: dict[int, _Person] = {}
-        self._shift, self._level = np.zeros(3), np.eye(3)
+        self._shots: dict[int, Shot] = {}
+        self._worlds: dict[int, World] = {}
+        self._edits: list[dict] | None = None
         self._stale = True
 
     # What comes from the job ---------------------------------------------------------------------------
@@ -130,6 +136,15 @@ class ClipScene:
     def set_body(self, body: BodyMessage) -> None:
         """The body of all persons; needed before anything is built."""
         self._body = body
+
+    def set_shots(self, shots: Mapping[int, Shot]) -> None:
+        """The shots by their numbers, with the camera of each frame; until then it stands still."""
+        if {n: id(one) for n, one in shots.items()} != {n: id(one) for n, one in self._shots.items()}:
+            self._shots, self._stale = dict(shots), True
+
+    def set_edits(self, edits: Iterable[Mapping]) -> None:
+        """The corrections of which these results come; the file takes them over with the next ones."""
+        self._edits = [dict(one) for one in edits]
 
     @property
     def body(self) -> BodyMessage | None:
@@ -188,8 +203,7 @@ class ClipScene:
         # Until the camera stands where it belongs too: these steps may be dropped between the last person and it.
         self._stale = True
         ready = {track: person.whole() for track, person in people.items()}
-        self._level, floor = self._world_of(ready.values())
-        self._shift = world_shift([r.joints for r in ready.values()], self._level, floor)
+        self._worlds = worlds_of(ready.values(), self._shots, told(find_collection(self.job)))
         yield
         while True:
             try:
@@ -202,28 +216,50 @@ class ClipScene:
     def _write(self, people: dict[int, _Person], ready: dict[int, Result], force: bool) -> Steps[None]:
         last = max(scene_frames(r.frames, r.times, self.footage.fps)[-1] for r in ready.values())
         for track, person in people.items():
-            if not self._needs_keys(person, force) and self._same_world(person):
+            world = self._worlds[int(ready[track].shot[0])]
+            if not self._needs_keys(person, force) and person.world.same(world):
                 continue
             person.keyed, person.mark = 0, None
             self._collection()
-            plan = Plan(
-                self.job,
-                self.footage.name[:_NAME_LENGTH],
-                self.footage.fps,
-                self.root_bone,
-                self._body,
-                ready[track],
-                self._shift,
-                self._level,
-                max(float(last), float(self.footage.length or 0)),
-            )
+            plan = self._plan(ready, track, max(float(last), float(self.footage.length or 0)))
             person.mark = yield from person_steps(plan, self._collection)
-            person.keyed, person.world = len(ready[track].frames), (self._shift, self._level)
+            person.keyed, person.world = len(ready[track].frames), world
             yield
         if any(self._mark_of(track) != person.mark for track, person in people.items()):
             raise VanishedError
-        self._write_camera(self._collection(), next(iter(ready.values())).camera, int(np.ceil(last)))
+        final = all(person.final for person in people.values())
+        remember(self._collection(), self._worlds, self._shots, final)
+        if final and self._edits is not None:
+            keep_edits(self._collection(), self._edits)
+        self._give_names(ready)
+        yield from self._write_camera(next(iter(ready.values())), int(np.ceil(last)))
+        put_markers(self._target_scene(), self.job, CUT, cuts(self._collection()))
         self._stale = False
+
+    def _plan(self, ready: Mapping[int, Result], track: int, last: float) -> Plan:
+        persons = {t: int(r.person[0]) for t, r in ready.items()}
+        return Plan(
+            self.job,
+            self._name_of(ready[track]),
+            colour_of(identity_of(track, persons)),
+            self.footage.fps,
+            self.root_bone,
+            self._body,
+            ready[track],
+            self._worlds[int(ready[track].shot[0])],
+            last,
+        )
+
+    def _name_of(self, result: Result) -> str:
+        edits = edits_of(find_collection(self.job)) if self._edits is None else self._edits
+        automatic = automatic_name(self.footage.name[:_NAME_LENGTH], result.track, int(result.shot[0]))
+        return renamed(edits, result.track) or automatic
+
+    def _give_names(self, ready: Mapping[int, Result]) -> None:
+        for track, result in ready.items():
+            armature, name = self.armature(track), self._name_of(result)
+            if armature is not None and not keeps_name(armature, name):
+                rename_objects(armature, name)
 
     def choose_main_person(self) -> None:
         """Select whoever is in the clip longest, as importers select what they made; not in a mode of its own."""
@@ -277,21 +313,13 @@ class ClipScene:
         armature = self.armature(track)
         return armature.get(MARK_KEY) if armature is not None else None
 
-    def _same_world(self, person: _Person) -> bool:
-        shift, level = person.world
-        return np.abs(shift - self._shift).max() <= _SAME_PLACE and np.allclose(level, self._level)
-
-    def _world_of(self, results: Iterable[Result]) -> tuple[np.ndarray, np.ndarray]:
-        """The turn (3, 3) that makes the clip's world level, and how far the camera is above its floor, (1,) metres or
-        NaN: those of a final result, once there is one."""
-        final = next((r for r in results if r.final), None)
-        return (np.eye(3), np.array([np.nan])) if final is None else (level_rotation(final.up), final.floor)
-
     def _objects(self) -> list[bpy.types.Object]:
         return objects_of(self.job)
 
     def _take_over(self, job: str) -> None:
         """Let everything of an earlier job be this one's."""
+        for kind in (CUT, DOUBT):
+            put_markers(None, job, kind, [])
         old = next((c for c in bpy.data.collections if c.get(JOB_KEY) == job), None)
         for block in (old, *old.all_objects) if old is not None else ():
             if block.get(JOB_KEY) == job:
@@ -306,36 +334,41 @@ class ClipScene:
             found = bpy.data.collections.new(self.footage.name[:_NAME_LENGTH])
             found[JOB_KEY] = self.job
             self._target_scene().collection.children.link(found)
-        found[WORLD_KEY] = [*self._shift.tolist(), *self._level.ravel().tolist()]
         found[RATE_KEY] = float(self.footage.fps)
         if self.footage.file is not None:
             found[SOURCE_KEY] = str(self.footage.file)
         return found
 
-    def _write_camera(self, collection: bpy.types.Collection, info: CameraInfo, last_frame: int) -> None:
-        camera = next((ob for ob in self._objects() if ob.type == "CAMERA"), None)
-        if camera is None:
-            name = f"{self.footage.name[:_NAME_LENGTH]} camera"
-            camera = bpy.data.objects.new(name, bpy.data.cameras.new(name))
-            camera[JOB_KEY], camera[TRACK_KEY] = self.job, 0
-            collection.objects.link(camera)
-            if self.footage.file is not None:
-                size = (info.width, info.height)
-                self.footage_shown = cameras.show_footage(
-                    camera.data,
-                    self.footage.file,
-                    size,
-                    self.footage.pictures,
-                    self.footage.length,
-                    self.footage.turned,
-                )
-        cameras.set_intrinsics(camera.data, info)
-        cameras.place_camera(camera, self._shift, self._level)
+    def _write_camera(self, first: Result, last_frame: int) -> Steps[None]:
+        views = views_of(self._shots, self._worlds, self.footage.fps)
+        views = views or still_view(first.camera, self._worlds[int(first.shot[0])])
+        if self._camera() is None:
+            self._new_camera(views)
+        number = next(iter(sorted(self._shots)), int(first.shot[0]))
+        yield from camera_steps(self._camera, views, self._worlds[number])
         if self.set_scene:
             scene = self._target_scene()
-            scene.camera = camera
-            cameras.set_picture(scene, info)
+            scene.camera = self._camera()
+            cameras.set_picture(scene, views.info)
             cameras.set_time(scene, self.footage.fps, last_frame)
+
+    def _camera(self) -> bpy.types.Object | None:
+        return next((ob for ob in self._objects() if ob.type == "CAMERA"), None)
+
+    def _new_camera(self, views: Views) -> None:
+        name = f"{self.footage.name[:_NAME_LENGTH]} camera"
+        camera = bpy.data.objects.new(name, bpy.data.cameras.new(name))
+        camera[JOB_KEY], camera[TRACK_KEY] = self.job, 0
+        self._collection().objects.link(camera)
+        if self.footage.file is not None:
+            self.footage_shown = cameras.show_footage(
+                camera.data,
+                self.footage.file,
+                views.size,
+                self.footage.pictures,
+                self.footage.length,
+                self.footage.turned,
+            )
 
     def _remove(self, track: int) -> None:
         for ob in [o for o in self._objects() if o.get(TRACK_KEY) == track]:

@@ -16,7 +16,7 @@ from mathutils import Matrix, Vector
 from ..geometry.footsteps import footsteps
 from ..link.job import Result
 from ..shared.motion import CONTACTS
-from .clip_keys import FLOOR_KEY, TRACK_KEY
+from .clip_keys import EXCLUDED_KEY, FLOOR_KEY, TRACK_KEY
 from .keys import Channel, sampled
 from .rest import RestBody
 
@@ -141,4 +141,5 @@ def rings(armature: bpy.types.Object) -> list[Ring]:
 
 def people_with_contacts(scene: bpy.types.Scene) -> list[bpy.types.Object]:
     """The armatures of ours that are seen in a scene."""
-    return [ob for ob in scene.objects if TRACK_KEY in ob and CARRIERS in ob and not ob.hide_viewport]
+    found = [ob for ob in scene.objects if TRACK_KEY in ob and CARRIERS in ob and not ob.hide_viewport]
+    return [ob for ob in found if not any(EXCLUDED_KEY in c for c in ob.users_collection)]

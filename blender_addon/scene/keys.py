@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Writes animation curves in bulk, and keeps what the user keyed.
 
-Keys made here are LINEAR (CONSTANT for what is on or off) and of the type GENERATED. A later run replaces them and
-leaves every other key alone.
+Keys made here are LINEAR (CONSTANT for what is on or off, and before a cut) and of the type GENERATED. A later run
+replaces them and leaves every other key alone.
 Blender leaves the type GENERATED on a key whose value the user overwrites, so each key made here also carries a
 copy of its value in `back` (a parameter of the "Back" easing, unused by LINEAR keys): a GENERATED key that no
 longer equals its copy was edited, and is the user's.
@@ -39,6 +39,8 @@ class Channel:
     """Whether the k = 4 components are w, x, y, z of a rotation."""
     constant: bool = False
     """Whether a value holds until the next key."""
+    holds: np.ndarray | None = None
+    """(n,) the same for each key by itself; None where `constant` says it for all."""
 
 
 def bone_path(bone: str, prop: str) -> str:
@@ -110,8 +112,8 @@ class _Curves:
         kept = self._kept if channel.quaternion else {}
         keys = kept[i] if i in kept else _users_keys(curve) if curve else None
         curve = curve or _new_curve(self._bag, channel.path, i, channel.group)
-        kind = "CONSTANT" if channel.constant else "LINEAR"
-        _fill(curve, frames, np.ascontiguousarray(values, np.float32), keys, kind)
+        holds = np.full(len(frames), channel.constant) if channel.holds is None else channel.holds
+        _fill(curve, frames, np.ascontiguousarray(values, np.float32), keys, holds)
 
 
 def users_key_count(owner: bpy.types.ID) -> int:
@@ -232,12 +234,13 @@ def _users_sign(kept: list[dict | None], frames: np.ndarray, values: np.ndarray)
 
 
 def _fill(
-    curve: bpy.types.FCurve, frames: np.ndarray, values: np.ndarray, kept: dict | None, kind: str
+    curve: bpy.types.FCurve, frames: np.ndarray, values: np.ndarray, kept: dict | None, holds: np.ndarray
 ) -> None:
-    """Make the curve hold exactly these keys, of the interpolation `kind`, and the user's `kept` ones."""
+    """Make the curve hold exactly these keys, constant where one `holds` (n,) and else linear, and the user's `kept`
+    ones."""
     if kept is not None:
         free = np.abs(frames[:, None] - kept["co"][None, :, 0]).min(1) > _SAME_FRAME
-        frames, values = frames[free], values[free]
+        frames, values, holds = frames[free], values[free], holds[free]
     points = curve.keyframe_points
     count = len(frames) + (0 if kept is None else len(kept["co"]))
     if len(points) != count:
@@ -247,7 +250,9 @@ def _fill(
         "co": np.stack([frames, values], -1),
         "back": values,
         "type": np.full(len(frames), _enum("type", "GENERATED"), np.int32),
-        "interpolation": np.full(len(frames), _enum("interpolation", kind), np.int32),
+        "interpolation": np.where(
+            holds, *(_enum("interpolation", kind) for kind in ("CONSTANT", "LINEAR"))
+        ).astype(np.int32),
     }
     if kept is not None:
         order = np.argsort(np.concatenate([frames, kept["co"][:, 0]]), kind="stable")

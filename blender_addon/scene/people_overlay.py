@@ -97,6 +97,12 @@ class PeopleOverlay:
             self._draw_picture(where.plane.rect)
         if chooser.ready and chooser.shown == chooser.frame:
             self._draw_people(where, scale)
+        if chooser.drawing is not None:
+            x0, y0, x1, y1 = chooser.drawing
+            corners = where.plane.to_region(np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]]))
+            if np.ptp(corners, axis=0).min() > 1:
+                _line(corners, 5 * scale, RIM)
+                _line(corners, 3 * scale, CHOSEN)
         _text(iface("Click the people to follow"), where.title, 19 * scale, TEXT)
         _text(chooser.says(iface), where.line, 14 * scale, TEXT if chooser.chosen else FAINT)
         self._draw_foot(where, scale)

@@ -15,13 +15,25 @@ from ..geometry.rootmotion import split_root
 from ..geometry.timing import scene_frames
 from ..link.job import BodyMessage, Result
 from ..shared.axes import root_in_smpl_axes, rotvec_to_quaternion
-from . import contacts, uncertainty
+from . import contacts, doubt, naming, uncertainty
 from .armature import new_armature
 from .body_surface import remember_body
-from .clip_keys import BETAS_KEY, FLOOR_KEY, JOB_KEY, ROOT_BONE, ROOT_KEY, TRACK_KEY
+from .clip_keys import (
+    BETAS_KEY,
+    FLOOR_KEY,
+    JOB_KEY,
+    NAME_KEY,
+    PERSON_KEY,
+    ROOT_BONE,
+    ROOT_KEY,
+    SHOT_KEY,
+    TRACK_KEY,
+    WORLD_KEY,
+)
 from .keys import Channel, bone_path, key_steps
 from .mesh import add_expressions, add_weights, new_mesh, set_rest_shape
 from .rest import RestBody, rest_body
+from .shots import World
 from .steps import Mark, Steps, VanishedError
 from .visibility import visibility_steps
 
@@ -36,7 +48,9 @@ class Plan:
     job: str
     """The backend's id of the clip's job."""
     name: str
-    """The clip's name."""
+    """What the person's armature is called, unless the user has renamed it."""
+    colour: tuple[float, ...]
+    """Of the person, linear RGBA."""
     fps: float
     """The clip's rate."""
     root_bone: bool
@@ -45,10 +59,8 @@ class Plan:
     """The body to build."""
     result: Result
     """The motion to key."""
-    shift: np.ndarray
-    """(3,) metres, see `axes.world_shift`."""
-    level: np.ndarray
-    """(3, 3), see `axes.level_rotation`."""
+    world: World
+    """Where the shot's space lies."""
     last: float
     """The scene frame at which the clip ends."""
 
@@ -80,9 +92,9 @@ def person_steps(plan: Plan, collection: Callable[[], bpy.types.Collection]) -> 
 
 
 def _create(plan: Plan, rest: RestBody, collection: Callable[[], bpy.types.Collection]) -> Steps[str]:
-    name = f"{plan.name} person {plan.result.track}"
+    name = plan.name
     armature = bpy.data.objects.new(name, new_armature(name, rest, root=plan.root_bone))
-    armature[ROOT_KEY] = plan.root_bone
+    armature[ROOT_KEY], armature[NAME_KEY] = plan.root_bone, armature.name
     mesh = bpy.data.objects.new(f"{armature.name} body", new_mesh(f"{armature.name} body", rest))
     for ob in (armature, mesh):
         ob[JOB_KEY], ob[TRACK_KEY] = plan.job, plan.result.track
@@ -122,7 +134,7 @@ def _update(plan: Plan, rest: RestBody) -> Steps[str]:
     track = plan.result.track
     mark = Mark(lambda: armature_of(plan.job, track))
     armature = mark.block()
-    old, name = armature.data, f"{plan.name} person {track}"
+    old, name = armature.data, armature.name
     # As it was chosen first: keys of the user's on the pelvis are meant relative to what it hangs on.
     armature.data = new_armature(name, rest, root=bool(armature.get(ROOT_KEY)))
     bpy.data.armatures.remove(old)
@@ -144,6 +156,10 @@ def _update(plan: Plan, rest: RestBody) -> Steps[str]:
 def _describe(armature: bpy.types.Object, meshes: list[bpy.types.Object], plan: Plan, rest: RestBody) -> None:
     for key, text in (("body", plan.body.name), ("licence", plan.body.licence_note)):
         armature[f"bodyfield_{key}"] = text
+    armature[WORLD_KEY] = plan.world.values()
+    armature[SHOT_KEY], armature[PERSON_KEY] = int(plan.result.shot[0]), int(plan.result.person[0])
+    naming.give_colour((armature, *meshes), plan.colour)
+    doubt.declare(armature, plan.result)
     armature[BETAS_KEY] = np.asarray(plan.result.betas, float).tolist()
     uncertainty.declare(armature, plan.result)
     contacts.declare(armature, rest)
@@ -179,8 +195,8 @@ def _visibility(plan: Plan, find: Callable, pause: Callable) -> Steps[None]:
 def _channels(plan: Plan, rest: RestBody, root_bone: bool) -> Iterator[Channel]:
     """One after the other, so that no step computes all rotations of a long clip."""
     result, names = plan.result, rest.joint_names
-    turn, position = root_in_smpl_axes(result.pose[:, 0], result.trans, rest.joints[0], plan.level)
-    position += plan.shift
+    turn, position = root_in_smpl_axes(result.pose[:, 0], result.trans, rest.joints[0], plan.world.level)
+    position += plan.world.shift
     location = position - rest.joints[0]
     if root_bone:
         way, place, turn, location = split_root(turn, position, rest.joints[0])
@@ -192,6 +208,7 @@ def _channels(plan: Plan, rest: RestBody, root_bone: bool) -> Iterator[Channel]:
         yield Channel(bone_path(name, "rotation_quaternion"), rotation, name, quaternion=True)
     yield from uncertainty.channels(result)
     yield from contacts.channels(result)
+    yield from doubt.channels(result)
 
 
 def _expression(plan: Plan, rest: RestBody, find: Callable, pause: Callable) -> Steps[None]:

@@ -16,12 +16,13 @@ from ..link.pointsjob import TrackedPoints
 from ..shared.axes import camera_to_world
 from .armature import build_armature
 from .baking import undisturbed
-from .clip_keys import JOB_KEY, RATE_KEY, TRACK_KEY, WORLD_KEY
+from .clip_keys import FOLLOWS_KEY, JOB_KEY, RATE_KEY, TRACK_KEY, WORLD_KEY
 from .keys import PIECE, Channel, key_steps
 from .points import POINT_KEY, points_collection
+from .shots import world_of
 from .steps import Mark, Steps, VanishedError, run
 
-TRACKED_KEY, FOLLOWS_KEY = "bodyfield_tracked", "bodyfield_follows"
+TRACKED_KEY = "bodyfield_tracked"
 UNCERTAINTY = "uncertainty_m"
 SIZE, BONE_LENGTH = 0.015, 0.05
 
@@ -84,7 +85,7 @@ def _tracked_steps(
     clip = clip_collection(armature[JOB_KEY])
     if clip is None:
         raise VanishedError
-    shift, level = np.split(np.array(clip[WORLD_KEY]), [3])
+    world = world_of(armature, clip)
     frames = scene_frames(points.frames, points.times, clip[RATE_KEY])
     written = 0
     for i, (name, uid) in enumerate(zip(names, ids, strict=True)):
@@ -92,7 +93,7 @@ def _tracked_steps(
         empty = _by_point(armature).get(uid) or _new_empty(armature, uid)
         empty.name = f"{name} person {armature[TRACK_KEY]}"
         empty[TRACKED_KEY] = name
-        places = camera_to_world(points.positions[:, i], shift, level.reshape(3, 3))
+        places = camera_to_world(points.positions[:, i], world.shift, world.level)
         channels = [
             Channel("location", places, "Location"),
             Channel(f'["{UNCERTAINTY}"]', points.uncertainty[:, i, None], "Uncertainty"),

@@ -33,7 +33,10 @@ def array(dtype: str, *dims: int | str, default: Callable[[], np.ndarray] | None
 
 @dataclass(eq=False)
 class TrackMotion:
-    """The body of one person over n frames."""
+    """The body of one person over n frames of one shot.
+
+    Where the camera moves, everything is in its space as it was in the shot's first frame; see `shared.shot`.
+    """
 
     track: int
     """Number of the person, from 1; the same throughout a job."""
@@ -69,10 +72,19 @@ class TrackMotion:
     """(n, 8) 0..1, how much each of `CONTACTS` rests on the floor."""
     bridged: np.ndarray = array("uint8", FRAMES, default=lambda: np.zeros(0, np.uint8))
     """(n,) 1 where the person was not seen and the motion is what lies between, else 0."""
+    doubtful: np.ndarray = array("uint8", FRAMES, default=lambda: np.zeros(0, np.uint8))
+    """(n,) 1 where it is not sure that this is the same person as in the other frames, else 0."""
+    source: np.ndarray = array("int32", FRAMES, default=lambda: np.zeros(0, np.int32))
+    """(n,) the track under which the person was followed in each frame, before tracks were joined and corrected; 0
+    where that is this one or the person was not seen."""
+    shot: np.ndarray = array("int32", 1, default=lambda: np.ones(1, np.int32))
+    """(1,) number of the shot (see `shared.shot`) whose space the motion is in, from 1."""
+    person: np.ndarray = array("int32", 1, default=lambda: np.zeros(1, np.int32))
+    """(1,) the track that this one is a continuation of, in an earlier shot; 0 for none."""
 
     def __post_init__(self) -> None:
         n = len(self.frames)
-        for name in ("contacts", "bridged"):
+        for name in ("contacts", "bridged", "doubtful", "source"):
             rows = getattr(self, name)
             if len(rows) == 0 < n:
                 setattr(self, name, np.zeros((n, *rows.shape[1:]), rows.dtype))

@@ -10,8 +10,8 @@ Everything that arrives is untrusted: `unpack` either returns a well-formed `Mes
 with one sentence; it never allocates by what a header claims, never unpickles and never raises anything else.
 
 Client says `hello open frame end points preview pause cancel resume ping bye`; backend says
-`capabilities opened body credit progress result points preview warning error done pong`. Standard library and numpy
-only, so that Blender and the backend share this file.
+`capabilities opened body credit progress shot result points preview warning error done pong`. Standard library and
+numpy only, so that Blender and the backend share this file.
 
 The `clip` of `open` is what `frames.clip_facts` says: `name width height fps frame_count`, and `source`, where the
 video lies: an absolute path (null if nowhere), which the backend keeps with the job so that a later session finds it.
@@ -36,10 +36,10 @@ from typing import Any
 
 import numpy as np
 
-from . import motion
+from . import motion, shot
 from .motion import Spec
 
-VERSION = 1
+VERSION = 2
 """Protocol version, the `v` of every header. Both sides must speak the same one."""
 
 MAX_HEADER_BYTES = 1 << 20
@@ -57,6 +57,7 @@ BACKEND_TYPES = frozenset(
         "body",
         "credit",
         "progress",
+        "shot",
         "result",
         "points",
         "preview",
@@ -83,6 +84,9 @@ FRAME: Spec = {"image": ("uint8", ("h", "w", 3))}
 
 RESULT: Spec = motion.SPEC
 """Arrays of a `result`: one motion, see `motion.TrackMotion` for units and axes."""
+
+SHOT: Spec = shot.SHOT
+"""Arrays of a `shot`, which comes before the final results of its people; its fields are `shot.FIELDS`."""
 
 POINTS: Spec = {
     "frames": ("int32", ("n",)),

@@ -11,6 +11,7 @@ from ..ops import (
     floor,
     import_video,
     jobs,
+    people_edits,
     track_points,
     update_motion,
 )
@@ -28,6 +29,9 @@ class BODYFIELD_MT_view(bpy.types.Menu):
             (import_video.BODYFIELD_OT_import_video, choose_people.BODYFIELD_OT_choose_people),
             (jobs.BODYFIELD_OT_pause, import_video.BODYFIELD_OT_cancel),
             (update_motion.BODYFIELD_OT_update_motion, floor.BODYFIELD_OT_snap_to_floor),
+            (people_edits.BODYFIELD_OT_merge_people, people_edits.BODYFIELD_OT_split_person),
+            (people_edits.BODYFIELD_OT_swap_people, people_edits.BODYFIELD_OT_same_person),
+            (people_edits.BODYFIELD_OT_next_doubtful, people_edits.BODYFIELD_OT_reset_corrections),
             (result.BODYFIELD_OT_show_uncertainty, bodykeys.BODYFIELD_OT_shape_keys),
             (add_points.BODYFIELD_OT_add_points, track_points.BODYFIELD_OT_track_points),
             (track_points.BODYFIELD_OT_bones_for_points, track_points.BODYFIELD_OT_follow_point),

@@ -9,9 +9,13 @@ from ..ops.floor import BODYFIELD_OT_snap_to_floor
 from ..ops.update_motion import BODYFIELD_OT_update_motion
 from ..scene.bodykeys import LEVELS, has_shape_keys, level_of, persons_mesh
 from ..scene.contacts import BRIDGED
+from ..scene.doubt import DOUBTFUL
+from ..scene.listing import clip_of
 from ..scene.person import chosen_person
 from ..scene.uncertainty import MEAN
 from ..work.body_keys import WORDS
+from .found import found
+from .panel import lines_of
 
 
 class BODYFIELD_OT_show_uncertainty(bpy.types.Operator):
@@ -54,6 +58,7 @@ class BODYFIELD_PT_result(bpy.types.Panel):
         """Uncertainty, motion and floor, shape, correctives."""
         layout, person = self.layout, chosen_person(context)
         layout.use_property_decorate = False
+        _draw_found(layout, context)
         mesh = persons_mesh(person)
         if mesh is None:
             layout.label(text="Select a person", icon="INFO")
@@ -66,6 +71,8 @@ class BODYFIELD_PT_result(bpy.types.Panel):
             layout.label(text=iface("Now: {off:.1f} cm on average", off=100 * person[MEAN]))
         if person.get(BRIDGED):
             layout.label(text="Not seen in this frame", icon="HIDE_ON")
+        if person.get(DOUBTFUL):
+            layout.label(text="It is doubtful who this is in this frame", icon="ERROR")
         column = layout.column(align=True)
         column.operator(BODYFIELD_OT_update_motion.bl_idname, icon="FILE_REFRESH")
         column.operator(BODYFIELD_OT_snap_to_floor.bl_idname, icon="TRIA_DOWN_BAR")
@@ -82,3 +89,12 @@ class BODYFIELD_PT_result(bpy.types.Panel):
         for level in LEVELS:
             button = row.operator(BODYFIELD_OT_correctives.bl_idname, text=WORDS[level], depress=level == now)
             button.level = level
+
+
+def _draw_found(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    """Lens, camera and shots."""
+    column = layout.column(align=True)
+    for text, icon in found(clip_of(context), context.scene.frame_current_final):
+        for line in lines_of(text):
+            column.label(text=line, icon=icon)
+            icon = "NONE"

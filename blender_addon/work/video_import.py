@@ -6,12 +6,15 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+import bpy
 import numpy as np
 
 from ..languages.words import iface
 from ..link.client import Client
 from ..link.job import JobProgress, Result
+from ..link.jobstore import StoreError, stored_job
 from ..scene.clip import ClipScene, Footage
+from ..scene.listing import mark_doubt
 from ..scene.rest import BodyError
 from ..scene.steps import Steps, run
 from ..shared.frames import Clip, ClipError, open_clip
@@ -59,6 +62,7 @@ class VideoImport(Work):
         self._scene, self._set_scene = scene, set_scene
         self._root_bone, self._replaces = root_bone, replaces
         self._kept = 0
+        self._edits: list[dict] | None = None
         # `_last`: the steps are those of the job's end, not of a chunk on the way; `_news`: results came since the last
         # steps were made; `_fed`: the last tick took in news and had no time left.
         self._last = self._news = self._fed = False
@@ -153,6 +157,7 @@ class VideoImport(Work):
             self._news = True
         if self.clip is not None and job.body is not None:
             self.clip.set_body(job.body)
+            self.clip.set_shots(job.shots)
         if job.finished and not self._last:
             self._drop_steps()
             self._last, self._steps = True, self._finish()
@@ -194,19 +199,39 @@ class VideoImport(Work):
         if self.clip is not None:
             if self._job.state == "done":
                 self.clip.drop_unfinished()
+                self.clip.set_edits(self._corrections())
                 yield
             yield from self.clip.steps(force=True)
             if self._job.state == "done":
                 self.clip.mark_done()
             self._kept = yield from self.clip.users_keys_steps()
-            self.clip.choose_main_person()
+            self._choose()
             yield
             self.clip.refresh_points()
+            self._mark_doubt()
             if not self.clip.footage_shown:
                 self._warn([f"Blender cannot show {self.name} behind the body; the motion is complete."])
         if self._pictures is not None and self._pictures.damage:
             self._warn([self._pictures.damage])
         self._end_as_job()
+
+    def _corrections(self) -> list[dict]:
+        """The corrections of the people of which the results came."""
+        if self._edits is None:
+            try:
+                found = stored_job(self.job_id).options.get("edits")
+            except StoreError:
+                found = None
+            self._edits = [dict(one) for one in found or () if isinstance(one, Mapping)]
+        return self._edits
+
+    def _choose(self) -> None:
+        """Select somebody at the end."""
+        self.clip.choose_main_person()
+
+    def _mark_doubt(self) -> None:
+        scene = bpy.data.scenes.get(self._scene or "") or bpy.context.scene
+        mark_doubt(scene)
 
     def _end(self, state: str, error: str | None = None) -> None:
         super()._end(state, error)

@@ -181,3 +181,46 @@ def test_frames_passed_quickly_are_not_looked_at():
 )
 def test_keys(key, action):
     assert action_of(key) == action
+
+
+def test_a_box_is_drawn_where_nobody_was_found(chooser):
+    meet(chooser, person(10), person(200))
+    chooser.act("toggle", 0)
+    chooser.draw(100, 50)  # nothing was begun
+    assert chooser.drawing is None
+    chooser.draw(170, 240, begin=True)
+    chooser.draw(120.25, 90)
+    np.testing.assert_allclose(chooser.drawing, [170, 240, 120.25, 90])
+    chooser.end_drawing()
+    # From any corner to the opposite one; it is chosen, and an outline like others.
+    assert chooser.choice() == {"frame": 0, "boxes": [[10, 100, 60, 150], [120.2, 90, 49.8, 150]]}
+    assert chooser.outlines[2].shape == (4, 2) and chooser.drawing is None
+    # A click is none, and beyond the picture there is nothing.
+    chooser.draw(300, 10, begin=True)
+    chooser.draw(302, 40)
+    chooser.end_drawing()
+    assert len(chooser.people) == 3
+    chooser.draw(1, 1, begin=True)
+    chooser.draw(-50, 1e6)
+    chooser.end_drawing()
+    assert len(chooser.people) == 3, "without any width"
+    # Another frame and back: it stays; a click takes it away again.
+    chooser.go_to(5)
+    meet(chooser, person(12))
+    assert len(chooser.people) == 1
+    chooser.go_to(0)
+    arrive(chooser)
+    chooser._meet(chooser._known[0])
+    assert len(chooser.people) == 3 and 2 in chooser.chosen
+    chooser.act("toggle", 2)
+    assert len(chooser.people) == 2 and 2 not in chooser.chosen
+
+
+def test_a_drawn_box_of_an_earlier_choice_is_there_again():
+    before = {"frame": 3, "boxes": [[10, 100, 60, 150], [120, 90, 50, 150]]}
+    one = PeopleChooser(NoBackend(), open_clip(CLIP), {}, before)
+    try:
+        meet(one, person(10))
+        assert one.choice() == before
+    finally:
+        one.close()

@@ -39,10 +39,10 @@ def test_every_bone_has_every_frame():
         (bone_path(name, "rotation_quaternion"), i) for name in open_body().joint_names for i in range(4)
     }
     want |= {('["uncertainty_m"]', 0), *(('["joint_uncertainty"]', i) for i in range(55))}
-    want |= {(f'["contact_{name}"]', 0) for name in CONTACTS} | {('["bridged"]', 0)}
+    want |= {(f'["contact_{name}"]', 0) for name in CONTACTS} | {('["bridged"]', 0), ('["doubtful"]', 0)}
     assert {(c.data_path, c.array_index) for c in curves} == want
     assert all(np.array_equal(column(c, "co")[:, 0], np.arange(1, 41)) for c in curves)
-    assert {c.group.name for c in curves} == {*open_body().joint_names, "Uncertainty", "Contacts"}
+    assert {c.group.name for c in curves} == {*open_body().joint_names, "Uncertainty", "Contacts", "Identity"}
     assert {k.type for c in curves[:9] for k in c.keyframe_points} == {"GENERATED"}
     assert {k.interpolation for c in curves[:9] for k in c.keyframe_points} == {"LINEAR"}
     assert users_key_count(armature) == 0

@@ -100,6 +100,7 @@ def of_tables() -> Iterator[str]:
     """Choices that are offered from tables."""
     from blender_addon.link import choosing, localizers
     from blender_addon.ops import add_points, setup
+    from blender_addon.ui import found
     from blender_addon.work import body_keys, work
 
     for _, label, tip, _ in localizers.SHIPPED:
@@ -107,6 +108,7 @@ def of_tables() -> Iterator[str]:
     yield from work.STAGES.values()
     yield from body_keys.WORDS.values()
     yield from choosing.SAYS.values()
+    yield from found.SOURCES.values()
     yield from (choosing.HELP, add_points.HELP, setup.OFFLINE, "Weights that you have added to the backend")
     # Ends of a job, as the panels call them.
     yield from ("done", "failed", "cancelled", "interrupted")

@@ -153,7 +153,7 @@ def clip_of(tracks: list[TrackChunk], **options: object) -> Clip:
 
 
 def solved(tracks: list[TrackChunk], **options: object) -> list[TrackMotion]:
-    return exhaust(solve(clip_of(tracks, **options), tracks))
+    return exhaust(solve(clip_of(tracks, **options).take(), tracks))
 
 
 def soles_of(motion: TrackMotion, count: int | None = 4) -> np.ndarray:

@@ -109,7 +109,7 @@ def test_raw_data_are_every_frame_as_it_was_fitted(squatting):
     clip = clip_of([squatting], smooth=0, floor=False)
     arrays = (getattr(squatting, f) for f in ("points3d", "points2d", "uncertainty", "times"))
     state = exhaust(clip.fitter.alone(clip.fitter.observations(*arrays), Done(len(TIMES), True, 3, 2)))
-    (motion,) = exhaust(solve(clip, [squatting]))
+    (motion,) = exhaust(solve(clip.take(), [squatting]))
     (standing,) = solved([squatting], smooth=0)
     for m in (motion, standing):
         turned = exp(torch.from_numpy(m.pose).permute(1, 2, 0))
@@ -221,7 +221,7 @@ def test_few_frames_are_a_motion_too(n):
 
 
 def test_it_says_how_much_is_done(squatting):
-    told = list(solve(clip_of([squatting]), [squatting]))
+    told = list(solve(clip_of([squatting]).take(), [squatting]))
     assert told == sorted(told) and told[-1] == len(TIMES) and len(told) > 8
 
 

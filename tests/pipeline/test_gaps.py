@@ -108,7 +108,7 @@ def test_a_job_resumed_in_the_middle_of_a_gap_ends_alike():
 def test_nothing_is_drawn_or_said_in_the_hole():
     motion, body = final(events(2)), load_body()
     ((low, high),) = holes(motion)
-    painter = OverlayPainter(body, OPTIONS.camera(540, 960), [motion])
+    painter = OverlayPainter(body, OPTIONS.pinhole(540, 960), [motion])
     for frame in (f for f in clip(2) if f.time_s > LONG[0] - 0.1):
         grey = Frame(frame.index, frame.time_s, np.full_like(frame.image, 90))
         picture = painter.paint(grey)[:, : painter.width]

@@ -210,7 +210,7 @@ def found(frames):
     options = MocapOptions(localizer="landmarks-lite")
     motions = [e for e in mocap(frames, options) if isinstance(e, TrackMotion) and e.final]
     h, w = frames[0].image.shape[:2]
-    return options.camera(w, h), motions
+    return options.pinhole(w, h), motions
 
 
 @pytest.mark.slow

@@ -44,7 +44,7 @@ def test_the_person_of_the_clip_stands_where_the_footage_shows(events, frames):
     assert motion.frames.tolist() == list(range(12))
     np.testing.assert_allclose(motion.times, [f.time_s for f in frames], atol=1e-6)
     h, w = frames[0].image.shape[:2]
-    camera = OPTIONS.camera(w, h)
+    camera = OPTIONS.pinhole(w, h)
     pixels = camera.project(motion.joints[:, :22])
     x, y, bw, bh = motion.boxes.T[:, :, None]
     # Joints lie inside the box around the landmarks, give or take a hand's breadth.

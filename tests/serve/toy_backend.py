@@ -43,7 +43,7 @@ class Options:
             raise JobError("bad_options", "The option 'smooth' must not be negative.")
         return cls(**given)
 
-    def camera(self, width, height):
+    def pinhole(self, width, height):
         return Camera.from_fov(width, height)
 
     def load_body(self):

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from scipy.sparse import csr_matrix
+from scipy.spatial.transform import Rotation, Slerp
 
 from backend.body.landmarks import body_landmarks
 from backend.body.model import Body, CanonicalPoints
@@ -64,9 +65,10 @@ class TemporalModel:
 
     @torch.inference_mode()
     def expect(self, points3d: np.ndarray, points2d: np.ndarray, uncertainty: np.ndarray, times: np.ndarray,
-               K: np.ndarray) -> Expected:  # fmt: skip
+               K: np.ndarray, turns: np.ndarray | None = None) -> Expected:  # fmt: skip
         """`points3d`: (n, 33, 3), `points2d`: (n, 33, 2) pixels, `uncertainty`: (n, 33) of the landmarks, NaN in frames
-        in which nobody was seen; `times`: (n,) seconds, rising; `K`: (3, 3) of the camera, which stands still."""
+        in which nobody was seen; `times`: (n,) seconds, rising; `K`: (3, 3) of the camera; `turns`: (n, 3, 3) from the
+        world to the camera, None for one that stands still."""
         seen = np.isfinite(points3d).all((1, 2)) & np.isfinite(points2d).all((1, 2))
         seen &= np.isfinite(uncertainty).all(1)
         rays = (points2d.astype(np.float64) - K[:2, 2]) @ np.linalg.inv(K[:2, :2]).T
@@ -80,7 +82,8 @@ class TemporalModel:
         for k in range(known.shape[1]) if not here.all() else ():
             known[~here, k] = np.interp(grid[~here], grid[here], known[here, k])
         known = torch.from_numpy(known.astype(np.float32)).reshape(len(grid), LANDMARKS, 6)
-        told = self._read(known, torch.from_numpy(here.astype(np.float32)))
+        turning = np.zeros((len(grid), 3)) if turns is None else _turning(times, grid, turns)
+        told = self._read(known, *(torch.from_numpy(a.astype(np.float32)) for a in (here, turning)))
         spread = lambda a: (back @ a.reshape(len(grid), -1)).reshape(len(times), *a.shape[1:])  # noqa: E731
         turned = nearest_rotations(spread(told[0]))
         local = turned.copy()
@@ -89,17 +92,18 @@ class TemporalModel:
         up /= np.linalg.norm(up, axis=-1, keepdims=True)
         return Expected(local, *(spread(a) for a in told[1:6]), up, *(spread(a) for a in told[7:]))
 
-    def _read(self, known: torch.Tensor, here: torch.Tensor) -> list[np.ndarray]:
-        """(m, 33, 6) places, rays and log sigma on the grid -> the fields of `Told` for m frames, contacts as 0..1."""
+    def _read(self, known: torch.Tensor, here: torch.Tensor, turning: torch.Tensor) -> list[np.ndarray]:
+        """(m, 33, 6) places, rays and log sigma on the grid, and how the camera turns -> the fields of `Told` for m
+        frames, contacts as 0..1."""
         m, parts = len(known), []
         for first in range(0, m, WINDOW):
             last = min(first + WINDOW, m)
             low, high = max(first - REACH, 0), min(last + REACH, m)
             some, there = known[None, low:high], here[None, low:high]
-            still = torch.zeros(1, high - low, 3)
             seen = Seen(
-                some[..., :3], some[..., 3:5], some[..., 5].exp(), there, still, torch.ones_like(there)
-            )
+                some[..., :3], some[..., 3:5], some[..., 5].exp(), there, turning[None, low:high],
+                torch.ones_like(there),
+            )  # fmt: skip
             told = self.net(seen)
             rows = slice(first - low, last - low)
             parts.append([getattr(told, f)[0, rows] for f in told.__dataclass_fields__])
@@ -144,6 +148,14 @@ def _grids(times: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, csr_matrix,
         (len(times), len(grid)),
     )
     return grid, there, back
+
+
+def _turning(times: np.ndarray, grid: np.ndarray, turns: np.ndarray) -> np.ndarray:
+    """(m, 3) rad/s at which a camera turns in its own axes at the times of the grid; `turns` (n, 3, 3) at `times`."""
+    at = Slerp(times, Rotation.from_matrix(turns))(np.clip(grid, times[0], times[-1]))
+    out = np.zeros((len(grid), 3))
+    out[1:] = (at[1:] * at[:-1].inv()).as_rotvec() * FPS
+    return out
 
 
 def nearest_rotations(M: np.ndarray) -> np.ndarray:

@@ -1,0 +1,176 @@
+"""Where the camera is and where it looks in every frame, from features of the background alone.
+
+The world is the camera of the first frame: x right, y down, z forward. What camera space knows as p is at
+`turns.T @ p + places` in the world, where `places` are in metres once the path's unit is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from backend.camera.background import SIDE, Background
+from backend.camera.moving import pairs, scale, still, turning
+from backend.camera.moving.scale import Scale
+from backend.camera.moving.sight import Sight, turned, vectors
+from backend.camera.moving.turning import TURN_RATE, Turning
+from backend.camera.pinhole import Camera
+
+MODES = ("auto", "still", "moving")
+"""`auto`: it is found out whether the camera moves."""
+ZOOM = 0.02
+"""Least range of the zoom's logarithm that is called a zoom; autofocus changes the view by less."""
+FOCAL_SIGMA = 0.12
+"""Largest relative error of a focal length that is told by turning."""
+_FLOOR = 0.02
+"""The least that this error is said to be: lenses are no pinholes."""
+_WORSE = 3.0
+"""By how much more than noise alone makes it the error is taken: the features' errors are alike for long."""
+_LEAST_KNOWN = 0.5
+"""Part of the frames that must be known for a path."""
+_LEAST_AGREED = 0.4
+"""Part of the sightings that must agree with a path."""
+
+
+@dataclass(frozen=True)
+class CameraPath:
+    """A camera over n frames."""
+
+    frames: np.ndarray
+    """(n,) int32."""
+    turns: np.ndarray
+    """(n, 3, 3) world -> camera; the identity in the first frame."""
+    places: np.ndarray
+    """(n, 3) of the camera in the world, in units of `metres`; zero in the first frame."""
+    zoom: np.ndarray
+    """(n,) focal length over that of the first frame."""
+    known: np.ndarray
+    """(n,) bool; elsewhere it is interpolated."""
+    turn_sigma: np.ndarray
+    """(n,) radians, one sigma about each axis."""
+    moving: bool
+    """Whether it moves or zooms at all; otherwise every frame is exactly as the first."""
+    parallax: bool
+    """Whether near and far things moved differently, so that `places` are known up to their unit."""
+    zooming: bool
+    """Whether `zoom` changes."""
+    focal_px: float
+    """Pixels, in the first frame: as given, or as turning told it."""
+    focal_sigma: float
+    """Relative, of a `focal_px` that was told by turning; NaN where it is as given."""
+    metres: float = float("nan")
+    """Of a unit of `places`; NaN where it is not known."""
+    said: str = ""
+    """One sentence where the path could not be solved or is not sure: what was assumed."""
+
+    def world(self, points: np.ndarray) -> np.ndarray:
+        """(n, …, 3) camera space, metres -> the world. Where the unit is not known, the camera only turns."""
+        unit = self.metres if np.isfinite(self.metres) else 0.0
+        flat = points.reshape(len(points), -1, 3)
+        out = np.einsum("nji,nqj->nqi", self.turns, flat) + unit * self.places[:, None]
+        return out.reshape(points.shape)
+
+    def cameras(self, width: int, height: int) -> list[Camera]:
+        """The camera of each frame."""
+        return [Camera.from_focal(width, height, float(self.focal_px * z)) for z in self.zoom]
+
+
+def standing(frames: np.ndarray, focal_px: float, said: str = "") -> CameraPath:
+    """The path of a camera that stands still."""
+    n = len(frames)
+    return CameraPath(np.asarray(frames, np.int32), np.tile(np.eye(3), (n, 1, 1)), np.zeros((n, 3)), np.ones(n),
+                      np.ones(n, bool), np.zeros(n), False, False, False, float(focal_px),
+                      float("nan"), 1.0, said)  # fmt: skip
+
+
+def solve_path(
+    background: Background,
+    times: np.ndarray,
+    camera: Camera,
+    mode: str = "auto",
+    focal_known: bool = False,
+) -> CameraPath:
+    """The camera of one shot. `times`: (n,) seconds of the background's frames; `camera`: principal point, and the
+    focal length as it is known, or (`focal_known` False) as it is guessed; `mode`: one of `MODES`. Never fails: what
+    cannot be solved is said in the path."""
+    frames, focal_px = background.frames, float(camera.K[0, 0])
+    times = np.asarray(times, float)
+    if mode == "still" or len(frames) < 2:
+        return standing(frames, focal_px)
+    sight = Sight.of(background, camera)
+    if mode == "auto" and still.surely_still(sight, times):
+        return standing(frames, focal_px)
+    focal = focal_px / sight.small
+    steps = pairs.steps(sight, focal)
+    if steps.known.mean() < _LEAST_KNOWN:
+        return standing(frames, focal_px, _nothing(mode))
+    found = turning.solve(sight, steps, times, focal, True, True)
+    size = camera.width / sight.small, camera.height / sight.small
+    if mode == "auto" and still.seems_still(found, *size):
+        return standing(frames, focal_px)
+    zooming = bool(np.ptp(found.zooms[found.known]) > ZOOM) if found.known.any() else False
+    found = _with_lens(sight, steps, times, focal, focal_known, zooming)
+    return _path(frames, times, found, sight, zooming, mode)
+
+
+def _with_lens(sight, steps, times, focal: float, focal_known: bool, zooming: bool) -> Turning:
+    """The turning with the focal length free, where it then is told well enough; otherwise with the given one."""
+    if not focal_known:
+        free = turning.solve(sight, steps, times, focal, False, zooming)
+        if _error(free) < FOCAL_SIGMA:
+            return free
+    return turning.solve(sight, steps, times, focal, True, zooming)
+
+
+def _error(found: Turning) -> float:
+    """Relative error of the focal length."""
+    return float(np.hypot(_WORSE * found.focal_sigma, _FLOOR))
+
+
+def _path(frames, times, found: Turning, sight: Sight, zooming: bool, mode: str) -> CameraPath:
+    n, error = len(frames), _error(found)
+    said = ""
+    if found.known.mean() < _LEAST_KNOWN:
+        return standing(frames, found.focal * sight.small, _nothing(mode))
+    if found.agreed < _LEAST_AGREED:
+        said = "The background does not move as one, so the camera's turn is only a rough guess."
+    return CameraPath(np.asarray(frames, np.int32), found.turns, np.zeros((n, 3)), np.exp(found.zooms), found.known,
+                      found.sigma, True, False, zooming, float(found.focal * sight.small),
+                      error if np.isfinite(error) else float("nan"), said=said)  # fmt: skip
+
+
+def _nothing(mode: str) -> str:
+    asked = "" if mode == "auto" else ", though a moving one was asked for"
+    return f"The background shows too little to tell how the camera moves: it is taken to stand still{asked}."
+
+
+def metric(path: CameraPath, times: np.ndarray, points: np.ndarray, rest: np.ndarray,
+           way: np.ndarray | None = None) -> tuple[CameraPath, Scale]:  # fmt: skip
+    """The path with its unit in metres, by people: see `scale.scale_of`. Without parallax nothing is to be found."""
+    if not path.parallax:
+        return path, Scale(float("nan"), float("inf"), "nothing")
+    found = scale.scale_of(path.turns, path.places, np.asarray(times, float), points, rest, way)
+    if found.source == "nothing":
+        said = (
+            path.said
+            or "Nobody stands firmly enough to tell how far the camera moves: only its turn is used."
+        )
+        return replace(path, said=said), found
+    return replace(path, metres=found.metres), found
+
+
+__all__ = [
+    "MODES",
+    "SIDE",
+    "TURN_RATE",
+    "CameraPath",
+    "Scale",
+    "metric",
+    "solve_path",
+    "standing",
+    "turned",
+    "vectors",
+]
+del Sequence

@@ -1,0 +1,66 @@
+"""One shot on its way to its people's motions: what the end of a job knows of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from backend.body.model import Body, CanonicalPoints
+from backend.camera.pinhole import Camera
+from backend.fit.camerafitter import Fitter
+from backend.fit.view import View
+from backend.options import MocapOptions
+from backend.records import TrackChunk
+
+
+@dataclass
+class Way:
+    """How a camera moves over the m frames of a shot; in its space in the first of them."""
+
+    turns: np.ndarray
+    """(m, 3, 3) from the shot's space to the camera's."""
+    places: np.ndarray
+    """(m, 3) metres, the camera's."""
+
+
+@dataclass
+class Take:
+    """A shot."""
+
+    body: Body
+    """That is fitted."""
+    points: CanonicalPoints
+    """That were localized."""
+    options: MocapOptions
+    """Of the job."""
+    fitter: Fitter
+    """For the shot's camera."""
+    first: int = 0
+    """Its first frame."""
+    way: Way | None = None
+    """None for a camera that stands still."""
+    scale: float = 1.0
+    """By how much `solve` has made the world larger, with the way of the camera in it."""
+    tracks: list[TrackChunk] = field(default_factory=list)
+    """Everybody in it, localized under its camera."""
+
+    @property
+    def camera(self) -> Camera:
+        """Its camera."""
+        return self.fitter.camera
+
+    def held(self, frames: np.ndarray) -> Way | None:
+        """How the camera was held in some frames of the clip; None for one that stands still."""
+        if self.way is None:
+            return None
+        rows = np.clip(np.asarray(frames) - self.first, 0, len(self.way.turns) - 1)
+        return Way(self.way.turns[rows], self.way.places[rows])
+
+    def view(self, frames: np.ndarray) -> View | None:
+        """The same for the fit."""
+        held = self.held(frames)
+        return None if held is None else View.of(held.turns, held.places, self.fitter.device)
+
+
+__all__ = ["Take", "Way"]

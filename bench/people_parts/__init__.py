@@ -1,0 +1,1 @@
+"""Parts of `bench.people`: rendered crowds, figures of tracking, and rivals."""
