@@ -215,7 +215,10 @@ class BackgroundTracker:
         y, x = np.nonzero(peak & (strength > _CORNER))
         px = (x + 0.5) * wide / half.shape[1] - 0.5
         py = (y + 0.5) * high / half.shape[0] - 0.5
-        open_ = room[np.minimum(np.rint(py).astype(int), high - 1), np.minimum(np.rint(px).astype(int), wide - 1)] > 0
+        open_ = (
+            room[np.minimum(np.rint(py).astype(int), high - 1), np.minimum(np.rint(px).astype(int), wide - 1)]
+            > 0
+        )
         px, py, power = px[open_], py[open_], strength[y[open_], x[open_]]
         cell = _cell(px, py, self._size)
         taken = np.bincount(_cell(*self._places.T, self._size), minlength=_CELLS * _CELLS)

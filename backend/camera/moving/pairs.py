@@ -40,7 +40,11 @@ class Steps:
 def steps(sight: Sight, focal: float) -> Steps:
     """How the camera turned. `focal`: small pixels, roughly."""
     n = sight.n
-    turns, zooms, known = np.tile(np.eye(3), (max(n - 1, 0), 1, 1)), np.zeros(max(n - 1, 0)), np.zeros(n, bool)[1:]
+    turns, zooms, known = (
+        np.tile(np.eye(3), (max(n - 1, 0), 1, 1)),
+        np.zeros(max(n - 1, 0)),
+        np.zeros(n, bool)[1:],
+    )
     agreed, asked = np.zeros(sight.q), np.zeros(sight.q)
     rng = np.random.default_rng(14)
     for k in range(n - 1):
@@ -52,7 +56,9 @@ def steps(sight: Sight, focal: float) -> Steps:
         if good.sum() < LEAST:
             continue
         turns[k], zooms[k] = _refined(before, after, focal, vector)
-        agreed[both] += np.linalg.norm(_moved(before, focal, turns[k], zooms[k]) - after, axis=1) < 2 * AGREE_PX
+        agreed[both] += (
+            np.linalg.norm(_moved(before, focal, turns[k], zooms[k]) - after, axis=1) < 2 * AGREE_PX
+        )
         known[k] = True
     return Steps(turns, zooms, known, agreed / np.maximum(asked, 1))
 
@@ -89,15 +95,17 @@ def _voted(before: np.ndarray, after: np.ndarray, focal: float, rng: np.random.G
     return tries[best], miss[best] < allowed
 
 
-def _refined(before: np.ndarray, after: np.ndarray, focal: float, start: np.ndarray) -> tuple[np.ndarray, float]:
+def _refined(
+    before: np.ndarray, after: np.ndarray, focal: float, start: np.ndarray
+) -> tuple[np.ndarray, float]:
     turn, zoom = turned(start[:3]), float(start[3])
     for scale in (4.0, 2.0, 1.0, 1.0, 1.0, 1.0):
         there = _moved(before, focal, turn, zoom)
         miss = after - there
         weight = trust((miss**2).sum(1), scale)
-        table = flow(there, focal * np.exp(zoom))
-        normal = np.einsum("cij,c,cik->jk", table, weight, table) + np.diag([1e-3, 1e-3, 1e-3, 1e-3])
-        step = np.linalg.solve(normal, np.einsum("cij,c,ci->j", table, weight, miss))
+        table = flow(there, focal * np.exp(zoom)).reshape(-1, 4)
+        heavy = table * np.repeat(weight, 2)[:, None]
+        step = np.linalg.solve(table.T @ heavy + 1e-3 * np.eye(4), heavy.T @ miss.ravel())
         turn, zoom = turned(step[:3]) @ turn, zoom + float(step[3])
     return turn, zoom
 

@@ -68,8 +68,14 @@ def _by_contacts(turns, places, times, points, rest) -> tuple[float, float]:
         return 0.0, 0.0
     scale, trusted = None, np.ones(len(rows))
     for _ in range(12):
-        top = sum(t * share * -np.einsum("ni,nij,nj->", c, P, x) for t, (c, x, P, share) in zip(trusted, rows, strict=True))
-        below = sum(t * share * np.einsum("ni,nij,nj->", c, P, c) for t, (c, _, P, share) in zip(trusted, rows, strict=True))
+        top = sum(
+            t * share * -np.einsum("ni,nij,nj->", c, P, x)
+            for t, (c, x, P, share) in zip(trusted, rows, strict=True)
+        )
+        below = sum(
+            t * share * np.einsum("ni,nij,nj->", c, P, c)
+            for t, (c, _, P, share) in zip(trusted, rows, strict=True)
+        )
         if below <= 1e-12:
             return 0.0, 0.0
         scale = top / below

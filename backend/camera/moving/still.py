@@ -26,7 +26,10 @@ def surely_still(sight: Sight, times: np.ndarray) -> bool:
         return False
     when = times[sight.frame]
     mean_t = np.bincount(sight.feature, when, sight.q) / seen
-    mean = np.stack([np.bincount(sight.feature, sight.place[:, i], sight.q) for i in range(2)], 1) / seen[:, None]
+    mean = (
+        np.stack([np.bincount(sight.feature, sight.place[:, i], sight.q) for i in range(2)], 1)
+        / seen[:, None]
+    )
     off, dt = sight.place - mean[sight.feature], when - mean_t[sight.feature]
     spread = np.bincount(sight.feature, dt**2, sight.q)
     life = np.sqrt(12 * spread / seen)
@@ -38,7 +41,9 @@ def surely_still(sight: Sight, times: np.ndarray) -> bool:
     here = np.maximum(np.bincount(sight.frame[rows], minlength=sight.n), 1)
     share = np.bincount(sight.frame[rows], stays[rows], sight.n) / here
     # The most of them together: a hand's tremble shifts all alike, noise each by itself.
-    middle = np.array([np.abs(np.median(off[r], 0)).max() if len(off[r]) else 0.0 for r in _by_frame(sight, rows)])
+    middle = np.array(
+        [np.abs(np.median(off[r], 0)).max() if len(off[r]) else 0.0 for r in _by_frame(sight, rows)]
+    )
     slope = np.stack([np.bincount(sight.feature, off[:, i] * dt, sight.q) for i in range(2)], 1)
     slope = slope[told] / spread[told, None]
     drift = np.abs(_middle(slope, seen[told])).max() * (times[-1] - times[0])

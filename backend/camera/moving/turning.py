@@ -42,12 +42,6 @@ class Turning:
     """0..1, part of the sightings that lie within three sigmas of `NOISE_PX`."""
 
 
-def solve(sight: Sight, steps: Steps, times: np.ndarray, focal: float, fixed: bool, zoom: bool) -> Turning:
-    """See `keys.solve`."""
-    keys = key_frames.solve(sight, steps, times, focal, fixed, zoom)
-    return resected(sight, steps, times, keys, zoom)
-
-
 def resected(sight: Sight, steps: Steps, times: np.ndarray, keys: Keys, zoom: bool) -> Turning:
     """Every frame by the directions of the features in `keys`."""
     turns, zooms = _between(sight, steps, keys)
@@ -56,7 +50,10 @@ def resected(sight: Sight, steps: Steps, times: np.ndarray, keys: Keys, zoom: bo
     for again in range(_REFRESH + 1):
         for round_ in range(_ROUNDS):
             scale = 4.0 if again == 0 and round_ < 3 else 1.0
+            before = turns
             turns, zooms, count, spread = _improved(sight, keys.focal, world, turns, zooms, use, zoom, scale)
+            if scale == 1.0 and np.abs(turns - before).max() < 1e-6:
+                break
         if again < _REFRESH:
             world = _directions(sight, keys, turns, zooms, world, use)
     # The first frame is the world.
@@ -132,7 +129,9 @@ def _improved(sight: Sight, focal: float, world: np.ndarray, turns: np.ndarray, 
     return turned(step[:, :3]) @ turns, zooms + step[:, 3], count, spread
 
 
-def _directions(sight: Sight, keys: Keys, turns: np.ndarray, zooms: np.ndarray, world: np.ndarray, use: np.ndarray):
+def _directions(
+    sight: Sight, keys: Keys, turns: np.ndarray, zooms: np.ndarray, world: np.ndarray, use: np.ndarray
+):
     """(q, 3) mean directions of all features over all frames, outliers counting less."""
     seen = rays(sight.place, keys.focal * np.exp(zooms[sight.frame]))
     back = np.einsum("mji,mj->mi", turns[sight.frame], seen)
@@ -146,7 +145,9 @@ def _directions(sight: Sight, keys: Keys, turns: np.ndarray, zooms: np.ndarray, 
     return out
 
 
-def _missed(sight: Sight, focal: float, world: np.ndarray, turns: np.ndarray, zooms: np.ndarray) -> np.ndarray:
+def _missed(
+    sight: Sight, focal: float, world: np.ndarray, turns: np.ndarray, zooms: np.ndarray
+) -> np.ndarray:
     there = np.einsum("mij,mj->mi", turns[sight.frame], world[sight.feature])
     f = focal * np.exp(zooms[sight.frame])
     flat = f[:, None] * there[:, :2] / np.maximum(there[:, 2:], 0.05)
