@@ -103,9 +103,9 @@ def _refined(
         there = _moved(before, focal, turn, zoom)
         miss = after - there
         weight = trust((miss**2).sum(1), scale)
-        table = flow(there, focal * np.exp(zoom))
-        normal = np.einsum("cij,c,cik->jk", table, weight, table) + np.diag([1e-3, 1e-3, 1e-3, 1e-3])
-        step = np.linalg.solve(normal, np.einsum("cij,c,ci->j", table, weight, miss))
+        table = flow(there, focal * np.exp(zoom)).reshape(-1, 4)
+        heavy = table * np.repeat(weight, 2)[:, None]
+        step = np.linalg.solve(table.T @ heavy + 1e-3 * np.eye(4), heavy.T @ miss.ravel())
         turn, zoom = turned(step[:3]) @ turn, zoom + float(step[3])
     return turn, zoom
 

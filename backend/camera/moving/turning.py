@@ -42,12 +42,6 @@ class Turning:
     """0..1, part of the sightings that lie within three sigmas of `NOISE_PX`."""
 
 
-def solve(sight: Sight, steps: Steps, times: np.ndarray, focal: float, fixed: bool, zoom: bool) -> Turning:
-    """See `keys.solve`."""
-    keys = key_frames.solve(sight, steps, times, focal, fixed, zoom)
-    return resected(sight, steps, times, keys, zoom)
-
-
 def resected(sight: Sight, steps: Steps, times: np.ndarray, keys: Keys, zoom: bool) -> Turning:
     """Every frame by the directions of the features in `keys`."""
     turns, zooms = _between(sight, steps, keys)
@@ -56,7 +50,10 @@ def resected(sight: Sight, steps: Steps, times: np.ndarray, keys: Keys, zoom: bo
     for again in range(_REFRESH + 1):
         for round_ in range(_ROUNDS):
             scale = 4.0 if again == 0 and round_ < 3 else 1.0
+            before = turns
             turns, zooms, count, spread = _improved(sight, keys.focal, world, turns, zooms, use, zoom, scale)
+            if scale == 1.0 and np.abs(turns - before).max() < 1e-6:
+                break
         if again < _REFRESH:
             world = _directions(sight, keys, turns, zooms, world, use)
     # The first frame is the world.
