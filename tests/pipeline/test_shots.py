@@ -124,8 +124,8 @@ def tracks() -> list[TrackChunk]:
         n = last - first + 1
         points = np.full((n, 3, 3), float(number), np.float32)
         return TrackChunk(number, np.arange(first, last + 1, dtype=np.int32), np.arange(first, last + 1) / 10,
-                          np.full((n, 4), number, np.float32), points, points[..., :2], np.full((n, 3), sigma, np.float32),
-                          np.ones(n, np.float32))  # fmt: skip
+                          np.full((n, 4), number, np.float32), points, points[..., :2],
+                          np.full((n, 3), sigma, np.float32), np.ones(n, np.float32))  # fmt: skip
 
     return [one(1, 0, 19, 0.02), one(2, 10, 29, 0.01)]
 
