@@ -274,7 +274,8 @@ def _priors(task: _Task, keys: Keys, right: np.ndarray) -> tuple[float, sparse.c
     i, j = np.arange(3)[:, None], np.arange(3)[None]
     own = np.broadcast_to(np.eye(3), D.shape) * h[..., None]
     parts = [(at + i, at + j, own), (at + 4 + i, at + 4 + j, own),
-             (at + i, at + 4 + j, -h[..., None] * D.transpose(0, 2, 1)), (at + 4 + i, at + j, -h[..., None] * D)]  # fmt: skip
+             (at + i, at + 4 + j, -h[..., None] * D.transpose(0, 2, 1)),
+             (at + 4 + i, at + j, -h[..., None] * D)]  # fmt: skip
     if task.zoom:
         h = 1 / (_ZOOM_S**2 * np.maximum(task.seconds, 1e-3))
         off = keys.zooms[:-1] - keys.zooms[1:]
