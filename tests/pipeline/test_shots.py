@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from backend.errors import JobError
+from backend.motion.corrections import apply_edits
 from backend.motion.finish import imported
 from backend.options import MocapOptions
-from backend.people.edits import apply_edits, check_edits, edits_from_text
+from backend.people.edits import check_edits, edits_from_text
 from backend.pipeline import mocap
 from backend.records import Chunk, Shot, Summary, TrackChunk, TrackMotion
 from blender_addon.shared.frames import Frame, open_clip
