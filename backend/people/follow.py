@@ -28,7 +28,7 @@ from backend.people.limits import (
 )
 from backend.people.looks import learnt, same
 from backend.people.memory import Seconds, from_tracks, in_seconds, to_tracks
-from backend.people.seen import Seen, alike
+from backend.people.seen import Seen, likeness
 from backend.people.track import COAST_S, MOMENT_S, SLACK_S, Aim, Track, middles, roi_from_points
 from blender_addon.shared.frames import Frame
 
@@ -291,7 +291,7 @@ class PeopleTracker:
             t.velocity = v if t.velocity is None else old * t.velocity + (1 - old) * v
         t.points, t.roi, t.last_s, t.lost_s, t.fresh = seen.points, roi, self._now, 0.0, False
         # Whoever stands before this body must not be learnt.
-        if seen.looks is not None and alike(t, seen) > -FOREIGN:
+        if seen.looks is not None and likeness(t, seen) > -FOREIGN:
             t.looks = learnt(t.looks, seen.looks)
         t.since_s = self._now if np.isnan(t.since_s) else t.since_s
         t.confirmed = t.confirmed or self._now - t.since_s >= MOMENT_S - SLACK_S
@@ -331,7 +331,7 @@ class PeopleTracker:
                 else:
                     wrong = [self._surprise(t, good[t.id].points) for t in (a, b)]
                     loser = a if wrong[0] > wrong[1] + 0.02 else b
-                    alike = [alike(t, good[t.id]) for t in (a, b)]
+                    alike = [likeness(t, good[t.id]) for t in (a, b)]
                     if abs(alike[0] - alike[1]) > FOREIGN:
                         loser = a if alike[0] < alike[1] else b
                 del good[loser.id]

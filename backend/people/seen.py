@@ -24,6 +24,6 @@ class Seen:
     """(LOOKS, 4), see `people.looks`, where known."""
 
 
-def alike(t: Track, seen: Seen) -> float:
+def likeness(t: Track, seen: Seen) -> float:
     """See `looks.same`."""
     return 0.0 if t.looks is None or seen.looks is None else same(t.looks, seen.looks)
