@@ -6,7 +6,6 @@ The world is the camera of the first frame: x right, y down, z forward. What cam
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,14 +26,18 @@ FOCAL_SIGMA = 0.12
 """Largest relative error of a focal length that is told by turning."""
 STARTS = (1.0, 0.62, 1.6, 2.5)
 """Times the guessed focal length, where the search for the right one begins."""
+REFUTED = 1.25
+"""A guessed focal length that costs so many times more than a free one is wrong."""
 _FLOOR = 0.02
 """The least that this error is said to be: lenses are no pinholes."""
 _WORSE = 3.0
 """By how much more than noise alone makes it the error is taken: the features' errors are alike for long."""
 _LEAST_KNOWN = 0.5
 """Part of the frames that must be known for a path."""
-_LEAST_AGREED = 0.4
-"""Part of the sightings that must agree with a path."""
+_LEAST_AGREED = 0.3
+"""Part of the sightings that must agree with a path, or it is only a guess."""
+_TURNS_ONLY = 0.7
+"""Where fewer than this part of them agree with a camera that only turns, it goes from place to place as well."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,10 @@ def _turning(sight, steps, times, focal: float, focal_known: bool) -> tuple[Turn
     if not zooming:
         first = keys.solve(sight, steps, times, focal, focal_known, False, (first.focal / focal,))
     if not focal_known and _error(first) >= FOCAL_SIGMA:
-        first = keys.solve(sight, steps, times, focal, True, zooming)
+        given = keys.solve(sight, steps, times, focal, True, zooming)
+        # A guess that the background contradicts is worse than an uncertain answer.
+        if given.cost < REFUTED * first.cost:
+            first = given
     return turning.resected(sight, steps, times, first, zooming), zooming
 
 
@@ -141,6 +147,11 @@ def _path(frames, times, found: Turning, sight: Sight, zooming: bool, mode: str)
         return standing(frames, found.focal * sight.small, _nothing(mode))
     if found.agreed < _LEAST_AGREED:
         said = "The background does not move as one, so the camera's turn is only a rough guess."
+    elif found.agreed < _TURNS_ONLY:
+        said = (
+            "The camera seems to go from place to place, which is not solved: only its turn is taken out, so people's "
+            "ways in the world are less sure."
+        )
     return CameraPath(np.asarray(frames, np.int32), found.turns, np.zeros((n, 3)), np.exp(found.zooms), found.known,
                       found.sigma, True, False, zooming, float(found.focal * sight.small),
                       error if np.isfinite(error) else float("nan"), said=said)  # fmt: skip
@@ -178,4 +189,3 @@ __all__ = [
     "turned",
     "vectors",
 ]
-del Sequence

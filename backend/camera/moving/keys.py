@@ -127,7 +127,7 @@ def solve(sight: Sight, steps: Steps, times: np.ndarray, focal: float, fixed: bo
     best: Keys | None = None
     # The lens decides how far the camera turned: a wrong one is no place to start from when it is free.
     for scale in starts:
-        turns = chained(steps, scale)
+        turns = chained(steps, focal * scale / steps.focal)
         held = turns[frames[1:]] @ turns[frames[:-1]].transpose(0, 2, 1)
         tied = np.bincount(rank[sight.frame[rows]], minlength=len(frames)) >= LEAST
         loose = ~(tied[1:] & tied[:-1]) if len(frames) > 1 else np.zeros(0, bool)

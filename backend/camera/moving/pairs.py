@@ -35,6 +35,8 @@ class Steps:
     """(n - 1,) bool; elsewhere the camera is said to stand still."""
     share: np.ndarray
     """(q,) 0..1, part of its steps in which a feature agreed; 0 for one that was never seen twice."""
+    focal: float
+    """Small pixels, with which they were found."""
 
 
 def steps(sight: Sight, focal: float) -> Steps:
@@ -60,7 +62,7 @@ def steps(sight: Sight, focal: float) -> Steps:
             np.linalg.norm(_moved(before, focal, turns[k], zooms[k]) - after, axis=1) < 2 * AGREE_PX
         )
         known[k] = True
-    return Steps(turns, zooms, known, agreed / np.maximum(asked, 1))
+    return Steps(turns, zooms, known, agreed / np.maximum(asked, 1), focal)
 
 
 def flow(place: np.ndarray, focal: float) -> np.ndarray:
