@@ -93,6 +93,7 @@ def test_what_the_client_says_first(backend, client):
     assert said.fields["options"] == {"chunk": 4}
     assert said.fields["clip"] == {
         "name": "noise.mp4", "width": 8, "height": 6, "fps": 25.0, "frame_count": 5, "source": None,
+        "focal_35mm": None,
     }  # fmt: skip
 
 
