@@ -110,7 +110,6 @@ def test_a_summary_is_json_also_where_a_number_is_none(folder):
         "seconds": {"people": 0.5},
         "mean_uncertainty": None,
         "engine": "torch",
-        "names": {},
     }
     assert json.loads((folder.path / "job.json").read_text())["summary"] == said
 
