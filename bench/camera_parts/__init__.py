@@ -1,0 +1,1 @@
+"""Parts of `bench.camera`: clips from cameras whose way is known."""
