@@ -89,7 +89,7 @@ def make(
         if who is not None:
             here = turns[k] @ root[k]
             if here[2] > 0.5:
-                foot = focal[k] * (here[:2] + [0, 0.9]) / here[2] + [(WIDE - 1) / 2, (HIGH - 1) / 2]
+                foot = focal[k] * (here[:2] + np.array([0, 0.9])) / here[2] + [(WIDE - 1) / 2, (HIGH - 1) / 2]
                 boxes[k] = put(image, who, k, foot, focal[k] * 1.75 / here[2])
         image = image + rng.normal(0, noise, (HIGH, WIDE, 1))
         pictures.append(np.clip(image, 0, 255).astype(np.uint8))

@@ -87,7 +87,7 @@ def cutout(video: Path, most: int = 60) -> tuple[Cutout, np.ndarray]:
 
 
 def put(image: np.ndarray, who: Cutout, k: int, foot: np.ndarray, height: float) -> np.ndarray:
-    """Draw the person of frame `k` with the feet at `foot` (2,) pixels, `height` pixels tall. -> (4,) box x, y, w, h."""
+    """Draw the person of frame `k` with the feet at `foot` (2,) and `height` tall, pixels. -> (4,) box x, y, w, h."""
     k %= len(who.pictures)
     high = max(int(height), 8)
     wide = max(int(high * who.masks[k].shape[1] / who.masks[k].shape[0]), 4)
