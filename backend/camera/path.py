@@ -26,8 +26,10 @@ FOCAL_SIGMA = 0.12
 """Largest relative error of a focal length that is told by turning."""
 STARTS = (1.0, 0.62, 1.6, 2.5)
 """Times the guessed focal length, where the search for the right one begins."""
-REFUTED = 1.25
+REFUTED = 4.0
 """A guessed focal length that costs so many times more than a free one is wrong."""
+SWING = np.radians(12)
+"""Angle that the line of sight must swing to tell the lens: over less, stabilisers and crops look like a long lens."""
 _FLOOR = 0.02
 """The least that this error is said to be: lenses are no pinholes."""
 _WORSE = 3.0
@@ -127,12 +129,18 @@ def _turning(sight, steps, times, focal: float, focal_known: bool) -> tuple[Turn
     zooming = bool(np.ptp(first.zooms) > ZOOM)
     if not zooming:
         first = keys.solve(sight, steps, times, focal, focal_known, False, (first.focal / focal,))
-    if not focal_known and _error(first) >= FOCAL_SIGMA:
+    if not focal_known and (_error(first) >= FOCAL_SIGMA or _swing(first) < SWING):
         given = keys.solve(sight, steps, times, focal, True, zooming)
         # A guess that the background contradicts is worse than an uncertain answer.
         if given.cost < REFUTED * first.cost:
             first = given
     return turning.resected(sight, steps, times, first, zooming), zooming
+
+
+def _swing(found: Keys) -> float:
+    """Largest angle between the first line of sight and another."""
+    ahead = found.turns[0, 2] @ found.turns[:, 2].T
+    return float(np.arccos(np.clip(ahead, -1, 1)).max())
 
 
 def _error(found: Turning | Keys) -> float:
