@@ -38,7 +38,7 @@ _LEAST_KNOWN = 0.5
 """Part of the frames that must be known for a path."""
 _LEAST_AGREED = 0.3
 """Part of the sightings that must agree with a path, or it is only a guess."""
-_TURNS_ONLY = 0.7
+_TURNS_ONLY = 0.55
 """Where fewer than this part of them agree with a camera that only turns, it goes from place to place as well."""
 
 

@@ -65,7 +65,8 @@ def resected(sight: Sight, steps: Steps, times: np.ndarray, keys: Keys, zoom: bo
     near = miss < 3 * NOISE_PX
     rms = float(np.sqrt((miss[near] ** 2).mean() / 2)) if near.any() else NOISE_PX
     seen = np.isfinite(miss)
-    agreed = float(near[seen].mean()) if seen.any() else 0.0
+    counted = seen & use
+    agreed = float(near[counted].mean()) if counted.any() else 0.0
     sigma = sigma * max(rms / NOISE_PX, 0.2)
     return Turning(turns, zooms, known, sigma, focal, keys.focal_sigma, world, miss, rms, agreed)
 
