@@ -119,7 +119,7 @@ def main() -> None:
                     "solve_ms": round(solving, 2)}  # fmt: skip
             print(row, flush=True)
             rows.append(row)
-    moving = [r for r in rows if not r["kind"].startswith("still")]
+    moving = [r for r in rows if not r["kind"].endswith("still")]
     told = [r["focal_off_percent"] for r in moving if r["focal_off_percent"] is not None]
     figures = {
         "rows": rows,

@@ -13,7 +13,7 @@ from backend.camera.moving.sight import turned
 from bench.camera_parts.worlds import Cutout, Look, put
 
 WIDE, HIGH, FPS = 1280, 720, 30
-KINDS = ("pan", "shake", "pan and shake", "fast pan", "tele", "zoom", "pan and zoom", "still", "still, poor")
+KINDS = ("pan", "shake", "pan and shake", "fast pan", "tele", "zoom", "pan and zoom", "still", "poor still")
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Truth:
     @property
     def still(self) -> bool:
         """Whether the camera does nothing at all."""
-        return self.kind.startswith("still")
+        return self.kind.endswith("still")
 
 
 def camera_way(kind: str, rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -80,7 +80,7 @@ def make(
     root = np.einsum("nij,nj->ni", follow, root)
     v, u = np.mgrid[:HIGH, :WIDE].astype(np.float64)
     boxes, pictures = np.full((n, 4), np.nan), []
-    noise = 6.0 if kind == "still, poor" else 1.5
+    noise = 6.0 if kind == "poor still" else 1.5
     for k in range(n):
         rays = np.stack(
             [(u - (WIDE - 1) / 2) / focal[k], (v - (HIGH - 1) / 2) / focal[k], np.ones_like(u)], -1
@@ -93,7 +93,7 @@ def make(
                 boxes[k] = put(image, who, k, foot, focal[k] * 1.75 / here[2])
         image = image + rng.normal(0, noise, (HIGH, WIDE, 1))
         pictures.append(np.clip(image, 0, 255).astype(np.uint8))
-    _write(pictures, out, 33 if kind == "still, poor" else 23)
+    _write(pictures, out, 33 if kind == "poor still" else 23)
     return Truth(kind, turns, focal, boxes, root)
 
 
