@@ -23,7 +23,7 @@ _SAME = 0.5
 """Likeness (see `alike`) of two pictures of one place."""
 _MARGIN = 0.15
 """By how much less a cut's two pictures are alike than those to either side of it."""
-_BLANK = 4.0
+_BLANK = 2.0
 """Standard deviation in grey levels below which a picture shows nothing: black, or dazzled."""
 _REPEAT = 0.35
 """Mean difference in grey levels between a picture and the same picture shown once more."""
