@@ -73,8 +73,8 @@ def test_a_fade_through_black_counts_once(tmp_path):
 
 
 def test_nothing_to_see_has_no_cuts():
-    assert find_cuts(np.zeros((5, 2496), np.uint8), np.arange(5) / 30).tolist() == []
-    assert find_cuts(np.zeros((0, 2496), np.uint8), np.zeros(0)).tolist() == []
+    assert find_cuts(np.zeros((5, 2304), np.uint8), np.arange(5) / 30).tolist() == []
+    assert find_cuts(np.zeros((0, 2304), np.uint8), np.zeros(0)).tolist() == []
 
 
 def test_the_watch_sees_cuts_when_they_come_and_goes_on_where_it_stood(tmp_path):
