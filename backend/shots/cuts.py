@@ -38,7 +38,7 @@ _MIXED = 0.35
 """What a mixture of two pictures may leave unexplained, of the difference between these."""
 _BOTH, _BOTH_MORE = 0.52, 0.4
 """Likeness of a mixture to each of its two pictures; and of both together, more than twice that of the two."""
-_APART_S = 0.15
+_APART_S = 0.1
 """Cuts closer to each other than this are one."""
 _LONGEST_MIX_S = 1.0
 """Dissolves closer to each other than this are one."""
