@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from backend.camera.pinhole import Camera
-from backend.records import TrackChunk
 
 LANDMARKS = 33
 HIPS = (23, 24)
@@ -27,9 +27,24 @@ _NEAR_M = 0.3
 _STEPS = 8
 
 
+class Localized(Protocol):
+    """What is read of a `records.TrackChunk`, which lies above this room."""
+
+    points3d: np.ndarray
+    """(n, P, 3) camera space, metres."""
+    points2d: np.ndarray
+    """(n, P, 2) pixels."""
+    uncertainty: np.ndarray
+    """(n, P) metres."""
+
+
+Track = TypeVar("Track", bound=Any)
+"""A dataclass that is `Localized`."""
+
+
 def refocused(
-    track: TrackChunk, old: Camera, new: Camera, lens: Sequence[float] | np.ndarray | None = None
-) -> TrackChunk:
+    track: Track, old: Camera, new: Camera, lens: Sequence[float] | np.ndarray | None = None
+) -> Track:
     """`track`, localized under `old` (a pinhole), as if under `new`.
 
     `lens`: 4, 5, 8 or 12 coefficients of the distortion (see `camera.lens`), to be taken out: `points2d` are then

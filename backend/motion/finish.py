@@ -20,10 +20,10 @@ from backend.camera.refocus import refocused
 from backend.errors import JobError
 from backend.motion.assemble import Clip
 from backend.motion.chunks import person_tracks
+from backend.motion.corrections import apply_edits
+from backend.motion.rejoin import linked, rejoined, taken
 from backend.motion.solve import solve
 from backend.motion.take import Take, Way
-from backend.people.edits import apply_edits
-from backend.people.rejoin import linked, rejoined, taken
 from backend.records import Chunk, Shot, TrackChunk, TrackMotion
 from backend.shots.cuts import find_cuts
 

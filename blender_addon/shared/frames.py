@@ -14,6 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
+from .told import movie_focal, read_exif, track_focal
+from .upright import Upright
+
 MOVIE_SUFFIXES = (
     ".mp4",
     ".mov",
@@ -56,6 +59,7 @@ class Clip:
 
     `width`, `height`: pixels of the upright picture; `fps`: average rate; `duration_s`: seconds;
     `frame_count`: an estimate, None when the file does not say; `turned`: whether the file lies on its side;
+    `focal_35mm`: focal length in 35 mm terms, millimetres, None when the file does not say;
     `damage`: after iterating, one sentence when pictures were missing, else None; `passed`: how many pictures the
     newest iteration has left behind, those before its start too.
     """
@@ -68,6 +72,7 @@ class Clip:
     duration_s: float
     frame_count: int | None
     turned: bool
+    focal_35mm: float | None = None
     damage: str | None
     passed: int = 0
 
@@ -95,13 +100,14 @@ class Clip:
 
 
 def clip_facts(clip) -> dict:
-    """What a job notes of its clip: `name`, `width`, `height`, `fps`, `frame_count`, and `source`, where it lies (an
-    absolute path, None when it lies nowhere), so that a later session finds it again. `clip`: an open `Clip`, or
-    whatever has these attributes."""
+    """What a job notes of its clip: `name`, `width`, `height`, `fps`, `frame_count`, `focal_35mm`, and `source`, where
+    it lies (an absolute path, None when it lies nowhere), so that a later session finds it again. `clip`: an open
+    `Clip`, or whatever has these attributes (`focal_35mm` may lack)."""
     path = getattr(clip, "path", None)
     names = ("name", "width", "height", "fps", "frame_count")
     source = None if path is None else str(Path(path).absolute())
-    return {name: getattr(clip, name) for name in names} | {"source": source}
+    told = {"focal_35mm": getattr(clip, "focal_35mm", None), "source": source}
+    return {name: getattr(clip, name) for name in names} | told
 
 
 def open_clip(path: str | Path, fps: float | None = None) -> Clip:
@@ -132,13 +138,14 @@ class MovieClip(Clip):
             first = next((f for f in _pictures(container, stream, []) if f is not None), None)
             if first is None:
                 raise ClipError(f"{path.name} holds no picture that can be read; export the clip again.")
-            self._upright = _Upright(first, float(stream.sample_aspect_ratio or 1))
+            self._upright = Upright(first, float(stream.sample_aspect_ratio or 1))
             self.width, self.height = self._upright.width, self._upright.height
             self.turned = self._upright.swap
             self.fps = float(stream.average_rate or stream.guessed_rate or 30.0)
             seconds = _seconds(stream.duration, stream.time_base) or _seconds(container.duration, 1e-6)
             self.frame_count = stream.frames or (round(seconds * self.fps) if seconds else None)
             self.duration_s = seconds or (self.frame_count or 0) / self.fps
+            self.focal_35mm = movie_focal(container.metadata, stream.metadata) or track_focal(path)
             self._cut_off = _ends_early(path, stream)
 
     def pieces(self, start: int = 0) -> Iterator[Frame | None]:
@@ -196,7 +203,8 @@ class SequenceClip(Clip):
             first = _decode_picture(files[0][1])
         except (OSError, ValueError) as e:
             raise ClipError(f"{files[0][1].name} is not a picture that can be read; check the file.") from e
-        self._upright = _Upright(first)
+        exif = read_exif(files[0][1])
+        self._upright, self.focal_35mm = Upright(first, lies=exif.orientation), exif.focal_35mm
         self.width, self.height = self._upright.width, self._upright.height
         self.turned = self._upright.swap
         self.frame_count = len(files)
@@ -223,35 +231,6 @@ class SequenceClip(Clip):
             frame = Frame(index, (number - origin) / self.fps, self._upright.apply(picture))
             self.passed = index + 1
             yield frame
-
-
-class _Upright:
-    """Turns a decoded picture into the upright RGB array; one per clip, fixed by the first picture.
-
-    The display matrix maps (p, q) to (a p + c q, b p + d q) in pixels with x right and y down (ISO 14496-12);
-    players obey it only in quarter turns and mirrors, so it is rounded to these.
-    """
-
-    def __init__(self, first, pixel_aspect: float = 1.0) -> None:
-        matrix = first.side_data.get("DISPLAYMATRIX")
-        a, b, c, d = np.frombuffer(matrix, np.int32)[[0, 1, 3, 4]].tolist() if matrix else (1, 0, 0, 1)
-        self.swap = abs(c) > abs(a)
-        self.flip_x = (c if self.swap else a) < 0
-        self.flip_y = (b if self.swap else d) < 0
-        self.source = (first.width, first.height)
-        self.square = (max(1, round(first.width * pixel_aspect)), first.height)
-        self.width, self.height = self.square[::-1] if self.swap else self.square
-
-    def fits(self, picture) -> bool:
-        return (picture.width, picture.height) == self.source
-
-    def apply(self, picture) -> np.ndarray:
-        """-> (H, W, 3) uint8 RGB, contiguous."""
-        image = picture.to_ndarray(format="rgb24", width=self.square[0], height=self.square[1])
-        image = image.swapaxes(0, 1) if self.swap else image
-        image = image[:, ::-1] if self.flip_x else image
-        image = image[::-1] if self.flip_y else image
-        return np.ascontiguousarray(image)
 
 
 def _open_movie(path: Path):
