@@ -12,15 +12,13 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from backend.shots.signature import alike, evened, grey, signature
+from backend.shots.signature import Evened, evened, grey, near, signature, unmoved
 
 __all__ = ["ChangeWatch", "find_cuts", "signature"]
 
 # All numbers of this file were chosen on generated films (bench/cut_films.py) of seeds 100 and up.
-_STILL = 0.8
-"""Likeness without any displacement above which nothing else needs to be compared."""
 _SAME = 0.78
-"""Likeness (see `alike`) of two pictures that surely show one place."""
+"""Likeness (see `near`) of two pictures that surely show one place."""
 _SIDES, _LESS = (0.34, 0.77), 0.43
 """A cut's two pictures are less alike than this: shares of how alike the pictures to either side of it are, the lower
 likeness and the higher, less a number. A logistic fit."""
@@ -38,6 +36,10 @@ _MIXED = 0.35
 """What a mixture of two pictures may leave unexplained, of the difference between these."""
 _BOTH, _BOTH_MORE = 0.52, 0.4
 """Likeness of a mixture to each of its two pictures; and of both together, more than twice that of the two."""
+_STAYED = 0.8
+"""Likeness without any displacement of pictures that no dissolve lies between."""
+_MOST = 25
+"""Pictures of a dissolve that are looked at."""
 _APART_S = 0.1
 """Cuts closer to each other than this are one."""
 _LONGEST_MIX_S = 1.0
@@ -59,7 +61,7 @@ class ChangeWatch:
         last, self._last = self._last, signature.copy()
         if last is None:
             return False
-        like = _near(last, signature)
+        like = near(evened(last), evened(signature))
         sudden = like < _SUDDEN and like < self._usual - _DROP
         # While the camera is swung round every picture is another one: once is enough.
         self._usual = 1.0 if sudden else like
@@ -106,29 +108,23 @@ def _shown(signatures: np.ndarray) -> np.ndarray:
     return np.array(kept, np.int64)
 
 
-def _unmoved(a: np.ndarray, b: np.ndarray) -> float:
-    """How alike two signatures are where they are."""
-    (x, _), (y, _) = evened(a), evened(b)
-    return float((x * y).sum() / np.sqrt((x * x).sum() * (y * y).sum() + 1e-9))
-
-
-def _near(a: np.ndarray, b: np.ndarray) -> float:
-    still = _unmoved(a, b)
-    return still if still > _STILL else max(still, alike(a, b))
-
-
 class _Film:
     """Signatures that can be compared with each other, each pair once."""
 
     def __init__(self, signatures: np.ndarray, times: np.ndarray) -> None:
         self.signatures, self.times = signatures, times
         self.like = lru_cache(maxsize=4096)(self._like)
+        self._evened: list[Evened] = [evened(s) for s in signatures]
 
     def __len__(self) -> int:
         return len(self.times)
 
     def _like(self, i: int, j: int) -> float:
-        return _near(self.signatures[i], self.signatures[j])
+        return near(self._evened[i], self._evened[j])
+
+    def has_stayed(self, i: int, j: int) -> bool:
+        """Whether two frames show much the same, without a closer look."""
+        return unmoved(self._evened[i], self._evened[j]) > _STAYED
 
     def at(self, time_s: float) -> int:
         """The frame that is shown at a time."""
@@ -169,15 +165,17 @@ def _dissolves(film: _Film, hard: list[int]) -> list[int]:
     small = [cv2.resize(grey(s), (16, 16), interpolation=cv2.INTER_AREA) for s in film.signatures]
     flat = np.stack(small).reshape(len(film), -1).astype(np.float32)
     walls = film.times[hard]
+    # Fast films are looked at every sixtieth of a second.
+    middles = np.unique(np.searchsorted(film.times, np.arange(film.times[0], film.times[-1], 1 / 60)))
     for half in _MIXES_S:
-        for middle in range(1, len(film) - 1):
+        for middle in middles.clip(1, len(film) - 2).tolist():
             t = film.times[middle]
             a, b = film.at(t - half), film.at(t + half)
-            if b - a < 2 or film.times[b] - film.times[a] < 1.2 * half:
+            if b - a < 2 or film.times[b] - film.times[a] < 1.2 * half or film.has_stayed(a, b):
                 continue
             if ((walls > film.times[a] - _APART_S) & (walls < film.times[b] + _APART_S)).any():
                 continue
-            left = _unexplained(flat[a : b + 1])
+            left = _unexplained(flat[np.unique(np.linspace(a, b, min(b - a + 1, _MOST)).astype(int))])
             if left < _MIXED and film.shows_both(a, middle, b):
                 found.append((left, middle))
     out: list[int] = []
