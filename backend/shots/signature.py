@@ -17,8 +17,8 @@ _BLOCK = 12
 """Grey values along each side of what is looked for in the other signature."""
 _REACHES = (4, 24)
 """How far it is looked for, grey values: nearby first, then half of the picture."""
-CLEAR = 0.8
-"""Likeness of what is clearly the same place."""
+_CLEAR = (0.8, 0.9)
+"""Likeness, without a displacement and after a near one, of what is clearly the same place."""
 _STEP = np.ones((3, 3), np.uint8)
 _LEAST = 6
 """Blocks that must lie in both pictures before a displacement counts."""
@@ -75,8 +75,8 @@ def near(a: Evened, b: Evened) -> float:
     The picture may have moved by half of its width, grown a little, and changed its light. What is clearly the same
     after a smaller movement is not looked for any farther."""
     like = unmoved(a, b)
-    for reach in _REACHES:
-        if like > CLEAR:
+    for reach, clear in zip(_REACHES, _CLEAR, strict=True):
+        if like > clear:
             break
         like = max(like, _alike(a, b, reach))
     return like
