@@ -96,13 +96,14 @@ def film(rng: np.random.Generator, sources: Sequence[Source], name: str) -> Film
         shot, events, at_end = _shot(rng, source, window, n, fps, (width, height))
         _join(rng, out, shot, events, kind if last is not None else "first")
         last = source, at_end
-    if rng.random() < 0.2:
+    if rng.random() < 0.2 and fps <= 60:
         _twice(rng, out)
-    noise = float(rng.uniform(0, 3))
+    grain = rng.normal(0, rng.uniform(0, 3), (height + 16, width + 16, 3)).astype(np.float32)
     dim = float(rng.choice([1.0, 1.0, 1.0, 0.3]))
-    out.pictures = [
-        np.clip(p * dim + rng.normal(0, noise, p.shape), 0, 255).astype(np.uint8) for p in out.pictures
-    ]
+    for k, p in enumerate(out.pictures):
+        y, x = rng.integers(0, 17, 2)
+        noisy = p * np.float32(dim) + grain[y : y + height, x : x + width]
+        out.pictures[k] = np.clip(noisy, 0, 255).astype(np.uint8)
     return out
 
 
@@ -184,7 +185,8 @@ def _shot(rng, source: Source, window: np.ndarray, n: int, fps: float, size: tup
         i = i % (2 * m - 2) if m > 1 else 0
         picture = source.pictures[i if i < m else 2 * m - 2 - i]
         out.append(_look(picture, path[k], size, speed[k] * 0.5).astype(np.float32))
-    events += _happenings(rng, out, t, fps)
+    # Not while the camera is swung round as well: those two together nobody could tell from a cut.
+    events += _happenings(rng, out, t, fps) if move != "whip" else []
     return out, events, path[-1]
 
 

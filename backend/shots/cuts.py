@@ -12,18 +12,19 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from backend.shots.signature import alike, evened, grey, signature
+from backend.shots.signature import Evened, evened, grey, near, signature, unmoved
 
 __all__ = ["ChangeWatch", "find_cuts", "signature"]
 
 # All numbers of this file were chosen on generated films (bench/cut_films.py) of seeds 100 and up.
-_STILL = 0.8
-"""Likeness without any displacement above which nothing else needs to be compared."""
-_SAME = 0.5
-"""Likeness (see `alike`) of two pictures of one place."""
-_MARGIN = 0.15
-"""By how much less a cut's two pictures are alike than those to either side of it."""
-_BLANK = 4.0
+_SAME = 0.78
+"""Likeness (see `near`) of two pictures that surely show one place."""
+_SIDES, _LESS = (0.34, 0.77), 0.43
+"""A cut's two pictures are less alike than this: shares of how alike the pictures to either side of it are, the lower
+likeness and the higher, less a number. A logistic fit."""
+_SUDDEN, _DROP = 0.6, 0.2
+"""Likeness of pictures while a film is seen, and how much less it is than before, for a sudden change."""
+_BLANK = 2.0
 """Standard deviation in grey levels below which a picture shows nothing: black, or dazzled."""
 _REPEAT = 0.35
 """Mean difference in grey levels between a picture and the same picture shown once more."""
@@ -31,8 +32,18 @@ _ACROSS_S = (0.05, 0.12, 0.25)
 """How far to either side of a cut, in seconds, pictures of one place are looked for."""
 _MIXES_S = (0.1, 0.2, 0.35, 0.55, 0.8)
 """Half lengths of dissolves that are looked for, seconds."""
-_MIXED = 0.25
+_MIXED = 0.35
 """What a mixture of two pictures may leave unexplained, of the difference between these."""
+_BOTH, _BOTH_MORE = 0.52, 0.4
+"""Likeness of a mixture to each of its two pictures; and of both together, more than twice that of the two."""
+_STAYED = 0.8
+"""Likeness without any displacement of pictures that no dissolve lies between."""
+_MOST = 25
+"""Pictures of a dissolve that are looked at."""
+_APART_S = 0.125
+"""Nobody sees a shot that is shorter than this: cuts closer to each other are one, the one that changes more."""
+_LONGEST_MIX_S = 1.0
+"""Dissolves closer to each other than this are one."""
 
 
 class ChangeWatch:
@@ -50,8 +61,8 @@ class ChangeWatch:
         last, self._last = self._last, signature.copy()
         if last is None:
             return False
-        like = _near(last, signature)
-        sudden = like < _SAME and like < self._usual - _MARGIN
+        like = near(evened(last), evened(signature))
+        sudden = like < _SUDDEN and like < self._usual - _DROP
         # While the camera is swung round every picture is another one: once is enough.
         self._usual = 1.0 if sudden else like
         return sudden
@@ -75,7 +86,14 @@ def find_cuts(signatures: np.ndarray, times: np.ndarray) -> np.ndarray:
     if len(kept) < 2:
         return np.zeros(0, np.int64)
     film = _Film(signatures[kept], np.asarray(times, np.float64)[kept])
-    hard = [k for k in range(1, len(kept)) if film.is_cut(k)]
+    hard: list[int] = []
+    for k in range(1, len(kept)):
+        if not film.is_cut(k):
+            continue
+        if hard and film.times[k] - film.times[hard[-1]] < _APART_S:
+            hard[-1] = min(hard[-1], k, key=lambda c: film.like(c - 1, c))
+        else:
+            hard.append(k)
     soft = _dissolves(film, hard)
     return kept[np.array(sorted({*hard, *soft}), np.int64)]
 
@@ -96,29 +114,23 @@ def _shown(signatures: np.ndarray) -> np.ndarray:
     return np.array(kept, np.int64)
 
 
-def _unmoved(a: np.ndarray, b: np.ndarray) -> float:
-    """How alike two signatures are where they are."""
-    (x, _), (y, _) = evened(a), evened(b)
-    return float((x * y).sum() / np.sqrt((x * x).sum() * (y * y).sum() + 1e-9))
-
-
-def _near(a: np.ndarray, b: np.ndarray) -> float:
-    still = _unmoved(a, b)
-    return still if still > _STILL else max(still, alike(a, b))
-
-
 class _Film:
     """Signatures that can be compared with each other, each pair once."""
 
     def __init__(self, signatures: np.ndarray, times: np.ndarray) -> None:
         self.signatures, self.times = signatures, times
         self.like = lru_cache(maxsize=4096)(self._like)
+        self._evened: list[Evened] = [evened(s) for s in signatures]
 
     def __len__(self) -> int:
         return len(self.times)
 
     def _like(self, i: int, j: int) -> float:
-        return _near(self.signatures[i], self.signatures[j])
+        return near(self._evened[i], self._evened[j])
+
+    def has_stayed(self, i: int, j: int) -> bool:
+        """Whether two frames show much the same, without a closer look."""
+        return unmoved(self._evened[i], self._evened[j]) > _STAYED
 
     def at(self, time_s: float) -> int:
         """The frame that is shown at a time."""
@@ -129,9 +141,10 @@ class _Film:
         like = self.like(k - 1, k)
         if like > _SAME:
             return False
-        sides = [self.like(k - 2, k - 1)] if k > 1 else []
-        sides += [self.like(k, k + 1)] if k + 1 < len(self) else []
-        if min(sides, default=1.0) < like + _MARGIN:
+        before = self.like(k - 2, k - 1) if k > 1 else 1.0
+        after = self.like(k, k + 1) if k + 1 < len(self) else 1.0
+        low, high = sorted((before, after))
+        if like > _SIDES[0] * low + _SIDES[1] * high - _LESS:
             return False
         return not self.joined(k)
 
@@ -144,27 +157,36 @@ class _Film:
                     return True
         return False
 
+    def shows_both(self, a: int, middle: int, b: int) -> bool:
+        """Whether a picture shows two places at once, which other pictures show each."""
+        before, after = self.like(a, middle), self.like(middle, b)
+        if min(before, after) < _BOTH:
+            return False
+        return before + after - 2 * self.like(a, b) > _BOTH_MORE
+
 
 def _dissolves(film: _Film, hard: list[int]) -> list[int]:
-    """Middles of what looks like one picture that grows out of another."""
-    found: list[tuple[float, int, float]] = []
-    small = np.stack([cv2.resize(grey(s), (16, 16), interpolation=cv2.INTER_AREA) for s in film.signatures])
-    flat = small.reshape(len(film), -1).astype(np.float32)
-    walls = np.array([0, *hard, len(film)])
+    """Middles of what looks like one picture that grows out of another, away from `hard` cuts."""
+    found: list[tuple[float, int]] = []
+    small = [cv2.resize(grey(s), (16, 16), interpolation=cv2.INTER_AREA) for s in film.signatures]
+    flat = np.stack(small).reshape(len(film), -1).astype(np.float32)
+    walls = film.times[hard]
+    # Fast films are looked at every sixtieth of a second.
+    middles = np.unique(np.searchsorted(film.times, np.arange(film.times[0], film.times[-1], 1 / 60)))
     for half in _MIXES_S:
-        for middle in range(1, len(film) - 1):
+        for middle in middles.clip(1, len(film) - 2).tolist():
             t = film.times[middle]
             a, b = film.at(t - half), film.at(t + half)
-            if a < 0 or b - a < 2 or film.times[b] - film.times[a] < 1.2 * half:
+            if b - a < 2 or film.times[b] - film.times[a] < 1.2 * half or film.has_stayed(a, b):
                 continue
-            if np.searchsorted(walls, a, "right") != np.searchsorted(walls, b, "right"):
+            if ((walls > film.times[a] - _APART_S) & (walls < film.times[b] + _APART_S)).any():
                 continue
-            left = _unexplained(flat[a : b + 1])
-            if left < _MIXED and not film.like(a, b) > _SAME:
-                found.append((left, middle, half))
+            left = _unexplained(flat[np.unique(np.linspace(a, b, min(b - a + 1, _MOST)).astype(int))])
+            if left < _MIXED and film.shows_both(a, middle, b):
+                found.append((left, middle))
     out: list[int] = []
-    for _, middle, _ in sorted(found):
-        if all(abs(film.times[middle] - film.times[k]) > 0.6 for k in [*out]):
+    for _, middle in sorted(found):
+        if all(abs(film.times[middle] - film.times[k]) > _LONGEST_MIX_S for k in out):
             out.append(middle)
     return out
 
