@@ -35,8 +35,9 @@ FILE_SIGMA, LEAST_SIGMA = 0.07, 0.02
 believed of any."""
 TOLD = 0.05
 """A lens known better than this is not looked for in people."""
-NEWS = 0.15
-"""Nats by which what people say must change what is believed to count as news; less, and the usual lens is assumed."""
+NEWS = 0.05
+"""Nats by which what people say must change what is believed to count as news; less, and the usual lens is assumed (chosen
+on the same films)."""
 PHONES, CAMERAS = (64.0, 0.13), (47.0, 0.42)
 """Usual lenses, half of each kind: field of view on the larger side, degrees, and one sigma of the focal length's
 logarithm. Phones' main cameras have 23 to 28 mm in 35 mm terms and are cut down by a tenth in movies; cameras zoom.
