@@ -229,8 +229,10 @@ class Summary:
     """Number of a track -> the name that the user gave its person."""
 
     def as_json(self) -> dict[str, Any]:
-        """For a JSON file or message, which know no NaN: what is not a number becomes null."""
-        return _finite(asdict(self))
+        """For a JSON file or message, which know no NaN: what is not a number becomes null. Without `names` if nobody
+        has one."""
+        said = _finite(asdict(self))
+        return said if self.names else {k: v for k, v in said.items() if k != "names"}
 
 
 def _finite(value: Any) -> Any:

@@ -152,15 +152,21 @@ def _shot(rng, source: Source, window: np.ndarray, n: int, fps: float, size: tup
         places = path[:2, :2].clip(ends[0], ends[1])
         places[:, 1 - axis] += rng.normal(0, 0.05, 2) * wide
         places[:, axis] = ends[::-1, axis] if rng.random() < 0.5 else ends[:, axis]
-        # Pictures overlap by a third at least: what is faster than that no eye tells from a cut.
+        # Pictures overlap by a half at least: what is faster than that no eye tells from a cut.
         least = (
             abs(places[1, axis] - places[0, axis])
-            / (0.65 * (wide if axis == 0 else wide / aspect))
+            / (0.5 * (wide if axis == 0 else wide / aspect))
             * 1.5
             / fps
         )
         lasts = max(float(rng.uniform(0.15, 0.5)), least)
-        start = float(rng.uniform(0.1, max(0.15, t[-1] - lasts - 0.1)))
+        # Not at the shot's very ends, where it would hide the cut.
+        edge = 0.15 + 1 / fps
+        if t[-1] < lasts + 2 * edge:
+            places[1] = places[0] + (places[1] - places[0]) * (t[-1] / 4 / lasts)
+            lasts = t[-1] / 2
+            edge = t[-1] / 4
+        start = float(rng.uniform(edge, t[-1] - lasts - edge + 1e-6))
         s = np.clip((t - start) / lasts, 0, 1)
         s = s * s * (3 - 2 * s)
         path[:, :2] = places[0] + s[:, None] * (places[1] - places[0])
@@ -200,12 +206,13 @@ def _happenings(rng, out: list[np.ndarray], t: np.ndarray, fps: float) -> list[t
     kind = rng.choice(
         ["none", "flash", "lightning", "lamp", "passer", "exposure"], p=[0.3, 0.2, 0.1, 0.15, 0.15, 0.1]
     )
-    at = int(rng.integers(2, n - 2))
+    edge = min(n // 3, max(2, round(0.2 * fps)))
+    at = int(rng.integers(edge, n - edge))
     if kind in ("flash", "lightning"):
         times = [t[at]] if kind == "flash" else t[at] + np.cumsum(rng.uniform(0.05, 0.2, 3))
         for when in times:
-            first = min(n - 2, int(when * fps))
-            last = min(n - 2, int((when + rng.uniform(0.01, 0.08)) * fps))
+            first = min(n - 3, int(when * fps))
+            last = min(n - 3, int((when + rng.uniform(0.01, 0.08)) * fps))
             bright = rng.uniform(1.5, 6)
             ramp = np.linspace(*rng.uniform(0.3, 1, 2), w)[None, :, None]
             for k in range(first, last + 1):
@@ -223,7 +230,7 @@ def _happenings(rng, out: list[np.ndarray], t: np.ndarray, fps: float) -> list[t
         for k in range(n):
             out[k] = np.clip(out[k] * swing[k], 0, 255)
     if kind == "passer":
-        lasts, wide = rng.uniform(0.3, 0.9), rng.uniform(0.5, 1.3) * w
+        lasts, wide = min(rng.uniform(0.3, 0.9), t[-1] - t[at]), rng.uniform(0.5, 1.3) * w
         colour = rng.uniform(20, 160, 3)
         cloth = colour + cv2.resize(rng.normal(0, 25, (12, 6, 3)), (w, h), interpolation=cv2.INTER_CUBIC)
         way = 1 if rng.random() < 0.5 else -1

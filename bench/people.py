@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from backend.body.load import load_body
-from backend.people.rejoin import rejoined
+from backend.motion.rejoin import rejoined
 from bench.people_parts import crowd as crowds
 from bench.people_parts import figures
 from bench.people_parts.road import rivals, scene, seen

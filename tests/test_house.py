@@ -21,7 +21,7 @@ FLOORS: dict[str, list[set[str]]] = {
     "backend": [
         {"__init__", "errors", "camera"},
         {"records", "files", "nets"},
-        {"body", "jobs", "people"},
+        {"body", "jobs", "people", "shots"},
         {"options", "fit", "volumes", "points", "synth"},
         {"localizers", "motion"},
         {"pipeline", "stills", "recall", "evaluate"},

@@ -6,13 +6,13 @@ The world is the camera of the first frame: x right, y down, z forward. What cam
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from backend.camera.background import SIDE, Background
-from backend.camera.moving import pairs, scale, still, turning
+from backend.camera.moving import keys, pairs, scale, still, turning
+from backend.camera.moving.keys import Keys
 from backend.camera.moving.scale import Scale
 from backend.camera.moving.sight import Sight, turned, vectors
 from backend.camera.moving.turning import TURN_RATE, Turning
@@ -24,14 +24,20 @@ ZOOM = 0.02
 """Least range of the zoom's logarithm that is called a zoom; autofocus changes the view by less."""
 FOCAL_SIGMA = 0.12
 """Largest relative error of a focal length that is told by turning."""
+STARTS = (1.0, 0.62, 1.6, 2.5)
+"""Times the guessed focal length, where the search for the right one begins."""
+REFUTED = 1.25
+"""A guessed focal length that costs so many times more than a free one is wrong."""
 _FLOOR = 0.02
 """The least that this error is said to be: lenses are no pinholes."""
 _WORSE = 3.0
 """By how much more than noise alone makes it the error is taken: the features' errors are alike for long."""
 _LEAST_KNOWN = 0.5
 """Part of the frames that must be known for a path."""
-_LEAST_AGREED = 0.4
-"""Part of the sightings that must agree with a path."""
+_LEAST_AGREED = 0.3
+"""Part of the sightings that must agree with a path, or it is only a guess."""
+_TURNS_ONLY = 0.7
+"""Where fewer than this part of them agree with a camera that only turns, it goes from place to place as well."""
 
 
 @dataclass(frozen=True)
@@ -106,25 +112,30 @@ def solve_path(
     steps = pairs.steps(sight, focal)
     if steps.known.mean() < _LEAST_KNOWN:
         return standing(frames, focal_px, _nothing(mode))
-    found = turning.solve(sight, steps, times, focal, True, True)
+    found, zooming = _turning(sight, steps, times, focal, focal_known)
     size = camera.width / sight.small, camera.height / sight.small
     if mode == "auto" and still.seems_still(found, *size):
         return standing(frames, focal_px)
-    zooming = bool(np.ptp(found.zooms[found.known]) > ZOOM) if found.known.any() else False
-    found = _with_lens(sight, steps, times, focal, focal_known, zooming)
     return _path(frames, times, found, sight, zooming, mode)
 
 
-def _with_lens(sight, steps, times, focal: float, focal_known: bool, zooming: bool) -> Turning:
-    """The turning with the focal length free, where it then is told well enough; otherwise with the given one."""
-    if not focal_known:
-        free = turning.solve(sight, steps, times, focal, False, zooming)
-        if _error(free) < FOCAL_SIGMA:
-            return free
-    return turning.solve(sight, steps, times, focal, True, zooming)
+def _turning(sight, steps, times, focal: float, focal_known: bool) -> tuple[Turning, bool]:
+    """The turn of every frame, and whether the camera zooms. The focal length is free, and stays so where it is then
+    told well enough."""
+    starts = (1.0,) if focal_known else STARTS
+    first = keys.solve(sight, steps, times, focal, focal_known, True, starts)
+    zooming = bool(np.ptp(first.zooms) > ZOOM)
+    if not zooming:
+        first = keys.solve(sight, steps, times, focal, focal_known, False, (first.focal / focal,))
+    if not focal_known and _error(first) >= FOCAL_SIGMA:
+        given = keys.solve(sight, steps, times, focal, True, zooming)
+        # A guess that the background contradicts is worse than an uncertain answer.
+        if given.cost < REFUTED * first.cost:
+            first = given
+    return turning.resected(sight, steps, times, first, zooming), zooming
 
 
-def _error(found: Turning) -> float:
+def _error(found: Turning | Keys) -> float:
     """Relative error of the focal length."""
     return float(np.hypot(_WORSE * found.focal_sigma, _FLOOR))
 
@@ -136,6 +147,11 @@ def _path(frames, times, found: Turning, sight: Sight, zooming: bool, mode: str)
         return standing(frames, found.focal * sight.small, _nothing(mode))
     if found.agreed < _LEAST_AGREED:
         said = "The background does not move as one, so the camera's turn is only a rough guess."
+    elif found.agreed < _TURNS_ONLY:
+        said = (
+            "The camera seems to go from place to place, which is not solved: only its turn is taken out, so people's "
+            "ways in the world are less sure."
+        )
     return CameraPath(np.asarray(frames, np.int32), found.turns, np.zeros((n, 3)), np.exp(found.zooms), found.known,
                       found.sigma, True, False, zooming, float(found.focal * sight.small),
                       error if np.isfinite(error) else float("nan"), said=said)  # fmt: skip
@@ -173,4 +189,3 @@ __all__ = [
     "turned",
     "vectors",
 ]
-del Sequence

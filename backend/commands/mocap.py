@@ -30,6 +30,8 @@ FOOT_LOCK = (
 SMOOTH_UP = "The same for the way up and down of the whole body; as --smooth if left out."
 SMOOTH_ACROSS = "The same for the way over the floor; as --smooth if left out."
 HEIGHT = "Metres that the person is tall who is seen most, if you know it; it sets the scale of everything."
+CAMERA = "How the camera was held: auto (as the background tells), still or moving."
+SHOTS = "Look for cuts; each shot has its own people, floor and camera."
 STAGES = {
     "prepare": "Getting the localizer ready",
     "localize": "Finding and following people",
@@ -66,6 +68,8 @@ def mocap(
     smooth_up: float | None = typer.Option(None, help=SMOOTH_UP),
     smooth_across: float | None = typer.Option(None, help=SMOOTH_ACROSS),
     height: float | None = typer.Option(None, help=HEIGHT),
+    camera: str = typer.Option(MocapOptions.camera, help=CAMERA),
+    shots: bool = typer.Option(True, "--shots/--no-shots", help=SHOTS),
     device: str = typer.Option("auto", help="auto, cpu, cuda, mps."),
     engine: str = typer.Option("auto", help="What runs the networks: auto, torch or onnxruntime."),
     workers: int = typer.Option(0, help="Pictures looked at side by side; 0: as many as there are cores."),
@@ -82,7 +86,7 @@ def mocap(
     chosen = None if people is None else PeopleChoice.from_text(people)
     options = MocapOptions(
         localizer, max_people, fov, focal, body, smooth, smooth_up, smooth_across, foot_lock, floor, height,
-        device=device, people=chosen, engine=engine, workers=workers,
+        device=device, people=chosen, engine=engine, workers=workers, camera=camera, shots=shots,
     )  # fmt: skip
     with console.Stages() as stages:
         outcome = run_clip(video, options, partial(show, stages))

@@ -10,9 +10,11 @@ import typer
 from backend.batch.clip import open_video
 from backend.commands import console
 from backend.draw.movie import write_overlay
-from backend.draw.overlay import STYLE, OverlayPainter, check_style
+from backend.draw.overlay import STYLE, check_style
+from backend.draw.shots import ShotsPainter
 from backend.errors import JobError
 from backend.jobs.folder import DONE, JobFolder, JobStore
+from backend.motion.incamera import in_camera
 from backend.options import MocapOptions
 from blender_addon.shared.home import home_folder
 
@@ -36,8 +38,10 @@ def overlay_job(folder: JobFolder, video: Path, out: Path, style: str = STYLE) -
         raise JobError("not_done", f"Job {folder.record.id} is not finished: resume it first.")
     options = MocapOptions.from_dict(folder.record.options)
     with open_video(video) as clip:
+        body, shots = options.load_body(), folder.load_shots()
         camera = options.pinhole(clip.width, clip.height)
-        painter = OverlayPainter(options.load_body(), camera, folder.load_finals(), style)
+        motions = [in_camera(m, shots, body) for m in folder.load_finals()]
+        painter = ShotsPainter(body, camera, motions, shots, style)
         # Closed at once when it is stopped, and not when Python comes to it: then no half file is left.
         with closing(write_overlay(clip, painter, out, clip.fps)) as frames:
             for _ in console.counted(frames, "Drawing the overlay", clip.frame_count):

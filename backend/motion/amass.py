@@ -8,8 +8,9 @@ seen for a moment, floor (1,), its height in the file's axes (0, or NaN where it
 whose betas these are.
 A row for each frame from the first to the last, for readers count on an even rate: where the person was not seen for
 long, rows hold NaN, but for times and frames.
-World axes: z up, metres, the floor at height 0, or the lowest foot of the clip where no floor is known; the first
-person starts at the origin, the camera looks along +y (level, when the clip tells how it was tilted).
+World axes: z up, metres, the floor at height 0, or the lowest foot of the shot where no floor is known; the shot's
+first person starts at the origin, the camera looks along +y in the shot's first frame (level, when the clip tells how
+it was tilted). `shot`, `person`: see `TrackMotion`; `doubtful` (n,): 1 where it is not sure that this is the same one.
 """
 
 from __future__ import annotations
@@ -61,6 +62,9 @@ def amass_arrays(motion: TrackMotion, body: Body, fps: float, shift: np.ndarray)
         "contacts": _even(known, motion.contacts.astype(np.float32)),
         "contact_names": np.array(CONTACTS),
         "bridged": bridged,
+        "doubtful": _even(known, motion.doubtful.astype(np.float32)),
+        "shot": motion.shot,
+        "person": motion.person,
         "floor": np.where(np.isfinite(motion.floor), np.float32(0), np.float32(np.nan)),
     }
 
@@ -74,11 +78,14 @@ def _even(frames: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 def write_amass(motions: list[TrackMotion], body: Body, fps: float, folder: Path, stem: str) -> list[Path]:
     """One file `<stem>_person<id>.npz` each, whole or not at all. Raises JobError("cannot_write")."""
-    shift = world_shift([m.joints for m in motions], level_rotation(motions[0].up), motions[0].floor)
+    shifts = {}
+    for number in {int(m.shot[0]) for m in motions}:
+        here = [m for m in motions if int(m.shot[0]) == number]
+        shifts[number] = world_shift([m.joints for m in here], level_rotation(here[0].up), here[0].floor)
     paths = []
     for motion in motions:
         path = folder / f"{stem}_person{motion.track}.npz"
-        arrays = amass_arrays(motion, body, fps, shift)
+        arrays = amass_arrays(motion, body, fps, shifts[int(motion.shot[0])])
         write_aside(path, lambda out, arrays=arrays: np.savez_compressed(out, **arrays))
         paths.append(path)
     return paths

@@ -20,15 +20,18 @@ from backend.camera.refocus import refocused
 from backend.errors import JobError
 from backend.motion.assemble import Clip
 from backend.motion.chunks import person_tracks
+from backend.motion.corrections import apply_edits
+from backend.motion.rejoin import linked, rejoined, taken
 from backend.motion.solve import solve
 from backend.motion.take import Take, Way
-from backend.people.edits import apply_edits
-from backend.people.rejoin import linked, rejoined, taken
 from backend.records import Chunk, Shot, TrackChunk, TrackMotion
 from backend.shots.cuts import find_cuts
 
 LINK = 0.9
 """Least certainty of a proposal that somebody in two shots is the same person."""
+
+SURE = 0.08
+"""Relative error of a focal length told by turning beyond which the assumed one is kept; set by judgement."""
 
 
 @dataclass
@@ -142,6 +145,8 @@ def _take(clip: Clip, first: int, last: int, tracks: list[TrackChunk]) -> tuple[
         path = standing(frames, assumed.K[0, 0])
         if background is not None:
             path = solve_path(background, times, assumed, o.camera, focal_known=given)
+            if path.moving and not given and (path.said or not path.focal_sigma < SURE):
+                path = solve_path(background, times, assumed, o.camera, focal_known=True)
     focal = path.focal_px if rows or (not given and np.isfinite(path.focal_sigma)) else float(assumed.K[0, 0])
     camera = Camera.from_focal(assumed.width, assumed.height, focal)
     if abs(focal / assumed.K[0, 0] - 1) < 1e-6:

@@ -9,14 +9,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from backend.camera.turned import Roi
 from backend.people.detect import Detection, PersonDetector
+from backend.people.limits import (
+    BEYOND_DOUBT,
+    COLLAPSED,
+    COLLAPSED_NEW,
+    DRIFT,
+    FASTEST,
+    FOREIGN,
+    JUMP,
+    MIN_INSIDE,
+    NEAR_TRACK,
+    SAME,
+)
 from backend.people.looks import learnt, same
 from backend.people.memory import Seconds, from_tracks, in_seconds, to_tracks
+from backend.people.seen import Seen, likeness
 from backend.people.track import COAST_S, MOMENT_S, SLACK_S, Aim, Track, middles, roi_from_points
 from blender_addon.shared.frames import Frame
 
@@ -30,46 +42,6 @@ TILES_EVERY = {2: 2, 4: 12}
 """Part of the picture -> in every how many of these looks tiles of that size are searched too."""
 FORGET_S = 3.0
 """Seconds after which a lost person who comes back counts as somebody else."""
-# Distances are parts of a person's size.
-_SAME = 0.45
-"""A find belongs to a track when its hips and shoulders are nearer than this on the average."""
-_COLLAPSED = 0.15
-"""Two tracks are on one person when their landmarks are nearer than this on the average."""
-_COLLAPSED_NEW = 0.35
-"""The same, when one of them is a newcomer."""
-_NEAR_TRACK = 0.25
-"""A find whose hips or shoulders are so near to somebody's must be beyond doubt."""
-_BEYOND_DOUBT = 0.92
-"""Least score of a find that is."""
-_JUMP = 0.45
-"""A body farther than that from the expected one is someone else's."""
-_DRIFT = 3.0
-"""A second, by which these two grow for somebody who was seen longer than `MOMENT_S` ago."""
-_FOREIGN = 2.0
-"""Looks are believed where one answer is so much likelier than the other, natural logarithm (`people.looks`)."""
-_FASTEST = 6.0
-"""Most that anybody is believed to move in a second."""
-_MIN_INSIDE = 0.2
-"""Share of landmarks that must lie in the picture."""
-
-
-@dataclass
-class _Seen:
-    """What was seen in a region, as `PeopleTracker.update` was given it."""
-
-    points: np.ndarray
-    """(33, 2) pixels, BlazePose's order."""
-    score: float
-    """0..1."""
-    aux: np.ndarray | None
-    """(2, 2) pixels, BlazePose's alignment points 33 and 34, where known."""
-    looks: np.ndarray | None = None
-    """(LOOKS, 4), see `people.looks`, where known."""
-
-
-def _alike(t: Track, seen: _Seen) -> float:
-    """See `looks.same`."""
-    return 0.0 if t.looks is None or seen.looks is None else same(t.looks, seen.looks)
 
 
 class PeopleTracker:
@@ -83,7 +55,7 @@ class PeopleTracker:
         self.notices: list[str] = []
         """Sentences for the user, for whoever takes them out."""
         self._tracks: list[Track] = []
-        self._seen: dict[int, _Seen] = {}
+        self._seen: dict[int, Seen] = {}
         # None while no frame is open.
         self._asked: set[int] | None = None
         self._next_id = 1
@@ -193,7 +165,7 @@ class PeopleTracker:
     ) -> None:
         """What was seen in a region: `points2d` (33, 2) pixels, BlazePose order; `score` 0..1; `aux`: (2, 2)
         pixels, BlazePose's alignment points 33 and 34, where known; `looks` (LOOKS, 4), see `people.looks`."""
-        self._seen[track_id] = _Seen(np.asarray(points2d, float), float(score), aux, looks)
+        self._seen[track_id] = Seen(np.asarray(points2d, float), float(score), aux, looks)
 
     def settle(self) -> set[int]:
         """End the frame; -> ids whose update counts. Others were too unsure, outside, or someone else's body.
@@ -293,43 +265,43 @@ class PeopleTracker:
         """Sizes of the tiles that are searched beside the whole picture in this look."""
         return [part for part, every in TILES_EVERY.items() if self._looks % every == 0]
 
-    def _good(self, seen: _Seen) -> bool:
+    def _good(self, seen: Seen) -> bool:
         inside = ((seen.points > 0) & (seen.points < self._size)).all(-1).mean()
-        return seen.score >= MIN_SCORE and bool(np.isfinite(seen.points).all()) and inside >= _MIN_INSIDE
+        return seen.score >= MIN_SCORE and bool(np.isfinite(seen.points).all()) and inside >= MIN_INSIDE
 
-    def _jumped(self, t: Track, seen: _Seen) -> bool:
+    def _jumped(self, t: Track, seen: Seen) -> bool:
         """The network took hold of somebody else: a body too far from the expected one, without a find there."""
-        patience = _JUMP + self._drift(t)
+        patience = JUMP + self._drift(t)
         return t.points is not None and not t.fresh and self._surprise(t, seen.points) > patience
 
     def _drift(self, t: Track) -> float:
         """How much farther than usual somebody may be from the expected place, in sizes of the person."""
-        return _DRIFT * max(t.lost_s + self._step - MOMENT_S, 0.0)
+        return DRIFT * max(t.lost_s + self._step - MOMENT_S, 0.0)
 
-    def _accept(self, t: Track, seen: _Seen) -> None:
+    def _accept(self, t: Track, seen: Seen) -> None:
         roi = roi_from_points(seen.points, seen.aux)
         center = middles(seen.points).mean(0)
         # Where the detector set the region, a step is no motion.
         if t.points is not None and not t.fresh:
             since = max(self._now - t.last_s, SLACK_S)
             v = (center - middles(t.points).mean(0)) / since
-            limit = _FASTEST * roi.size / 2.5
+            limit = FASTEST * roi.size / 2.5
             v = v * min(1.0, limit / max(float(np.linalg.norm(v)), 1e-9))
             old = 0.5 ** (since / MOMENT_S)
             t.velocity = v if t.velocity is None else old * t.velocity + (1 - old) * v
         t.points, t.roi, t.last_s, t.lost_s, t.fresh = seen.points, roi, self._now, 0.0, False
         # Whoever stands before this body must not be learnt.
-        if seen.looks is not None and _alike(t, seen) > -_FOREIGN:
+        if seen.looks is not None and likeness(t, seen) > -FOREIGN:
             t.looks = learnt(t.looks, seen.looks)
         t.since_s = self._now if np.isnan(t.since_s) else t.since_s
         t.confirmed = t.confirmed or self._now - t.since_s >= MOMENT_S - SLACK_S
 
-    def _somebody_elses(self, t: Track, seen: _Seen) -> bool:
+    def _somebody_elses(self, t: Track, seen: Seen) -> bool:
         """The looks are those of somebody else who is known, and who should be near."""
         if seen.looks is None or t.looks is None:
             return False
         mine = same(t.looks, seen.looks)
-        if mine > -_FOREIGN:
+        if mine > -FOREIGN:
             return False
         middle = middles(seen.points).mean(0)
         for other in self._tracks:
@@ -338,12 +310,12 @@ class PeopleTracker:
                 other is not t
                 and other.looks is not None
                 and near
-                and same(other.looks, seen.looks) > mine + 2 * _FOREIGN
+                and same(other.looks, seen.looks) > mine + 2 * FOREIGN
             ):
                 return True
         return False
 
-    def _drop_collapsed(self, tracks: list[Track], good: dict[int, _Seen]) -> None:
+    def _drop_collapsed(self, tracks: list[Track], good: dict[int, Seen]) -> None:
         """Of tracks that landed on one body, keep the one that was expected there; a newcomer yields."""
         for n, b in enumerate(tracks):
             for a in tracks[:n]:
@@ -351,7 +323,7 @@ class PeopleTracker:
                     continue
                 pa, pb = good[a.id].points, good[b.id].points
                 size = max(roi_from_points(pa).size, roi_from_points(pb).size) / 2.5
-                limit = _COLLAPSED if a.confirmed and b.confirmed else _COLLAPSED_NEW
+                limit = COLLAPSED if a.confirmed and b.confirmed else COLLAPSED_NEW
                 if np.linalg.norm(pa - pb, axis=1).mean() > limit * size:
                     continue
                 if a.confirmed != b.confirmed:
@@ -359,8 +331,8 @@ class PeopleTracker:
                 else:
                     wrong = [self._surprise(t, good[t.id].points) for t in (a, b)]
                     loser = a if wrong[0] > wrong[1] + 0.02 else b
-                    alike = [_alike(t, good[t.id]) for t in (a, b)]
-                    if abs(alike[0] - alike[1]) > _FOREIGN:
+                    alike = [likeness(t, good[t.id]) for t in (a, b)]
+                    if abs(alike[0] - alike[1]) > FOREIGN:
                         loser = a if alike[0] < alike[1] else b
                 del good[loser.id]
 
@@ -377,7 +349,7 @@ class PeopleTracker:
         parts = np.stack([d.hips, d.shoulders])
         for t in self._active():
             gaps = np.linalg.norm(parts[:, None] - t.anchors(self._now)[None], axis=-1)
-            if gaps.min() < _NEAR_TRACK * t.radius:
+            if gaps.min() < NEAR_TRACK * t.radius:
                 return True
         return False
 
@@ -388,7 +360,7 @@ class PeopleTracker:
         pairs = []
         for t in self._tracks:
             drift = self._drift(t)
-            gate = min(_SAME + drift, 1.5)
+            gate = min(SAME + drift, 1.5)
             for d in finds:
                 gap = np.linalg.norm(np.stack([d.hips, d.shoulders]) - t.anchors(self._now), axis=1).mean()
                 ratio = d.radius / t.radius
@@ -406,7 +378,7 @@ class PeopleTracker:
         for d in free:
             if len(self._active()) >= self.max_people:
                 break
-            if d.score < _BEYOND_DOUBT and self._near_somebody(d):
+            if d.score < BEYOND_DOUBT and self._near_somebody(d):
                 continue
             if self._may_begin(d):
                 self._begin(d)

@@ -7,6 +7,7 @@ says is laid over that (`backend.recall.blend`). No picture is needed.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -20,11 +21,12 @@ from backend.errors import JobError
 from backend.jobs.folder import JobFolder
 from backend.localizers.choose import create_localizer
 from backend.localizers.contract import LANDMARK_LOCALIZERS, LocalizerOptions, Recalls
+from backend.motion.incamera import in_camera, out_of_camera
 from backend.options import MocapOptions, choose_device
 from backend.points.entries import check_count, read_entry, set_from_entries
 from backend.recall.blend import Carried, blended, in_bones, nearby
 from backend.recall.looks import Look, Recaller
-from backend.records import Notice, TrackMotion
+from backend.records import Notice, Shot, TrackMotion
 
 BLOCK_BYTES = 32 << 20
 """Of skinning transforms that are held at a time; a block of frames is at least one frame."""
@@ -51,7 +53,7 @@ class PointBlock:
     times: np.ndarray
     """(n,) float64 seconds."""
     positions: np.ndarray
-    """(n, P, 3) float32 metres, camera space."""
+    """(n, P, 3) float32 metres, in the space of the person's shot."""
     uncertainty: np.ndarray
     """(n, P) float32 metres."""
 
@@ -89,8 +91,12 @@ def track_set(
             yield asked
             asked = None
     carrier = _Carrier(body, points)
+    shots = [] if folder is None else folder.load_shots()
     for motion in motions:
-        blocks = carrier.blocks(motion) if asked is None else carrier.asked(motion, asked)
+        seen = in_camera(motion, shots, body)
+        # Under another lens than then, what the localizer said then lies elsewhere.
+        ask = asked is not None and _same_lens(folder, motion, shots)
+        blocks = carrier.asked(seen, asked) if ask else carrier.blocks(seen)
         for block in blocks:
             rows = slice(block.first, block.stop)
             yield PointBlock(
@@ -99,7 +105,7 @@ def track_set(
                 block.stop == len(motion.frames),
                 motion.frames[rows],
                 motion.times[rows],
-                block.places,
+                out_of_camera(block.places, motion, shots, rows),
                 block.sigma,
             )
     if asked is not None and asked.lacking:
@@ -160,7 +166,7 @@ class _Carrier:
         """Blocks that know what the localizer says."""
         native = recaller.localizer.native
         share = nearby(self._points.positions.numpy(), native.positions)
-        tensors, looks = native.to("cpu"), _Ahead(recaller.track(motion.track))
+        tensors, looks = native.to("cpu"), _Ahead(_looks(recaller, motion))
         for block in self.blocks(motion, ASKED_ROWS):
             frames = motion.frames[block.first : block.stop]
             row = {int(frame): k for k, frame in enumerate(frames)}
@@ -177,6 +183,24 @@ class _Carrier:
                 block.away[rows] = in_bones(away, block.turns[rows], self._bones)
                 block.sure[rows] = np.where(known, np.maximum(sigma, LEAST_SIGMA_M) ** -2, 0)
             yield block
+
+
+def _same_lens(folder: JobFolder, motion: TrackMotion, shots: Sequence[Shot]) -> bool:
+    shot = next((s for s in shots if s.number == int(motion.shot[0])), None)
+    chunk = folder.load_chunk(0)
+    if shot is None or chunk is None or not np.isfinite(chunk.focal_px):
+        return True
+    return abs(float(shot.lens[0, 0]) / chunk.focal_px - 1) < 1e-4
+
+
+def _looks(recaller: Recaller, motion: TrackMotion) -> Iterator[Look]:
+    """Of a person, in the order of frames, under whatever numbers the frames were followed."""
+    source = np.where(motion.source > 0, motion.source, motion.track)
+    frames = {int(s): set(motion.frames[source == s].tolist()) for s in np.unique(source)}
+    if set(frames) == {motion.track}:
+        return recaller.track(motion.track)
+    parts = (filter(lambda look, s=s: look.frame in frames[s], recaller.track(s)) for s in frames)
+    return heapq.merge(*parts, key=lambda look: look.frame)
 
 
 class _Ahead:

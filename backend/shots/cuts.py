@@ -12,7 +12,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from backend.shots.signature import SIDE, alike, evened, signature
+from backend.shots.signature import alike, evened, grey, signature
 
 __all__ = ["ChangeWatch", "find_cuts", "signature"]
 
@@ -81,7 +81,7 @@ def find_cuts(signatures: np.ndarray, times: np.ndarray) -> np.ndarray:
 
 
 def _is_blank(signature: np.ndarray) -> bool:
-    return float(signature.std()) < _BLANK
+    return float(grey(signature).std()) < _BLANK
 
 
 def _shown(signatures: np.ndarray) -> np.ndarray:
@@ -148,9 +148,7 @@ class _Film:
 def _dissolves(film: _Film, hard: list[int]) -> list[int]:
     """Middles of what looks like one picture that grows out of another."""
     found: list[tuple[float, int, float]] = []
-    small = np.stack(
-        [cv2.resize(s.reshape(SIDE, SIDE), (16, 16), interpolation=cv2.INTER_AREA) for s in film.signatures]
-    )
+    small = np.stack([cv2.resize(grey(s), (16, 16), interpolation=cv2.INTER_AREA) for s in film.signatures])
     flat = small.reshape(len(film), -1).astype(np.float32)
     walls = np.array([0, *hard, len(film)])
     for half in _MIXES_S:

@@ -7,8 +7,10 @@ import numpy as np
 
 SIDE = 48
 """Grey values along each side of a signature."""
-SIZE = SIDE * SIDE
-"""Bytes of a signature."""
+_COLOURS = 8
+"""Colours along each side of a signature."""
+SIZE = SIDE * SIDE + 3 * _COLOURS**2
+"""Bytes of a signature: grey values, then colours (RGB), both row by row."""
 _SAMPLES = 4
 """Pixels of the picture along each side that make one grey value."""
 _BLOCK = 12
@@ -24,22 +26,41 @@ _FAINT = 3.0
 
 
 def signature(image: np.ndarray) -> np.ndarray:
-    """(SIZE,) uint8 of a picture (H, W, 3) uint8 RGB: its grey values, stretched to a square, row by row."""
+    """(SIZE,) uint8 of a picture (H, W, 3) uint8 RGB, stretched to a square."""
     n = SIDE * _SAMPLES
     # Nearest pixels first: to average over all of a large picture takes ten times as long and tells nothing more.
     some = cv2.resize(image, (n, n), interpolation=cv2.INTER_NEAREST)
     small = cv2.resize(some, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    return cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).reshape(-1)
+    colours = cv2.resize(small, (_COLOURS, _COLOURS), interpolation=cv2.INTER_AREA)
+    return np.concatenate([cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).reshape(-1), colours.reshape(-1)])
+
+
+def grey(signature: np.ndarray) -> np.ndarray:
+    """(SIDE, SIDE) uint8 grey values of a signature."""
+    return signature[: SIDE * SIDE].reshape(SIDE, SIDE)
+
+
+def repainted(a: np.ndarray, b: np.ndarray) -> float:
+    """0..1, how much other colours two signatures have, wherever they are in the picture; brightness apart."""
+    x, y = (np.sort(_chroma(s), axis=0) for s in (a, b))
+    return float(np.abs(x - y).mean())
+
+
+def _chroma(signature: np.ndarray) -> np.ndarray:
+    """(n, 2) shares of red less green, and of blue less green."""
+    rgb = signature[SIDE * SIDE :].reshape(-1, 3).astype(np.float32) + _FAINT
+    rgb /= rgb.sum(1, keepdims=True)
+    return rgb[:, ::2] - rgb[:, 1:2]
 
 
 def evened(signature: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What stays when the light changes: (SIDE, SIDE) float32 grey values less their surroundings, in units of the
     contrast there; and (SIDE, SIDE) 0..1, how much there is to see."""
-    grey = signature.reshape(SIDE, SIDE).astype(np.float32)
+    values = grey(signature).astype(np.float32)
     around = (_AROUND, _AROUND)
-    mean = cv2.blur(grey, around)
-    contrast = np.sqrt(np.maximum(cv2.blur(grey * grey, around) - mean * mean, 0))
-    return (grey - mean) / (contrast + _FAINT), contrast / (contrast + _FAINT)
+    mean = cv2.blur(values, around)
+    contrast = np.sqrt(np.maximum(cv2.blur(values * values, around) - mean * mean, 0))
+    return (values - mean) / (contrast + _FAINT), contrast / (contrast + _FAINT)
 
 
 def alike(a: np.ndarray, b: np.ndarray) -> float:

@@ -45,6 +45,9 @@ class BODYFIELD_OT_update_motion(bpy.types.Operator, MotionChoices):
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Put it on its way; what was not set stays as the job has it."""
         job, changes = _job(context), set_options(self)
+        if "fov_deg" in changes:
+            # A focal length of the job's would go before it.
+            changes["focal_px"] = None
         return put_on_its_way(
             self, lambda: MotionUpdate(running.backend, job, changes, scene=context.scene.name)
         )

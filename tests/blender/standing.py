@@ -7,6 +7,7 @@ import bpy
 import numpy as np
 
 from blender_addon.scene.clip import ClipScene, Footage
+from blender_addon.shared.motion import PER_FRAME
 
 from .people import open_body
 from .seen import curves_of
@@ -40,18 +41,7 @@ def resting(result, seed: int = 0):
 def without(result, gone: slice):
     """The result with a gap: these rows are not there."""
     rows = np.delete(np.arange(len(result.frames)), gone)
-    names = (
-        "frames",
-        "times",
-        "boxes",
-        "pose",
-        "trans",
-        "expression",
-        "joints",
-        "joint_uncertainty",
-        "contacts",
-    )
-    return replace(result, **{n: getattr(result, n)[rows] for n in (*names, "bridged")})
+    return replace(result, **{name: getattr(result, name)[rows] for name in PER_FRAME})
 
 
 def curve_of(owner, path: str):

@@ -16,8 +16,8 @@ from .people import motion, open_body  # noqa: E402
 from .seen import curves_of, names_of_everything  # noqa: E402
 
 FOOTAGE = Footage("walk", None, 640, 360, 30.0)
-CURVES = 223 + 56 + 9
-"""Of a person: bones, uncertainty, contacts."""
+CURVES = 223 + 56 + 9 + 1
+"""Of a person: bones, uncertainty, contacts, doubt."""
 
 
 @pytest.fixture(autouse=True)

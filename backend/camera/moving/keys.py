@@ -7,6 +7,7 @@ system. Features that are far have a direction only; that of near ones is told b
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -112,9 +113,10 @@ class _Task:
     """Whether it is known."""
 
 
-def solve(sight: Sight, steps: Steps, times: np.ndarray, focal: float, fixed: bool, zoom: bool) -> Keys:
+def solve(sight: Sight, steps: Steps, times: np.ndarray, focal: float, fixed: bool, zoom: bool,
+          starts: Sequence[float] = (1.0,)) -> Keys:  # fmt: skip
     """The key frames by all that is seen in them. `focal`: small pixels, `fixed`: it is known and stays; `zoom`:
-    whether it may change over time."""
+    whether it may change over time; `starts`: times `focal`, where the search for it begins."""
     frames = choose(sight, steps, times)
     rank = np.full(sight.n, -1)
     rank[frames] = np.arange(len(frames))
@@ -124,8 +126,8 @@ def solve(sight: Sight, steps: Steps, times: np.ndarray, focal: float, fixed: bo
     names, feature = np.unique(sight.feature[rows], return_inverse=True)
     best: Keys | None = None
     # The lens decides how far the camera turned: a wrong one is no place to start from when it is free.
-    for scale in (1.0,) if fixed else (1.0, 0.62, 1.6, 2.5):
-        turns = chained(steps, scale)
+    for scale in starts:
+        turns = chained(steps, focal * scale / steps.focal)
         held = turns[frames[1:]] @ turns[frames[:-1]].transpose(0, 2, 1)
         tied = np.bincount(rank[sight.frame[rows]], minlength=len(frames)) >= LEAST
         loose = ~(tied[1:] & tied[:-1]) if len(frames) > 1 else np.zeros(0, bool)
@@ -134,11 +136,11 @@ def solve(sight: Sight, steps: Steps, times: np.ndarray, focal: float, fixed: bo
         task = _Task(rank[sight.frame[rows]], feature, sight.place[rows], names, held, hold,
                      np.diff(times[frames]), zoom, focal, fixed)  # fmt: skip
         start = Keys(frames, turns[frames], zooms, focal * scale, np.inf, np.zeros((0, 3)), np.inf, NOISE_PX)
-        found = _adjusted(task, start, 12 if fixed else 8)
+        found = _adjusted(task, start, 15 if len(starts) == 1 else 5)
         if best is None or found.cost < best.cost - 1e-6:
             best, chosen = found, task
     assert best is not None
-    if not fixed:
+    if len(starts) > 1:
         best = _adjusted(chosen, best, 12)
     everywhere = np.full((sight.q, 3), np.nan)
     everywhere[names] = best.rays
@@ -231,7 +233,7 @@ def _system(task: _Task, keys: Keys) -> tuple[float, _System]:
     columns = np.repeat(2 * task.feature, 2)[:, None] + np.arange(2)
     Jx = sparse.csr_matrix((x_flat.ravel(), (np.repeat(rows, 2), columns.ravel())), (2 * m, 2 * f))
     r = (miss * np.sqrt(weight)[:, None]).ravel()
-    C, right = (Jc.T @ Jc).tolil(), Jc.T @ r
+    right = Jc.T @ r
     block = np.zeros((f, 2, 2))
     for i in range(2):
         for j in range(2):
@@ -239,51 +241,54 @@ def _system(task: _Task, keys: Keys) -> tuple[float, _System]:
                 task.feature, (feature[:, :, i] * feature[:, :, j]).sum(1) * weight, f
             )
     right_block = (Jx.T @ r).reshape(f, 2)
-    cost += _priors(task, keys, C, right)
-    return cost, _System(C.tocsr(), right, (Jc.T @ Jx).tocsr(), block, right_block, basis, miss, weight)
+    more, prior = _priors(task, keys, right)
+    return cost + more, _System(
+        (Jc.T @ Jc + prior).tocsr(), right, (Jc.T @ Jx).tocsr(), block, right_block, basis, miss, weight
+    )
 
 
-def _priors(task: _Task, keys: Keys, C: sparse.lil_matrix, right: np.ndarray) -> float:
-    """Add to the cameras' equations what is known without features; -> its cost."""
+def _priors(task: _Task, keys: Keys, right: np.ndarray) -> tuple[float, sparse.csr_matrix]:
+    """What is known without features: its cost and its matrix; its right side is added to `right`."""
     k, fast = len(keys.frames), 1e10
-    diagonal = C.diagonal()
+    diagonal = np.zeros(4 * k + 1)
     # The world is the first frame's camera, and zoom is counted from it.
-    diagonal[:4] += fast
+    diagonal[:4] = fast
     if not task.zoom:
-        diagonal[3 : 4 * k : 4] += fast
+        diagonal[3 : 4 * k : 4] = fast
     cost = 0.0
     if task.fixed:
-        diagonal[4 * k] += fast
+        diagonal[4 * k] = fast
     else:
         off = np.log(task.guess / keys.focal)
-        diagonal[4 * k] += 1 / _FOCAL**2
+        diagonal[4 * k] = 1 / _FOCAL**2
         right[4 * k] += off / _FOCAL**2
         cost += (off / _FOCAL) ** 2
-    C.setdiag(diagonal)
-    for i in range(k - 1):
-        a, b = slice(4 * i, 4 * i + 3), slice(4 * i + 4, 4 * i + 7)
-        off = vectors(task.held[i] @ keys.turns[i] @ keys.turns[i + 1].T)
-        # A turn of the earlier camera reaches the later one through the step.
-        D, h = task.held[i], task.hold[i]
-        C[a, a] += h * np.eye(3)
-        C[b, b] += h * np.eye(3)
-        C[a, b] -= h * D.T
-        C[b, a] -= h * D
-        right[b] += h * off
-        right[a] -= h * D.T @ off
-        cost += h * float(off @ off)
-        if task.zoom:
-            h = 1 / (_ZOOM_S**2 * max(task.seconds[i], 1e-3))
-            off = keys.zooms[i] - keys.zooms[i + 1]
-            p, q = 4 * i + 3, 4 * i + 7
-            C[p, p] += h
-            C[q, q] += h
-            C[p, q] -= h
-            C[q, p] -= h
-            right[q] += h * off
-            right[p] -= h * off
-            cost += h * float(off) ** 2
-    return cost
+    D, h = task.held, task.hold[:, None]
+    # Each key frame as the step from the one before says; a turn of the earlier one reaches it through the step.
+    off = vectors(D @ keys.turns[:-1] @ keys.turns[1:].transpose(0, 2, 1))
+    cost += float((h * off**2).sum())
+    each = right[:-1].reshape(k, 4)
+    each[1:, :3] += h * off
+    each[:-1, :3] -= h * np.einsum("kji,kj->ki", D, off)
+    at = 4 * np.arange(k - 1)[:, None, None]
+    i, j = np.arange(3)[:, None], np.arange(3)[None]
+    own = np.broadcast_to(np.eye(3), D.shape) * h[..., None]
+    parts = [(at + i, at + j, own), (at + 4 + i, at + 4 + j, own),
+             (at + i, at + 4 + j, -h[..., None] * D.transpose(0, 2, 1)),
+             (at + 4 + i, at + j, -h[..., None] * D)]  # fmt: skip
+    if task.zoom:
+        h = 1 / (_ZOOM_S**2 * np.maximum(task.seconds, 1e-3))
+        off = keys.zooms[:-1] - keys.zooms[1:]
+        cost += float((h * off**2).sum())
+        each[1:, 3] += h * off
+        each[:-1, 3] -= h * off
+        a = 4 * np.arange(k - 1) + 3
+        parts += [(a, a, h), (a + 4, a + 4, h), (a, a + 4, -h), (a + 4, a, -h)]
+    rows, columns, values = (
+        np.concatenate([np.broadcast_to(part[x], part[2].shape).ravel() for part in parts]) for x in range(3)
+    )
+    size = (4 * k + 1, 4 * k + 1)
+    return cost, (sparse.diags(diagonal) + sparse.coo_matrix((values, (rows, columns)), size)).tocsr()
 
 
 def _reduced(system: _System, damping: float):

@@ -35,6 +35,8 @@ class Steps:
     """(n - 1,) bool; elsewhere the camera is said to stand still."""
     share: np.ndarray
     """(q,) 0..1, part of its steps in which a feature agreed; 0 for one that was never seen twice."""
+    focal: float
+    """Small pixels, with which they were found."""
 
 
 def steps(sight: Sight, focal: float) -> Steps:
@@ -60,7 +62,7 @@ def steps(sight: Sight, focal: float) -> Steps:
             np.linalg.norm(_moved(before, focal, turns[k], zooms[k]) - after, axis=1) < 2 * AGREE_PX
         )
         known[k] = True
-    return Steps(turns, zooms, known, agreed / np.maximum(asked, 1))
+    return Steps(turns, zooms, known, agreed / np.maximum(asked, 1), focal)
 
 
 def flow(place: np.ndarray, focal: float) -> np.ndarray:
@@ -103,9 +105,9 @@ def _refined(
         there = _moved(before, focal, turn, zoom)
         miss = after - there
         weight = trust((miss**2).sum(1), scale)
-        table = flow(there, focal * np.exp(zoom))
-        normal = np.einsum("cij,c,cik->jk", table, weight, table) + np.diag([1e-3, 1e-3, 1e-3, 1e-3])
-        step = np.linalg.solve(normal, np.einsum("cij,c,ci->j", table, weight, miss))
+        table = flow(there, focal * np.exp(zoom)).reshape(-1, 4)
+        heavy = table * np.repeat(weight, 2)[:, None]
+        step = np.linalg.solve(table.T @ heavy + 1e-3 * np.eye(4), heavy.T @ miss.ravel())
         turn, zoom = turned(step[:3]) @ turn, zoom + float(step[3])
     return turn, zoom
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -42,12 +42,6 @@ class Turning:
     """0..1, part of the sightings that lie within three sigmas of `NOISE_PX`."""
 
 
-def solve(sight: Sight, steps: Steps, times: np.ndarray, focal: float, fixed: bool, zoom: bool) -> Turning:
-    """See `keys.solve`."""
-    keys = key_frames.solve(sight, steps, times, focal, fixed, zoom)
-    return resected(sight, steps, times, keys, zoom)
-
-
 def resected(sight: Sight, steps: Steps, times: np.ndarray, keys: Keys, zoom: bool) -> Turning:
     """Every frame by the directions of the features in `keys`."""
     turns, zooms = _between(sight, steps, keys)
@@ -56,12 +50,14 @@ def resected(sight: Sight, steps: Steps, times: np.ndarray, keys: Keys, zoom: bo
     for again in range(_REFRESH + 1):
         for round_ in range(_ROUNDS):
             scale = 4.0 if again == 0 and round_ < 3 else 1.0
+            before = turns
             turns, zooms, count, spread = _improved(sight, keys.focal, world, turns, zooms, use, zoom, scale)
+            if scale == 1.0 and np.abs(turns - before).max() < 1e-6:
+                break
         if again < _REFRESH:
             world = _directions(sight, keys, turns, zooms, world, use)
     # The first frame is the world.
     known = count >= LEAST
-    first = int(np.argmax(known)) if known.any() else 0
     turns, zooms, sigma = _filled(turns, zooms, known, spread, times)
     turns, world = nearest_turn(turns @ turns[0].T), world @ turns[0].T
     focal, zooms = keys.focal * float(np.exp(zooms[0])), zooms - zooms[0]
@@ -71,19 +67,12 @@ def resected(sight: Sight, steps: Steps, times: np.ndarray, keys: Keys, zoom: bo
     seen = np.isfinite(miss)
     agreed = float(near[seen].mean()) if seen.any() else 0.0
     sigma = sigma * max(rms / NOISE_PX, 0.2)
-    del first
     return Turning(turns, zooms, known, sigma, focal, keys.focal_sigma, world, miss, rms, agreed)
-
-
-def stretched(turning: Turning, **changes) -> Turning:
-    """A copy with other values."""
-    return replace(turning, **changes)
 
 
 def _between(sight: Sight, steps: Steps, keys: Keys) -> tuple[np.ndarray, np.ndarray]:
     """All frames by the steps from the key frame before, what is left at the next one spread over the time between."""
-    loose = key_frames.chained(steps)
-    zoom_steps = np.concatenate([[0.0], np.cumsum(steps.zooms)])
+    loose = key_frames.chained(steps, keys.focal / steps.focal)
     turns, zooms = np.empty_like(loose), np.empty(sight.n)
     for i, a in enumerate(keys.frames):
         b = keys.frames[i + 1] if i + 1 < len(keys.frames) else sight.n
@@ -96,7 +85,6 @@ def _between(sight: Sight, steps: Steps, keys: Keys) -> tuple[np.ndarray, np.nda
         turns[a:b] = here
         after = keys.zooms[min(i + 1, len(keys.zooms) - 1)]
         zooms[a:b] = keys.zooms[i] * (1 - part) + after * part
-    del zoom_steps
     return turns, zooms
 
 

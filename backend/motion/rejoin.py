@@ -18,7 +18,7 @@ from backend.people.looks import LOOKS, body_size, model_of, same
 from backend.people.track import middles
 from backend.records import TrackChunk
 
-# All of these were chosen on crowds of `bench.people`, seeds from 100 on.
+# All of these were set by judgement, and tried once on crowds of `bench.people`, seeds from 100 on.
 DOUBLE = 0.25
 """Landmarks nearer than this on the average, in sizes of the person, are one body's."""
 DOUBLE_S = 0.2
