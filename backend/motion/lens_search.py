@@ -22,6 +22,7 @@ from backend.fit.camerafitter import Done, Fitter
 from backend.fit.sketch import EFFORT
 from backend.fit.track import exhaust
 from backend.motion.ground import common_up
+from backend.motion.rejoin import taken
 from backend.motion.temporal.model import landmark_rows, shipped
 from backend.records import TrackChunk
 from blender_addon.shared.told import fov_from_35mm
@@ -36,8 +37,8 @@ believed of any."""
 TOLD = 0.05
 """A lens known better than this is not looked for in people."""
 NEWS = 0.05
-"""Nats by which what people say must change what is believed to count as news; less, and the usual lens is assumed (chosen
-on the same films)."""
+"""Nats by which what people say must change what is believed to count as news (chosen on the films below); less, and
+the usual lens is assumed."""
 PHONES, CAMERAS = (64.0, 0.13), (47.0, 0.42)
 """Usual lenses, half of each kind: field of view on the larger side, degrees, and one sigma of the focal length's
 logarithm. Phones' main cameras have 23 to 28 mm in 35 mm terms and are cut down by a tenth in movies; cameras zoom.
@@ -162,8 +163,6 @@ def _largest(tracks: Sequence[TrackChunk]) -> list[TrackChunk]:
 
 def _shortened(track: TrackChunk) -> TrackChunk | None:
     """The frames in which somebody was seen, of the middle `LONGEST_S`; None where there are none."""
-    from backend.people.rejoin import taken
-
     rows = np.flatnonzero(np.isfinite(track.points3d).all((1, 2)) & np.isfinite(track.points2d).all((1, 2)))
     if not len(rows):
         return None

@@ -16,7 +16,7 @@ from backend.fit.solver.skin import State
 from backend.fit.track import exhaust
 from backend.motion.assemble import MISFIT_BOX, MISFIT_M
 from backend.motion.chunks import SHORTEST_S, stretches
-from backend.people.rejoin import taken
+from backend.motion.rejoin import taken
 from backend.records import TrackChunk
 
 OTHER_LENSES_DEG = (23.0, 38.0, 80.0)
