@@ -63,7 +63,7 @@ def refocused(
     local = _unmixed(local, _through(turns[0], before), mix)
     away = np.einsum("nij,npj->npi", turns[1], _ray3(after))
     rays = away[..., :2] / np.maximum(away[..., 2:], 1e-6)
-    relative = local - np.nanmean(local, axis=1, keepdims=True) if local.size else local
+    relative = local - local.mean(1, keepdims=True)
     weight = _weights(track.uncertainty, landmarks=mix == 0)
     placed = relative + _translation(rays, relative, weight)[:, None]
     onto = np.concatenate([rays * placed[..., 2:], placed[..., 2:]], -1)
