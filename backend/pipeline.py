@@ -11,12 +11,12 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from itertools import count, takewhile
+from itertools import count, islice, takewhile
 
 import numpy as np
 
 from backend.errors import JobError
-from backend.localizers.choose import create_localizer
+from backend.localizers.choose import create_localizer, native_of
 from backend.localizers.contract import SHIPPED, Localizer, LocalizerOptions
 from backend.motion.assemble import Clip, mean_uncertainty
 from backend.motion.chunks import Pending, frame_times
@@ -34,6 +34,9 @@ from backend.records import Chunk, Event, Localization, Notice, Progress, Subjec
 from backend.shots.notes import Notes
 from blender_addon.shared.frames import Frame
 
+MOST_NAMED = 5
+"""Of those who are left out, so many are named with the reason; the others are counted."""
+
 
 def mocap(
     frames: Iterable[Frame],
@@ -44,8 +47,10 @@ def mocap(
     cancelled: Callable[[], bool] = lambda: False,
     breathe: Callable[[], None] = lambda: None,
     previews: bool = True,
+    focal_35mm: float | None = None,
 ) -> Iterator[Event]:
-    """Run a job. `frames` come in order, from 0 or from the frame after the last of `resume`; `total` if known.
+    """Run a job. `frames` come in order, from 0 or from the frame after the last of `resume`; `total` if known;
+    `focal_35mm`: what the clip's file tells of the lens.
 
     Yields Progress, Features, Chunk, TrackMotion, Notice, and Summary last. `previews`: first motions too, while the
     clip is seen, for somebody who looks on. Ends early without Summary when `cancelled()`. `breathe` is called every
@@ -53,8 +58,12 @@ def mocap(
     no_person, no_choice, bad_options, bad_body, bad_weights or no_device.
     """
     with _hands(options) as hands:
-        road = yield from _prepare(options, resume, breathe, hands)
         source, waiting = iter(frames), deque[Frame]()
+        waiting.extend(islice(source, 1))
+        road = yield from _prepare(options, resume, breathe, hands, looks=bool(waiting))
+        road.clip.focal_35mm = focal_35mm
+        for frame in waiting:
+            road.notes.sign(frame)
         while not cancelled():
             with road.watch("decode"):
                 _fetch(road, source, waiting, options.chunk - road.pending.size)
@@ -101,8 +110,10 @@ class Stopwatch:
 class _Road:
     """Everything that one job needs on its way."""
 
-    localizer: Localizer
-    """Finds points."""
+    localizer: Localizer | None
+    """Finds points; None where only the end is to be done."""
+    engine: str
+    """By which its network runs, or would."""
     tracker: PeopleTracker
     """Knows who is who."""
     clip: Clip
@@ -118,37 +129,42 @@ class _Road:
 
 
 def _prepare(
-    options: MocapOptions, resume: Sequence[Chunk], breathe: Callable[[], None], hands: Hands
+    options: MocapOptions, resume: Sequence[Chunk], breathe: Callable[[], None], hands: Hands, looks: bool
 ) -> Generator[Event, None, _Road]:
-    """Load body, localizer and detector, and take up where `resume` ends."""
+    """Load body, localizer and detector, and take up where `resume` ends. `looks`: whether any picture will be looked
+    at; without that neither localizer nor detector are loaded, which takes seconds."""
     device = choose_device(options.device)
     body = options.load_body()
-    told: list[str] = []
-    # Weights that meet this body for the first time need up to a minute.
     yield Progress("prepare", 0, None)
-    wanted = LocalizerOptions(
-        device, note=told.append, keep=options.keep_features, engine=options.engine, hands=hands
-    )
-    localizer = create_localizer(options.localizer, body, wanted)
-    if device == "cpu" and options.engine == "auto" and not is_installed():
-        told.append(
-            "ONNX Runtime is missing or cannot be loaded, so this takes about twice as long: press Set Up Backend, or "
-            "run 'python install.py setup'."
+    localizer = detector = None
+    native, engine = native_of(options.localizer, body), choose_engine(device, options.engine)
+    if looks:
+        told: list[str] = []
+        # Weights that meet this body for the first time need up to a minute.
+        wanted = LocalizerOptions(
+            device, note=told.append, keep=options.keep_features, engine=options.engine, hands=hands
         )
-    yield from map(Notice, told)
-    detector = PersonDetector(device, engine=options.engine, hands=hands)
+        localizer = create_localizer(options.localizer, body, wanted)
+        native, engine = localizer.native, localizer.engine
+        if device == "cpu" and options.engine == "auto" and not is_installed():
+            told.append(
+                "ONNX Runtime is missing or cannot be loaded, so this takes about twice as long: press Set Up Backend, "
+                "or run 'python install.py setup'."
+            )
+        yield from map(Notice, told)
+        detector = PersonDetector(device, engine=options.engine, hands=hands)
     if options.people is None:
         tracker = PeopleTracker(detector, options.max_people)
     else:
         tracker = ChosenTracker(detector, options.people, options.max_people)
-    clip = Clip(body, localizer.native, options, breathe)
+    clip = Clip(body, native, options, breathe)
     for chunk in resume:
         clip.add(chunk)
     notes = Notes()
     if clip.chunks:
         tracker.recall(clip.chunks[-1].memory, frame_times(clip.chunks))
         notes.recall(clip.chunks[-1].memory)
-    return _Road(localizer, tracker, clip, Pending(clip.frames), Stopwatch(), hands, notes)
+    return _Road(localizer, engine, tracker, clip, Pending(clip.frames), Stopwatch(), hands, notes)
 
 
 def _fetch(road: _Road, source: Iterator[Frame], waiting: deque[Frame], most: int) -> None:
@@ -289,10 +305,11 @@ def _finish(road: _Road, cancelled: Callable[[], bool]) -> Iterator[Event]:
         raise JobError("no_person", text)
     yield from found.shots
     yield from motions
-    if found.left_out:
-        yield Notice(
-            f"{found.left_out} find(s) that were too short or did not look like a person were left out."
-        )
+    yield from map(Notice, found.left_out[:MOST_NAMED])
+    short = clip.track_ids() - ghosts - {int(t) for m in motions for t in (m.track, *m.source)}
+    more = max(len(short) - len(found.left_out), 0) + max(len(found.left_out) - MOST_NAMED, 0)
+    if more:
+        yield Notice(f"{more} find(s) that were too short or did not look like a person were left out.")
     if len(found.shots) > 1:
         yield Notice(f"{len(found.shots)} shots were found, each with its own people, floor and camera.")
     for shot in found.shots:
@@ -304,5 +321,5 @@ def _finish(road: _Road, cancelled: Callable[[], bool]) -> Iterator[Event]:
                 f"The camera moves{where}: people move in the world, and the camera comes with its own motion."
             )
     seconds = dict(road.watch.seconds)
-    yield Summary(clip.frames, len(motions), seconds, mean_uncertainty(motions), road.localizer.engine,
+    yield Summary(clip.frames, len(motions), seconds, mean_uncertainty(motions), road.engine,
                   {str(t): n for t, n in found.names.items()})  # fmt: skip

@@ -29,10 +29,11 @@ from backend.evaluate.multiview import CalibratedCamera, read_qualisys, smooth_r
 from backend.localizers.choose import create_localizer
 from backend.localizers.landmarks.localizer import LANDMARKS
 from backend.motion.chunks import person_tracks
+from backend.motion.incamera import camera_of
 from backend.motion.level import CAMERA_UP
 from backend.options import MocapOptions
 from backend.pipeline import mocap
-from backend.records import Chunk, Summary, TrackMotion
+from backend.records import Chunk, Shot, Summary, TrackMotion
 from bench.report import finish, parser
 
 LIMBS = [11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28]
@@ -78,7 +79,6 @@ def run_ours(video: Path, options: MocapOptions) -> dict[str, np.ndarray]:
     start = time.perf_counter()
     summary = None
     with open_video(video) as clip:
-        camera = options.pinhole(clip.width, clip.height)
         for event in mocap(clip, options, total=clip.frame_count):
             if isinstance(event, Chunk):
                 chunks.append(event)
@@ -86,6 +86,8 @@ def run_ours(video: Path, options: MocapOptions) -> dict[str, np.ndarray]:
                 motions[event.track] = event
             elif isinstance(event, Summary):
                 summary = event
+            elif isinstance(event, Shot):
+                camera = camera_of(event)
     seconds = time.perf_counter() - start
     body = options.load_body()
     landmarks = create_localizer(options.localizer, body).landmarks

@@ -10,13 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from backend.batch.decoding import decoded_ahead
-from backend.camera.pinhole import Camera
 from backend.errors import JobError
-from backend.jobs.folder import DONE, JobFolder, JobStore
+from backend.jobs.folder import DONE, JobFolder, JobStore, focal_of
 from backend.jobs.keeper import Keeper, changed
 from backend.options import MocapOptions
 from backend.pipeline import mocap
-from backend.records import Event, Notice, Summary, TrackMotion
+from backend.records import Event, Notice, Shot, Summary, TrackMotion
 from blender_addon.shared.frames import Clip, ClipError, clip_facts, open_clip
 from blender_addon.shared.home import home_folder
 
@@ -31,8 +30,8 @@ class Outcome:
     """The final ones, in the order of their tracks."""
     summary: Summary
     """What the road said at its end."""
-    camera: Camera
-    """That the clip was taken for."""
+    shots: list[Shot]
+    """In the order of time, with their cameras."""
     fps: float
     """Of the clip, frames a second."""
     damage: str | None
@@ -63,8 +62,7 @@ def run_clip(
             keeper.done()
         if clip.damage:
             on_event(Notice(clip.damage))
-        camera = options.pinhole(clip.width, clip.height)
-        return Outcome(keeper.folder, keeper.motions, keeper.summary, camera, clip.fps, clip.damage)
+        return Outcome(keeper.folder, keeper.motions, keeper.summary, keeper.shots, clip.fps, clip.damage)
 
 
 def run_again(
@@ -79,14 +77,16 @@ def run_again(
     options = MocapOptions.from_dict(changed(record.options, changes))
     keeper = Keeper(folder, resume=True, changes=changes)
     with keeper.watch():
-        for event in mocap((), options, total=record.frames, resume=keeper.chunks, previews=False):
+        told = focal_of(record.clip)
+        for event in mocap(
+            (), options, total=record.frames, resume=keeper.chunks, previews=False, focal_35mm=told
+        ):
             on_event(event)
             if lacking := keeper.keep(event):
                 on_event(Notice(lacking))
         keeper.done()
-    camera = options.pinhole(record.clip["width"], record.clip["height"])
     fps = record.clip.get("fps") or _rate_of(keeper.motions)
-    return Outcome(folder, keeper.motions, keeper.summary, camera, fps, record.damage)
+    return Outcome(folder, keeper.motions, keeper.summary, keeper.shots, fps, record.damage)
 
 
 def _rate_of(motions: list[TrackMotion]) -> float:
@@ -100,6 +100,8 @@ def _events(clip: Clip, options: MocapOptions, keeper: Keeper) -> Iterator[Event
     try:
         # Closed at once when the job is stopped, so that nobody decodes any more.
         with closing(decoded_ahead(keeper.frames(clip))) as frames:
-            yield from mocap(frames, options, total=clip.frame_count, previews=False)
+            yield from mocap(
+                frames, options, total=clip.frame_count, previews=False, focal_35mm=clip.focal_35mm
+            )
     except ClipError as error:
         raise JobError("bad_clip", str(error)) from error

@@ -108,6 +108,9 @@ def check_blender(wanted: bool) -> None:
 def report(outcome: Outcome, paths: list[Path]) -> None:
     """What came of it, on standard output."""
     said = {"job": outcome.folder.record.id, "files": [str(p) for p in paths], **asdict(outcome.summary)}
+    said["shots"] = [
+        {"first": int(s.frames[0]), "last": int(s.frames[-1]), **s.fields()} for s in outcome.shots
+    ]
     print(json.dumps(said, indent=1))
 
 

@@ -14,7 +14,7 @@ from backend.draw.overlay import STYLE, check_style
 from backend.draw.shots import ShotsPainter
 from backend.errors import JobError
 from backend.jobs.folder import DONE, JobFolder, JobStore
-from backend.motion.incamera import in_camera
+from backend.motion.incamera import camera_of, in_camera
 from backend.options import MocapOptions
 from blender_addon.shared.home import home_folder
 
@@ -39,7 +39,7 @@ def overlay_job(folder: JobFolder, video: Path, out: Path, style: str = STYLE) -
     options = MocapOptions.from_dict(folder.record.options)
     with open_video(video) as clip:
         body, shots = options.load_body(), folder.load_shots()
-        camera = options.pinhole(clip.width, clip.height)
+        camera = camera_of(shots[0]) if shots else options.pinhole(clip.width, clip.height)
         motions = [in_camera(m, shots, body) for m in folder.load_finals()]
         painter = ShotsPainter(body, camera, motions, shots, style)
         # Closed at once when it is stopped, and not when Python comes to it: then no half file is left.

@@ -9,6 +9,7 @@ import numpy as np
 from backend.body.model import Body
 from backend.camera.pinhole import Camera
 from backend.draw.overlay import STYLE, OverlayPainter
+from backend.motion.incamera import camera_of
 from backend.records import Shot, TrackMotion
 from blender_addon.shared.frames import Frame
 
@@ -30,8 +31,7 @@ class ShotsPainter:
         self._painters = [(0, everybody)]
         for shot in shots:
             here = [m for m in motions if int(m.shot[0]) == shot.number]
-            fx, fy, cx, cy = (float(v) for v in shot.lens[0])
-            own = Camera(np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]), camera.width, camera.height)
+            own = camera_of(shot)
             if here and (len(shots) > 1 or not np.allclose(own.K, camera.K, rtol=1e-5)):
                 self._painters.append((int(shot.frames[0]), OverlayPainter(body, own, here, style)))
             elif len(shots) > 1:

@@ -31,6 +31,7 @@ import numpy as np
 
 from backend.errors import JobError
 from backend.records import Chunk, Shot, TrackMotion
+from blender_addon.shared.told import LEAST_MM, MOST_MM
 from blender_addon.shared.whole import write_whole
 from blender_addon.shared.wire import is_job_id
 
@@ -68,6 +69,14 @@ class JobRecord:
     """Of a finished job, see `Summary.as_json`."""
     revision: int = 0
     """How often the end of the finished job was done anew: it names the files of its final motions."""
+
+
+def focal_of(clip: Mapping[str, Any]) -> float | None:
+    """The 35 mm focal length that a record's clip tells, millimetres; None where it is nothing that a lens can have."""
+    told = clip.get("focal_35mm")
+    if isinstance(told, bool) or not isinstance(told, (int, float)) or not LEAST_MM <= told <= MOST_MM:
+        return None
+    return float(told)
 
 
 class JobFolder:

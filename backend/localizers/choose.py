@@ -5,9 +5,9 @@ Nothing above this room knows which weights run.
 
 from __future__ import annotations
 
-from backend.body.model import Body
+from backend.body.model import Body, CanonicalPoints
 from backend.errors import JobError
-from backend.localizers.contract import OWN, SHIPPED, Localizer, LocalizerOptions
+from backend.localizers.contract import LANDMARK_LOCALIZERS, OWN, SHIPPED, Localizer, LocalizerOptions
 
 _DEFAULTS = LocalizerOptions()
 
@@ -43,6 +43,21 @@ def create_localizer(name: str, body: Body, options: LocalizerOptions = _DEFAULT
         reasons = [text for text in survey()[1] if name in text]
         raise JobError("bad_options", (reasons + known)[0])
     return NeuralLocalizer(open_weights(name), body, options)
+
+
+def native_of(name: str, body: Body) -> CanonicalPoints:
+    """The `native` points of a localizer, without its weights."""
+    if name in LANDMARK_LOCALIZERS:
+        from backend.body.landmarks import body_landmarks
+
+        return body_landmarks(body)[0]
+    from backend.body.native import native_points
+
+    if name == OWN:
+        from backend.localizers.field.localizer import SURFACE
+    else:
+        from backend.localizers.nlf.localizer import SURFACE
+    return native_points(body, SURFACE)
 
 
 def _shipped(name: str, body: Body, options: LocalizerOptions) -> Localizer:

@@ -11,18 +11,12 @@ from backend.camera.pinhole import Camera
 from backend.errors import JobError
 from backend.fit.camerafitter import Fit, Fitter
 from backend.fit.sketch import sketch
-from backend.fit.solver.skin import State
 from backend.motion.level import up_direction
 from backend.motion.take import Take, Way
 from backend.options import MocapOptions
 from backend.records import Chunk, TrackChunk, TrackMotion
 from blender_addon.shared.frames import Frame
 
-# Median misfits of real people on our clips: 0.03-0.06 m and 0.004-0.010; of a bag taken for one: 0.12 m and 0.03.
-MISFIT_M = 0.10
-"""Metres between fitted and localized points, both centred."""
-MISFIT_BOX = 0.025
-"""Distance in the picture, as a share of the box's diagonal."""
 PREVIEW_FRAMES = 3
 """Fewer frames than this in a chunk wait for the final fit."""
 
@@ -33,7 +27,9 @@ class Clip:
     def __init__(self, body: Body, points: CanonicalPoints, options: MocapOptions,
                  breathe: Callable[[], None] = lambda: None) -> None:  # fmt: skip
         self.body, self.points, self.options = body, points, options
-        self._breathe = breathe
+        self.breathe = breathe
+        self.focal_35mm: float | None = None
+        """What the file tells of the lens, see `shared.frames.Clip`."""
         self.chunks: list[Chunk] = []
         self.frames = 0
         self._times: dict[int, float] = {}
@@ -58,7 +54,7 @@ class Clip:
         if self._fitter is None:
             assert self._size is not None, "no frame was seen yet"
             camera = self.options.pinhole(*self._size)
-            self._fitter = Fitter(self.body, self.points, camera, breathe=self._breathe)
+            self._fitter = Fitter(self.body, self.points, camera, breathe=self.breathe)
         return self._fitter
 
     def see(self, frame: Frame) -> None:
@@ -111,7 +107,7 @@ class Clip:
         (None: not at all)."""
         fitter = self.fitter
         if camera is not None and not np.array_equal(camera.K, self.camera.K):
-            fitter = Fitter(self.body, self.points, camera, breathe=self._breathe)
+            fitter = Fitter(self.body, self.points, camera, breathe=self.breathe)
         return Take(self.body, self.points, self.options, fitter, first, way)
 
     def fit(self, track: TrackChunk, betas: np.ndarray | None = None, smooth: float | None = None) -> Fit:
@@ -119,18 +115,6 @@ class Clip:
         strength = self.options.smooth if smooth is None else smooth
         return self.fitter.fit(track.points3d, track.points2d, track.uncertainty, track.times,
                                betas=betas, smooth=strength)  # fmt: skip
-
-
-def plausible(take: Take, track: TrackChunk, state: State) -> bool:
-    """Whether the points of `track` are those of a person: a bag or a coat gives points that no body can take."""
-    points = take.fitter.places(take.points, state)
-    seen = np.isfinite(track.points3d).all((1, 2))
-    points, boxes = points[seen], track.boxes[seen]
-    off = points - track.points3d[seen]
-    off = np.linalg.norm(off - off.mean(1, keepdims=True), axis=-1)
-    pixels = np.linalg.norm(take.camera.project(points) - track.points2d[seen], axis=-1)
-    pixels = pixels / np.hypot(boxes[:, 2], boxes[:, 3])[:, None]
-    return bool(np.median(off) < MISFIT_M and np.median(pixels) < MISFIT_BOX)
 
 
 def finished(track: TrackChunk, fit: Fit, body: Body, final: bool = True) -> TrackMotion:

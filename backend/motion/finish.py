@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Generator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 from scipy.spatial.transform import Rotation, Slerp
@@ -21,17 +22,20 @@ from backend.errors import JobError
 from backend.motion.assemble import Clip
 from backend.motion.chunks import person_tracks
 from backend.motion.corrections import apply_edits
+from backend.motion.lens_search import TOLD, LensEstimate, estimate_lens, known_lens
+from backend.motion.reason import reason
 from backend.motion.rejoin import linked, rejoined, taken
 from backend.motion.solve import solve
 from backend.motion.take import Take, Way
 from backend.records import Chunk, Shot, TrackChunk, TrackMotion
 from backend.shots.cuts import find_cuts
+from backend.shots.signature import SIZE
 
 LINK = 0.9
 """Least certainty of a proposal that somebody in two shots is the same person."""
 
-SURE = 0.08
-"""Relative error of a focal length told by turning beyond which the assumed one is kept; set by judgement."""
+SAME_LENS = 0.01
+"""Relative difference of focal lengths up to which a camera's turns need not be found anew."""
 
 
 @dataclass
@@ -44,8 +48,8 @@ class Finished:
     """In the order of their tracks."""
     names: dict[int, str] = field(default_factory=dict)
     """Track -> the name that the user gave it."""
-    left_out: int = 0
-    """Tracks that were too short or looked like no person."""
+    left_out: list[str] = field(default_factory=list)
+    """A sentence for everybody who was followed and looks like no person."""
 
 
 def finish(clip: Clip, ghosts: Collection[int]) -> Generator[tuple[int, int], None, Finished]:
@@ -63,7 +67,7 @@ def finish(clip: Clip, ghosts: Collection[int]) -> Generator[tuple[int, int], No
     for number, first in enumerate(firsts, 1):
         tracks = [t for t in corrected.tracks if shot_of(t) == number]
         last = (firsts[number] if number < len(firsts) else clip.frames) - 1
-        take, path = _take(clip, first, last, tracks)
+        take, path, lens = _take(clip, first, last, tracks)
         steps, motions = solve(take, take.tracks), None
         while motions is None:
             try:
@@ -77,11 +81,11 @@ def finish(clip: Clip, ghosts: Collection[int]) -> Generator[tuple[int, int], No
             m.doubtful = doubts[m.track].doubt.astype(np.uint8)
             m.source = doubts[m.track].source.astype(np.int32)
         out.motions += motions
-        out.shots.append(_shot(number, clip, take, path, motions))
+        out.shots.append(_shot(number, clip, take, path, lens, motions))
+        out.left_out += _left_out(take, motions)
     kept = {m.track for m in out.motions}
     for m in out.motions:
         m.person = np.full(1, links.get(m.track, 0) if links.get(m.track) in kept else 0, np.int32)
-    out.left_out = len(corrected.tracks) - len(kept)
     out.motions.sort(key=lambda m: m.track)
     return out
 
@@ -90,7 +94,7 @@ def first_frames(clip: Clip) -> list[int]:
     """First frame of each shot; only the clip's where cuts are not looked for, or an earlier release kept no
     signatures."""
     chunks = clip.chunks
-    if not clip.options.shots or any(len(c.signatures) != c.last + 1 - c.first for c in chunks):
+    if not clip.options.shots or any(c.signatures.shape != (c.last + 1 - c.first, SIZE) for c in chunks):
         return [0]
     signatures = np.concatenate([c.signatures for c in chunks])
     return [0, *(int(k) for k in find_cuts(signatures, clip.times(np.arange(len(signatures)))))]
@@ -132,35 +136,48 @@ def _proposed(parts: Sequence[Sequence[TrackChunk]]) -> dict[int, int]:
     return out
 
 
-def _take(clip: Clip, first: int, last: int, tracks: list[TrackChunk]) -> tuple[Take, CameraPath]:
+def _take(
+    clip: Clip, first: int, last: int, tracks: list[TrackChunk]
+) -> tuple[Take, CameraPath, LensEstimate]:
     """The camera of a shot, and its people under it."""
-    frames = np.arange(first, last + 1)
-    times, assumed, o = clip.times(frames), clip.camera, clip.options
+    frames, o, localized = np.arange(first, last + 1), clip.options, clip.localized_under
+    assumed, times = clip.camera, clip.times(frames)
     given = o.focal_px is not None or o.fov_deg is not None
-    rows = o.camera_path
-    if rows:
-        path = imported(rows, frames, assumed)
+    if o.camera_path:
+        path = imported(o.camera_path, frames)
+        lens = known_lens(path.focal_px, assumed, "camera")
     else:
         background = _background(clip, first, last)
+        solved = partial(solve_path, background, times, mode=o.camera)
         path = standing(frames, assumed.K[0, 0])
         if background is not None:
-            path = solve_path(background, times, assumed, o.camera, focal_known=given)
-            if path.moving and not given and (path.said or not path.focal_sigma < SURE):
-                path = solve_path(background, times, assumed, o.camera, focal_known=True)
-    focal = path.focal_px if rows or (not given and np.isfinite(path.focal_sigma)) else float(assumed.K[0, 0])
-    camera = Camera.from_focal(assumed.width, assumed.height, focal)
-    if abs(focal / assumed.K[0, 0] - 1) < 1e-6:
-        camera = assumed
-    way = None
-    if path.moving:
-        metres = path.metres if np.isfinite(path.metres) else 0.0
-        way = Way(path.turns, path.places * metres)
-    take = clip.take(camera, first, way)
-    localized = clip.localized_under
+            path = solved(camera=assumed, focal_known=given)
+        lens = known_lens(float(assumed.K[0, 0]), assumed, "given")
+        if not given:
+            turning = (
+                (path.focal_px, path.focal_sigma) if path.moving and np.isfinite(path.focal_sigma) else None
+            )
+            lens = estimate_lens(tracks, localized, clip.body, clip.points, focal_35mm=clip.focal_35mm, turning=turning,
+                                 still=not path.moving, breathe=clip.breathe)  # fmt: skip
+            if path.moving and abs(lens.focal_px / path.focal_px - 1) > SAME_LENS:
+                other = Camera.from_focal(assumed.width, assumed.height, lens.focal_px)
+                path = solved(camera=other, focal_known=True)
+    if path.said:
+        # What a wrong model takes for a zoom is none.
+        path = replace(path, zoom=np.ones(len(frames)), zooming=False)
+    camera = assumed
+    if abs(lens.focal_px / assumed.K[0, 0] - 1) > 1e-6:
+        camera = Camera.from_focal(assumed.width, assumed.height, lens.focal_px)
+    take = clip.take(camera, first, Way(path.turns, path.places * _metres(path)) if path.moving else None)
+    take.lens_sure = lens.sigma < TOLD
     if camera is not localized or o.lens:
         tracks = [refocused(t, localized, camera, o.lens or None) for t in tracks]
     take.tracks = tracks
-    return take, path
+    return take, path, lens
+
+
+def _metres(path: CameraPath) -> float:
+    return path.metres if np.isfinite(path.metres) else 0.0
 
 
 def _background(clip: Clip, first: int, last: int) -> Background | None:
@@ -170,7 +187,17 @@ def _background(clip: Clip, first: int, last: int) -> Background | None:
     return Background.joined([Background.from_arrays(c.background) for c in parts]).cut(first, last)
 
 
-def imported(rows: Sequence[Sequence[float]], frames: np.ndarray, camera: Camera) -> CameraPath:
+def _left_out(take: Take, motions: Sequence[TrackMotion]) -> list[str]:
+    kept = {m.track for m in motions}
+    out = []
+    for t in take.tracks:
+        if t.track not in kept:
+            why = reason(t, take.camera.width, take.camera.height, take.misfits.get(t.track))
+            out.append(f"Person {t.track} (frames {t.frames[0]} to {t.frames[-1]}) was left out: {why}.")
+    return out
+
+
+def imported(rows: Sequence[Sequence[float]], frames: np.ndarray) -> CameraPath:
     """A camera that was solved elsewhere: `rows` as of the option `camera_path`, any of them for `frames` (m,) and
     beside; between two it is interpolated. Raises JobError("bad_options")."""
     table = np.array(sorted(rows), float)
@@ -191,23 +218,13 @@ def imported(rows: Sequence[Sequence[float]], frames: np.ndarray, camera: Camera
                    zooming=bool(np.ptp(np.log(focal)) > 1e-3))  # fmt: skip
 
 
-def _shot(number: int, clip: Clip, take: Take, path: CameraPath, motions: Sequence[TrackMotion]) -> Shot:
+def _shot(
+    number: int, clip: Clip, take: Take, path: CameraPath, lens: LensEstimate, motions: Sequence[TrackMotion]
+) -> Shot:
     frames, K = path.frames, take.camera.K
-    n, o = len(frames), clip.options
+    n = len(frames)
     way = take.way or Way(np.tile(np.eye(3), (n, 1, 1)), np.zeros((n, 3)))
-    source = (
-        "camera"
-        if o.camera_path
-        else "given"
-        if o.focal_px is not None or o.fov_deg is not None
-        else "assumed"
-    )
-    sigma = 0.0
-    if source == "assumed" and take.camera is not clip.camera:
-        source, sigma = "turning", float(path.focal_sigma)
-    side = max(take.camera.width, take.camera.height)
-    fov = float(np.rad2deg(2 * np.arctan(0.5 * side / K[0, 0])))
-    lens = np.array([K[0, 0], K[1, 1], K[0, 2], K[1, 2]]) * np.stack(
+    pixels = np.array([K[0, 0], K[1, 1], K[0, 2], K[1, 2]]) * np.stack(
         [path.zoom, path.zoom, *np.ones((2, n))], 1
     )
     note = path.said
@@ -220,9 +237,9 @@ def _shot(number: int, clip: Clip, take: Take, path: CameraPath, motions: Sequen
     return Shot(
         number, take.camera.width, take.camera.height, frames.astype(np.int32), clip.times(frames),
         Rotation.from_matrix(way.turns).as_rotvec().astype(np.float32),
-        (way.places * take.scale).astype(np.float32), lens.astype(np.float32), path.known.astype(np.uint8),
+        (way.places * take.scale).astype(np.float32), pixels.astype(np.float32), path.known.astype(np.uint8),
         np.array([0, -1, 0], np.float32) if main is None else main.up, nothing if main is None else main.floor,
-        bool(path.moving), bool(path.zooming), fov, float(np.rad2deg(np.sin(np.deg2rad(fov)) * sigma)), source, note,
+        bool(path.moving), bool(path.zooming), lens.fov_deg, lens.sigma_deg, lens.source, note,
     )  # fmt: skip
 
 

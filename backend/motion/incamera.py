@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from backend.body.model import Body
+from backend.camera.pinhole import Camera
 from backend.records import Shot, TrackMotion
 from blender_addon.shared.axes import matrix_to_rotvec, rotvec_to_matrix
+
+if TYPE_CHECKING:
+    from backend.body.model import Body
+
+
+def camera_of(shot: Shot) -> Camera:
+    """The camera of a shot, with the lens of its first frame."""
+    fx, fy, cx, cy = (float(v) for v in shot.lens[0])
+    return Camera(np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]), shot.width, shot.height)
 
 
 def held(motion: TrackMotion, shots: Sequence[Shot]) -> tuple[np.ndarray, np.ndarray] | None:
@@ -46,4 +56,4 @@ def out_of_camera(points: np.ndarray, motion: TrackMotion, shots: Sequence[Shot]
     return (np.einsum("nji,npj->npi", turns, points) + places[:, None]).astype(points.dtype)
 
 
-__all__ = ["held", "in_camera", "out_of_camera"]
+__all__ = ["camera_of", "held", "in_camera", "out_of_camera"]

@@ -69,9 +69,7 @@ class LensEstimate:
     sigma: float
     """One sigma of its logarithm."""
     source: str
-    """file, turning, people or assumed, as `Shot.lens_source`."""
-    told: str
-    """One sentence."""
+    """given, camera, file, turning, people or assumed, as `Shot.lens_source`."""
 
 
 class Turning(NamedTuple):
@@ -118,9 +116,14 @@ def estimate_lens(
         middle = _log_focal(DEFAULT_FOV_DEG)
     fov = float(np.rad2deg(2 * np.arctan(0.5 / np.exp(middle))))
     spread = float(np.rad2deg(np.sin(np.deg2rad(fov)) * sigma))
-    return LensEstimate(
-        fov, spread, side * float(np.exp(middle)), sigma, source, _sentence(source, fov, spread)
-    )
+    return LensEstimate(fov, spread, side * float(np.exp(middle)), sigma, source)
+
+
+def known_lens(focal_px: float, camera: Camera, source: str) -> LensEstimate:
+    """A lens that needs no search. `source`: as `Shot.lens_source`."""
+    side = max(camera.width, camera.height)
+    fov = float(np.rad2deg(2 * np.arctan(0.5 * side / focal_px)))
+    return LensEstimate(fov, 0.0, focal_px, 0.0, source)
 
 
 def log_prior() -> np.ndarray:
@@ -246,14 +249,4 @@ def _news(after: np.ndarray, before: np.ndarray) -> float:
     return float((a * np.log((a + 1e-30) / (b + 1e-30))).sum())
 
 
-def _sentence(source: str, fov: float, sigma: float) -> str:
-    about = f"{fov:.0f}° ± {sigma:.0f}°"
-    return {
-        "file": f"The file tells the lens: {about} on the larger side.",
-        "turning": f"The camera's turns tell the lens: {about} on the larger side.",
-        "people": f"The people in the picture tell the lens: {about} on the larger side.",
-        "assumed": f"Nothing tells the lens: {about} on the larger side is assumed; give it if you know it.",
-    }[source]
-
-
-__all__ = ["LensEstimate", "Turning", "estimate_lens", "from_people", "log_prior"]
+__all__ = ["LensEstimate", "Turning", "estimate_lens", "from_people", "known_lens", "log_prior"]

@@ -20,11 +20,12 @@ from backend.fit.solver.skin import SkinModel, State
 from backend.fit.solver.timing import is_hole
 from backend.fit.track import Tie
 from backend.fit.view import View
-from backend.motion.assemble import finished, plausible, stand_upright
+from backend.motion.assemble import finished, stand_upright
 from backend.motion.contacts import grip, judged, levels, lying, resting
 from backend.motion.expectation import expectation
 from backend.motion.ground import Floor, Standing, common_up, find_floor
 from backend.motion.level import up_direction
+from backend.motion.reason import best_misfit, misfit
 from backend.motion.resize import resized, stature
 from backend.motion.take import Take
 from backend.motion.temporal.model import Expected
@@ -89,7 +90,7 @@ def solve(take: Take, tracks: Sequence[TrackChunk]) -> Generator[int, None, list
         obs = fitter.observations(track.points3d, track.points2d, track.uncertainty, track.times)
         done = Done(n, True, 3, 2)
         state = yield from _counted(fitter.alone(obs, done), counts, k)
-        if plausible(take, track, state):
+        if _plausible(take, track, state):
             person = _person(take, k, track, done, obs, state)
             yield from _first_tie(take, person, counts)
             people.append(person)
@@ -125,6 +126,16 @@ def _counted(steps: Generator[int, None, object], counts: list[int], k: int) -> 
             return end.value
         counts[k] = max(counts[k], done)
         yield sum(counts)
+
+
+def _plausible(take: Take, track: TrackChunk, state: State) -> bool:
+    """Whether the points of `track` are those of a person, be it under another lens than one that is not sure; notes
+    how far from it they are."""
+    found = misfit(take.fitter, track, take.fitter.places(take.points, state))
+    if not found.plausible and not take.lens_sure:
+        found = best_misfit(take.fitter, take.points, track)
+    take.misfits[track.track] = found
+    return found.plausible
 
 
 def _person(take: Take, k: int, track: TrackChunk, done: Done, obs: Data, state: State) -> _Person:

@@ -10,6 +10,7 @@ from backend.body.model import Body, CanonicalPoints
 from backend.camera.pinhole import Camera
 from backend.fit.camerafitter import Fitter
 from backend.fit.view import View
+from backend.motion.reason import Misfit
 from backend.options import MocapOptions
 from backend.records import TrackChunk
 
@@ -40,6 +41,10 @@ class Take:
     """Its first frame."""
     way: Way | None = None
     """None for a camera that stands still."""
+    lens_sure: bool = True
+    """Whether the lens is given or told; nobody is left out because of one that is assumed."""
+    misfits: dict[int, Misfit] = field(default_factory=dict)
+    """Track -> how far its points are from those of a body, as `solve` found."""
     scale: float = 1.0
     """By how much `solve` has made the world larger, with the way of the camera in it."""
     tracks: list[TrackChunk] = field(default_factory=list)

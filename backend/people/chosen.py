@@ -31,7 +31,7 @@ BESIDE = 2.0
 class ChosenTracker(PeopleTracker):
     """A `PeopleTracker` of the people in `choice`. `undecided`: its frame has not come yet."""
 
-    def __init__(self, detector: PersonDetector, choice: PeopleChoice, max_people: int = 4) -> None:
+    def __init__(self, detector: PersonDetector | None, choice: PeopleChoice, max_people: int = 4) -> None:
         super().__init__(detector, max(max_people, len(choice), BEFORE))
         self.choice = choice
         self._chosen: set[int] | None = None

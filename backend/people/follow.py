@@ -28,7 +28,7 @@ from backend.people.limits import (
 )
 from backend.people.looks import learnt, same
 from backend.people.memory import Seconds, from_tracks, in_seconds, to_tracks
-from backend.people.seen import Seen, likeness
+from backend.people.seen import Seen, likeness, unfollowed
 from backend.people.track import COAST_S, MOMENT_S, SLACK_S, Aim, Track, middles, roi_from_points
 from blender_addon.shared.frames import Frame
 
@@ -47,7 +47,8 @@ FORGET_S = 3.0
 class PeopleTracker:
     """Identity through time. For each frame: `rois`, then `update` for each of them, then `settle`."""
 
-    def __init__(self, detector: PersonDetector, max_people: int = 4) -> None:
+    def __init__(self, detector: PersonDetector | None, max_people: int = 4) -> None:
+        """`detector`: None for a tracker that only remembers."""
         self.detector = detector
         self.max_people = max_people
         self.ghosts: set[int] = set()
@@ -58,7 +59,7 @@ class PeopleTracker:
         self._seen: dict[int, Seen] = {}
         # None while no frame is open.
         self._asked: set[int] | None = None
-        self._next_id = 1
+        self._next_id, self._told_more = 1, False
         self._looks = 0
         # Seconds of the newest look, None before the first one.
         self._look_s: float | None = None
@@ -125,6 +126,7 @@ class PeopleTracker:
 
     def find(self, image: np.ndarray, parts: Sequence[int]) -> list[Detection]:
         """The second part: ask the detector. It changes nothing, so that it can be done beside other work."""
+        assert self.detector is not None
         return self.detector.detect([image], far=bool(parts), parts=parts, enough=self.max_people)[0]
 
     def meet(self, finds: list[Detection]) -> None:
@@ -375,13 +377,16 @@ class PeopleTracker:
             if t.lost_s and (self._is_active(t) or len(self._active()) < self.max_people):
                 # Look for the lost person where the detector saw somebody.
                 t.roi, t.velocity, t.lost_s, t.fresh = d.roi, None, min(t.lost_s, COAST_S), True
-        for d in free:
-            if len(self._active()) >= self.max_people:
-                break
+        new = [d for d in free if self._may_begin(d)]
+        for k, d in enumerate(new):
             if d.score < BEYOND_DOUBT and self._near_somebody(d):
                 continue
-            if self._may_begin(d):
-                self._begin(d)
+            if len(self._active()) >= self.max_people:
+                if not self._told_more:
+                    self.notices.append(unfollowed(len(new) - k, self._index, self.max_people))
+                self._told_more = True
+                break
+            self._begin(d)
 
     def _may_begin(self, find: Detection) -> bool:
         """Whether somebody who fits no track is to be followed."""

@@ -27,3 +27,9 @@ class Seen:
 def likeness(t: Track, seen: Seen) -> float:
     """See `looks.same`."""
     return 0.0 if t.looks is None or seen.looks is None else same(t.looks, seen.looks)
+
+
+def unfollowed(count: int, frame: int, most: int) -> str:
+    """What the user is told of people who are seen in a frame when as many as may be are followed already."""
+    people = f"{count} more people are seen" if count > 1 else "1 more person is seen"
+    return f"{people} in frame {frame} but not followed, as the smallest: raise Max People (--max-people) above {most}."

@@ -14,8 +14,9 @@ from typing import Any
 from backend.camera.pinhole import Camera
 from backend.errors import JobError
 from backend.jobs import folder as jobs
-from backend.jobs.folder import JobFolder
+from backend.jobs.folder import JobFolder, focal_of
 from backend.jobs.keeper import Keeper, changed
+from backend.motion.incamera import camera_of
 from backend.records import Event, Notice, Progress, Shot, TrackMotion
 from backend.serve.frames import FrameQueue, Stopped
 from backend.serve.messages import body_said, result_said, shot_said
@@ -43,6 +44,7 @@ class Worker(threading.Thread):
         self._road, self._resume, self._changes = road, resume, changes
         self._say_out = say
         self._stop_state: str | None = None
+        self._cameras: dict[int, Camera] = {}
         self._keeper: Keeper | None = None
         self._log = logging.getLogger(f"bodyfield.job.{folder.record.id}")
 
@@ -104,6 +106,7 @@ class Worker(threading.Thread):
             resume=keeper.chunks,
             cancelled=lambda: self.stopping,
             breathe=self.queue.breathe,
+            focal_35mm=focal_of(self.folder.record.clip),
         )
         with contextlib.closing(events):
             for event in events:
@@ -133,7 +136,9 @@ class Worker(threading.Thread):
             case Shot():
                 self._say_shot(event)
             case TrackMotion():
-                self._say_result(event, camera)
+                self._say_result(
+                    event, self._cameras.get(int(event.shot[0]), camera) if event.final else camera
+                )
             case Notice():
                 self._warn(event.text)
 
@@ -148,6 +153,7 @@ class Worker(threading.Thread):
             return None
 
     def _say_shot(self, shot: Shot) -> None:
+        self._cameras[shot.number] = camera_of(shot)
         arrays, fields = shot_said(shot)
         self._say_out(Said(self.folder.record.id, "shot", fields, arrays))
 
@@ -160,7 +166,7 @@ class Worker(threading.Thread):
         for shot in self.folder.load_shots():
             self._say_shot(shot)
         for motion in motions:
-            self._say_result(motion, camera)
+            self._say_result(motion, self._cameras.get(int(motion.shot[0]), camera))
         self._say("done", summary=record.summary or {})
 
     def _frames(self, keeper: Keeper) -> Iterator[Frame]:

@@ -13,9 +13,10 @@ from backend.body.load import load_body
 from backend.body.model import Body
 from backend.camera.pinhole import Camera
 from backend.localizers.field.localizer import LANDMARKS
+from backend.motion.incamera import camera_of
 from backend.options import MocapOptions
 from backend.pipeline import mocap
-from backend.records import Chunk, TrackMotion
+from backend.records import Chunk, Shot, TrackMotion
 from bench.motion_parts.feet import Sole, speeds
 from bench.motion_parts.measures import floor_of, in_world
 
@@ -47,9 +48,11 @@ def run(video: Path, **options) -> Run:
         for event in mocap(clip, asked, total=clip.frame_count, previews=False):
             if isinstance(event, TrackMotion) and event.final:
                 motions.append(event)
+            elif isinstance(event, Shot):
+                camera = camera_of(event)
             elif isinstance(event, Chunk):
                 chunks.append(event)
-        camera, fps = asked.pinhole(clip.width, clip.height), float(clip.fps)
+        fps = float(clip.fps)
     seen: dict[int, list] = {}
     for t in (t for c in chunks for t in c.tracks):
         seen.setdefault(t.track, []).append((t.frames, t.points2d[:, :LANDMARKS]))

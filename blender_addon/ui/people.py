@@ -11,31 +11,15 @@ from ..scene.listing import active_person, clip_of, is_excluded, label_of, peopl
 from ..scene.naming import is_person
 from ..scene.person import find_collection
 from ..work import running
+from .viewcolours import SwitchesColours, shows
 
 
-class BODYFIELD_OT_show_colours(bpy.types.Operator):
+class BODYFIELD_OT_show_colours(SwitchesColours, bpy.types.Operator):
     """Show in this view everybody in a colour of their own; again: off"""
 
     bl_idname = "bodyfield.show_colours"
     bl_label = "Show Colours"
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        """In a 3D view."""
-        return context.space_data is not None and context.space_data.type == "VIEW_3D"
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        """Switch the view's colours."""
-        shading = context.space_data.shading
-        shown = shows_colours(context)
-        shading.type, shading.color_type = "SOLID", "MATERIAL" if shown else "OBJECT"
-        return {"FINISHED"}
-
-
-def shows_colours(context: bpy.types.Context) -> bool:
-    """Whether this view shows the objects' colours."""
-    shading = context.space_data.shading
-    return shading.type == "SOLID" and shading.color_type == "OBJECT"
+    colours = "OBJECT"
 
 
 class BODYFIELD_UL_people(bpy.types.UIList):
@@ -123,7 +107,7 @@ class BODYFIELD_PT_people(bpy.types.Panel):
         row.operator(people_edits.BODYFIELD_OT_next_doubtful.bl_idname, icon="NEXT_KEYFRAME")
         row.prop(settings, "doubt_markers", text="", icon="MARKER_HLT")
         row = layout.row(align=True)
-        row.operator(BODYFIELD_OT_show_colours.bl_idname, icon="COLOR", depress=shows_colours(context))
+        row.operator(BODYFIELD_OT_show_colours.bl_idname, icon="COLOR", depress=shows(context, "OBJECT"))
         row.operator(people_edits.BODYFIELD_OT_reset_corrections.bl_idname, icon="LOOP_BACK")
 
 

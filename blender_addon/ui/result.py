@@ -16,31 +16,15 @@ from ..scene.uncertainty import MEAN
 from ..work.body_keys import WORDS
 from .found import found
 from .panel import lines_of
+from .viewcolours import SwitchesColours, shows
 
 
-class BODYFIELD_OT_show_uncertainty(bpy.types.Operator):
+class BODYFIELD_OT_show_uncertainty(SwitchesColours, bpy.types.Operator):
     """Show in this view how sure the motion is: blue is sure, yellow 5 cm off, dark red 10 cm and more; again: off"""
 
     bl_idname = "bodyfield.show_uncertainty"
     bl_label = "Show Uncertainty"
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        """In a 3D view."""
-        return context.space_data is not None and context.space_data.type == "VIEW_3D"
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        """Switch the view's colours."""
-        shading = context.space_data.shading
-        shown = shows_uncertainty(context)
-        shading.type, shading.color_type = "SOLID", "MATERIAL" if shown else "VERTEX"
-        return {"FINISHED"}
-
-
-def shows_uncertainty(context: bpy.types.Context) -> bool:
-    """Whether this view shows the meshes' colours."""
-    shading = context.space_data.shading
-    return shading.type == "SOLID" and shading.color_type == "VERTEX"
+    colours = "VERTEX"
 
 
 class BODYFIELD_PT_result(bpy.types.Panel):
@@ -64,7 +48,7 @@ class BODYFIELD_PT_result(bpy.types.Panel):
             layout.label(text="Select a person", icon="INFO")
             return
         row = layout.row(align=True)
-        shown = shows_uncertainty(context)
+        shown = shows(context, "VERTEX")
         row.operator(BODYFIELD_OT_show_uncertainty.bl_idname, icon="COLOR", depress=shown)
         row.prop(context.scene.bodyfield, "live_uncertainty", toggle=True)
         if MEAN in person:

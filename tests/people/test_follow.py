@@ -251,3 +251,17 @@ def test_region_encloses_the_body_and_follows_its_lean():
     by_aux = roi_from_points(points, np.stack([hips, hips - np.array([0, 100])]))
     assert by_aux.angle == pytest.approx(0, abs=1e-9) and by_aux.size == pytest.approx(250, rel=0.05)
     assert isinstance(roi_from_points(np.full((33, 2), 7.0)), Roi)  # all in one place: still a region
+
+
+def test_more_people_than_may_be_followed_are_told_of_once_and_the_largest_are_followed():
+    stage = Stage()
+    stage.people = {n: figure(150 + 200 * n, size=60 + 20 * n) for n in range(5)}
+    tracker = PeopleTracker(stage, 2)
+    for index in range(4):
+        followed = dict(tracker.rois(at(index)))
+        for i, roi in followed.items():
+            tracker.update(i, stage.people[round((roi.center[0] - 150) / 200)], 0.9)
+        tracker.settle()
+    assert sorted(round((r.center[0] - 150) / 200) for r in followed.values()) == [3, 4]
+    (told,) = tracker.take_notices()
+    assert told.startswith("3 more people are seen in frame 0") and "above 2" in told

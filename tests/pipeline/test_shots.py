@@ -117,7 +117,7 @@ def test_a_camera_solved_elsewhere_is_taken_as_it_is():
     path = np.ptp(next(m for m in moved if m.shot[0] == 2).joints[:, 0], axis=0)
     assert path[0] > np.ptp(still.joints[:, 0], axis=0)[0] + 0.2
     with pytest.raises(JobError, match="one row for a frame"):
-        imported([rows[0], rows[0]], np.arange(3), OPTIONS.pinhole(100, 100))
+        imported([rows[0], rows[0]], np.arange(3))
 
 
 def tracks() -> list[TrackChunk]:
