@@ -29,6 +29,7 @@ from backend.evaluate.certainty import certainty_figures
 from backend.evaluate.marks import JOINTS, dense_errors, joint_box
 from backend.evaluate.metrics import procrustes
 from backend.jobs.folder import JobFolder
+from backend.motion.incamera import camera_of
 from backend.options import MocapOptions
 from backend.recall.track import PointBlock, track_set
 from backend.records import TrackMotion
@@ -126,7 +127,7 @@ def answer(
         main = max(job.motions, key=lambda m: m.boxes[:, 2:].prod(1).mean() * len(m.frames))
         ways = {way: collect(options, points, main, folder, job.summary.frames)
                 for way, folder in zip(WAYS, (None, job.folder), strict=True)}  # fmt: skip
-    return ways, job.camera
+    return ways, camera_of(job.shots[0])
 
 
 def collect(

@@ -86,7 +86,9 @@ def localize(
         check_writable(path)
     find = road.given(table) if table else road.detected(PersonDetector(device), max_people, far)
     size = batch or (road.BATCH_CPU if device == "cpu" else road.BATCH_GPU)
-    rows = road.localize(pictures, model, results.points, find, options.camera, size, only_real=table is None)
+    rows = road.localize(
+        pictures, model, results.points, find, options.pinhole, size, only_real=table is None
+    )
     seconds = _run(rows, results, pictures, out)
     files = _write(results, pictures, out)
     for text in [*pictures.notices, *(table.notices if table else ()), *results.notices]:

@@ -23,7 +23,7 @@ from backend.motion.assemble import Clip
 from backend.motion.chunks import person_tracks
 from backend.motion.corrections import apply_edits
 from backend.motion.lens_search import TOLD, LensEstimate, estimate_lens, known_lens
-from backend.motion.reason import reason
+from backend.motion.reason import reason, refuted
 from backend.motion.rejoin import linked, rejoined, taken
 from backend.motion.solve import solve
 from backend.motion.take import Take, Way
@@ -157,8 +157,10 @@ def _take(
             turning = (
                 (path.focal_px, path.focal_sigma) if path.moving and np.isfinite(path.focal_sigma) else None
             )
-            lens = estimate_lens(tracks, localized, clip.body, clip.points, focal_35mm=clip.focal_35mm, turning=turning,
-                                 still=not path.moving, breathe=clip.breathe)  # fmt: skip
+            lens = estimate_lens(
+                _asked(clip, tracks), localized, clip.body, clip.points, focal_35mm=clip.focal_35mm, turning=turning,
+                still=not path.moving, breathe=clip.breathe,
+            )  # fmt: skip
             if path.moving and abs(lens.focal_px / path.focal_px - 1) > SAME_LENS:
                 other = Camera.from_focal(assumed.width, assumed.height, lens.focal_px)
                 path = solved(camera=other, focal_known=True)
@@ -174,6 +176,16 @@ def _take(
         tracks = [refocused(t, localized, camera, o.lens or None) for t in tracks]
     take.tracks = tracks
     return take, path, lens
+
+
+def _asked(clip: Clip, tracks: list[TrackChunk]) -> list[TrackChunk]:
+    """Who is asked for the lens: nobody, unless the one who is seen most cannot be a person under the assumed one. What
+    people say of it is never surer than by one sigma (`bench.lens`), and a lens that changed with every correction
+    would move everybody with it."""
+    main = max(tracks, key=lambda t: float(np.sqrt(t.boxes[:, 2:].prod(1).clip(0)).sum()), default=None)
+    if main is None or clip.localized_under is not clip.camera:
+        return []
+    return tracks if refuted(clip.fitter, clip.points, main) else []
 
 
 def _metres(path: CameraPath) -> float:

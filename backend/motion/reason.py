@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from backend.body.model import CanonicalPoints
 from backend.camera.pinhole import Camera
 from backend.camera.refocus import refocused
 from backend.fit.camerafitter import Done, Fitter
@@ -63,16 +64,30 @@ def misfit(fitter: Fitter, track: TrackChunk, points: np.ndarray) -> Misfit:
     return Misfit(float(np.median(off)), float(np.nanmedian(pixels)))
 
 
+def refuted(fitter: Fitter, points: CanonicalPoints, track: TrackChunk) -> bool:
+    """Whether `track`, localized under the fitter's camera, is nobody under it and somebody under another lens."""
+    some = _sample(track)
+    if some is None or misfit(fitter, some, fitter.places(points, _fitted(fitter, some))).plausible:
+        return False
+    return best_misfit(fitter, points, track).plausible
+
+
+def _sample(track: TrackChunk) -> TrackChunk | None:
+    """Some of the frames in which somebody was seen; None where there are none."""
+    seen = np.flatnonzero(np.isfinite(track.points3d).all((1, 2)))
+    if not len(seen):
+        return None
+    return taken(track, seen[np.unique(np.linspace(0, len(seen) - 1, FRAMES).round().astype(int))])
+
+
 def best_misfit(
-    fitter: Fitter, points, track: TrackChunk, lenses_deg: Sequence[float] = OTHER_LENSES_DEG
+    fitter: Fitter, points: CanonicalPoints, track: TrackChunk, lenses_deg: Sequence[float] = OTHER_LENSES_DEG
 ) -> Misfit:
     """The least misfit of `track`, localized under the fitter's camera, under other lenses; `points`: the canonical
     ones that were localized. A lens that was only assumed is no reason to leave somebody out."""
-    seen = np.flatnonzero(np.isfinite(track.points3d).all((1, 2)))
-    if not len(seen):
+    some, old = _sample(track), fitter.camera
+    if some is None:
         return Misfit(float("inf"), float("inf"))
-    rows = seen[np.unique(np.linspace(0, len(seen) - 1, FRAMES).round().astype(int))]
-    some, old = taken(track, rows), fitter.camera
     found = []
     for fov in lenses_deg:
         other = Fitter(

@@ -61,7 +61,7 @@ def test_an_import_goes_step_by_step(replay):
     new = VideoImport(replay, None, {}, job_id="replay", scene=bpy.context.scene.name)
     assert pumped(new) > 100 and new.state == "done"
     curves = curves_of(new.clip.armature(1))
-    assert len(curves) == 288 and {len(c.keyframe_points) for c in curves} == {40}
+    assert len(curves) == 289 and {len(c.keyframe_points) for c in curves} == {40}
 
 
 @pytest.mark.slow

@@ -231,7 +231,7 @@ def test_a_device_that_is_not_there(home):
 def test_a_running_backend_of_another_version(home, toy):
     toy.start()
     write_endpoint(home, **{**vars(toy.endpoint), "version": 99})
-    with pytest.raises(process.BackendFailed, match=r"version 99, this add-on version 1"):
+    with pytest.raises(process.BackendFailed, match=f"version 99, this add-on version {wire.VERSION}"):
         process.connect_or_start()
 
 

@@ -18,7 +18,7 @@ from backend.stills.results import Results
 
 pytestmark = pytest.mark.slow
 
-CAMERA = MocapOptions().camera
+CAMERA = MocapOptions().pinhole
 
 
 @pytest.fixture(scope="module")

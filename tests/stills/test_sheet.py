@@ -16,7 +16,7 @@ from backend.stills.localize import detected, localize
 from backend.stills.pictures import Picture
 from backend.stills.results import Found
 
-CAMERA = MocapOptions().camera
+CAMERA = MocapOptions().pinhole
 HEAD = 30
 """Pixels of the line with the name above a card."""
 

@@ -186,4 +186,5 @@ VALUES = st.recursive(
 def test_every_plain_value_survives(value, protocol):
     assume(value == value)
     data = pickle.dumps(value, protocol)
-    assert pickle.dumps(read_pickle(data)) == pickle.dumps(pickle.loads(data))
+    # Not as pickles: those tell, too, which of equal parts are one and the same object.
+    assert repr(read_pickle(data)) == repr(pickle.loads(data))
