@@ -1,21 +1,21 @@
 """Where the camera is and where it looks in every frame, from features of the background alone.
 
 The world is the camera of the first frame: x right, y down, z forward. What camera space knows as p is at
-`turns.T @ p + places` in the world, where `places` are in metres once the path's unit is known.
+`turns.T @ p + places` in the world. Turns are found, and the zoom; the way of a camera that goes from place to place is
+not: its `places` stay zero, but for those of a camera that was solved elsewhere.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from backend.camera.background import SIDE, Background
-from backend.camera.moving import keys, pairs, scale, still, turning
+from backend.camera.background import Background
+from backend.camera.moving import keys, pairs, still, turning
 from backend.camera.moving.keys import Keys
-from backend.camera.moving.scale import Scale
-from backend.camera.moving.sight import Sight, turned, vectors
-from backend.camera.moving.turning import TURN_RATE, Turning
+from backend.camera.moving.sight import Sight
+from backend.camera.moving.turning import Turning
 from backend.camera.pinhole import Camera
 
 MODES = ("auto", "still", "moving")
@@ -51,7 +51,7 @@ class CameraPath:
     turns: np.ndarray
     """(n, 3, 3) world -> camera; the identity in the first frame."""
     places: np.ndarray
-    """(n, 3) of the camera in the world, in units of `metres`; zero in the first frame."""
+    """(n, 3) metres, of the camera in the world; zero in the first frame."""
     zoom: np.ndarray
     """(n,) focal length over that of the first frame."""
     known: np.ndarray
@@ -60,37 +60,21 @@ class CameraPath:
     """(n,) radians, one sigma about each axis."""
     moving: bool
     """Whether it moves or zooms at all; otherwise every frame is exactly as the first."""
-    parallax: bool
-    """Whether near and far things moved differently, so that `places` are known up to their unit."""
     zooming: bool
     """Whether `zoom` changes."""
     focal_px: float
     """Pixels, in the first frame: as given, or as turning told it."""
     focal_sigma: float
     """Relative, of a `focal_px` that was told by turning; NaN where it is as given."""
-    metres: float = float("nan")
-    """Of a unit of `places`; NaN where it is not known."""
     said: str = ""
     """One sentence where the path could not be solved or is not sure: what was assumed."""
-
-    def world(self, points: np.ndarray) -> np.ndarray:
-        """(n, …, 3) camera space, metres -> the world. Where the unit is not known, the camera only turns."""
-        unit = self.metres if np.isfinite(self.metres) else 0.0
-        flat = points.reshape(len(points), -1, 3)
-        out = np.einsum("nji,nqj->nqi", self.turns, flat) + unit * self.places[:, None]
-        return out.reshape(points.shape)
-
-    def cameras(self, width: int, height: int) -> list[Camera]:
-        """The camera of each frame."""
-        return [Camera.from_focal(width, height, float(self.focal_px * z)) for z in self.zoom]
 
 
 def standing(frames: np.ndarray, focal_px: float, said: str = "") -> CameraPath:
     """The path of a camera that stands still."""
     n = len(frames)
     return CameraPath(np.asarray(frames, np.int32), np.tile(np.eye(3), (n, 1, 1)), np.zeros((n, 3)), np.ones(n),
-                      np.ones(n, bool), np.zeros(n), False, False, False, float(focal_px),
-                      float("nan"), 1.0, said)  # fmt: skip
+                      np.ones(n, bool), np.zeros(n), False, False, float(focal_px), float("nan"), said)  # fmt: skip
 
 
 def solve_path(
@@ -161,7 +145,7 @@ def _path(frames, times, found: Turning, sight: Sight, zooming: bool, mode: str)
             "ways in the world are less sure."
         )
     return CameraPath(np.asarray(frames, np.int32), found.turns, np.zeros((n, 3)), np.exp(found.zooms), found.known,
-                      found.sigma, True, False, zooming, float(found.focal * sight.small),
+                      found.sigma, True, zooming, float(found.focal * sight.small),
                       error if np.isfinite(error) else float("nan"), said=said)  # fmt: skip
 
 
@@ -170,30 +154,4 @@ def _nothing(mode: str) -> str:
     return f"The background shows too little to tell how the camera moves: it is taken to stand still{asked}."
 
 
-def metric(path: CameraPath, times: np.ndarray, points: np.ndarray, rest: np.ndarray,
-           way: np.ndarray | None = None) -> tuple[CameraPath, Scale]:  # fmt: skip
-    """The path with its unit in metres, by people: see `scale.scale_of`. Without parallax nothing is to be found."""
-    if not path.parallax:
-        return path, Scale(float("nan"), float("inf"), "nothing")
-    found = scale.scale_of(path.turns, path.places, np.asarray(times, float), points, rest, way)
-    if found.source == "nothing":
-        said = (
-            path.said
-            or "Nobody stands firmly enough to tell how far the camera moves: only its turn is used."
-        )
-        return replace(path, said=said), found
-    return replace(path, metres=found.metres), found
-
-
-__all__ = [
-    "MODES",
-    "SIDE",
-    "TURN_RATE",
-    "CameraPath",
-    "Scale",
-    "metric",
-    "solve_path",
-    "standing",
-    "turned",
-    "vectors",
-]
+__all__ = ["MODES", "CameraPath", "solve_path", "standing"]

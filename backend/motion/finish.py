@@ -170,7 +170,7 @@ def _take(
     camera = assumed
     if abs(lens.focal_px / assumed.K[0, 0] - 1) > 1e-6:
         camera = Camera.from_focal(assumed.width, assumed.height, lens.focal_px)
-    take = clip.take(camera, first, Way(path.turns, path.places * _metres(path)) if path.moving else None)
+    take = clip.take(camera, first, Way(path.turns, path.places) if path.moving else None)
     take.lens_sure = lens.sigma < TOLD
     if camera is not localized or o.lens:
         tracks = [refocused(t, localized, camera, o.lens or None) for t in tracks]
@@ -186,10 +186,6 @@ def _asked(clip: Clip, tracks: list[TrackChunk]) -> list[TrackChunk]:
     if main is None or clip.localized_under is not clip.camera:
         return []
     return tracks if refuted(clip.fitter, clip.points, main) else []
-
-
-def _metres(path: CameraPath) -> float:
-    return path.metres if np.isfinite(path.metres) else 0.0
 
 
 def _background(clip: Clip, first: int, last: int) -> Background | None:
@@ -226,7 +222,7 @@ def imported(rows: Sequence[Sequence[float]], frames: np.ndarray) -> CameraPath:
     still = standing(frames, float(focal[0]))
     moving = bool(np.ptp(table[:, 1:7], axis=0).max() > 1e-9)
     return replace(still, turns=turns @ turns[0].T, places=(places - places[0]) @ turns[0].T, zoom=focal / focal[0],
-                   known=known, moving=moving, parallax=True, metres=1.0,
+                   known=known, moving=moving,
                    zooming=bool(np.ptp(np.log(focal)) > 1e-3))  # fmt: skip
 
 

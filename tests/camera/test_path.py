@@ -7,7 +7,7 @@ import pytest
 from turns import background, lens, off_deg
 
 from backend.camera.moving.sight import turned
-from backend.camera.path import metric, solve_path, standing
+from backend.camera.path import solve_path
 
 N = 75
 TIMES = np.arange(N) / 30
@@ -69,23 +69,3 @@ def test_frames_without_features_lie_on_the_straight_way_and_are_less_sure():
 def test_nothing_to_be_seen_is_said():
     path = solve_path(background(PAN, 900, empty=range(N)), TIMES, lens(900))
     assert not path.moving and "stand still" in path.said
-
-
-def test_resting_feet_tell_the_unit():
-    rng = np.random.default_rng(4)
-    places = np.stack([0.4 * T, 0.05 * np.sin(8 * T), 1.2 * T], 1)
-    path = standing(np.arange(N), 900)
-    path = path.__class__(
-        **{**path.__dict__, "turns": PAN, "places": places / 1.7, "moving": True, "parallax": True}
-    )
-    rest = np.zeros((N, 2))
-    world = np.zeros((N, 2, 3))
-    for start in range(0, N, 15):
-        foot = (start // 15) % 2
-        rest[start : start + 15, foot] = 1
-        world[start : start + 15, foot] = [0.2 * foot, 1.0, 4 + 0.04 * start]
-    seen = np.einsum("nij,nqj->nqi", PAN, world - places[:, None]) + rng.normal(0, 0.015, world.shape)
-    found, scale = metric(path, TIMES, seen, rest)
-    assert scale.source == "contacts"
-    assert found.metres == pytest.approx(1.7, rel=0.08)
-    np.testing.assert_allclose(found.world(seen)[:15, 0], world[:15, 0], atol=0.12)
