@@ -29,8 +29,10 @@ from backend.localizers.nlf.precision import prepare_model
 from backend.nets.blazepose import SIDE as POSE_SIDE
 from backend.nets.blazepose import VARIANTS, pose_net
 from backend.nets.engine import GRAPHS, OPSET
-from backend.people.detect import SIDE as DETECTOR_SIDE
-from backend.people.detect import detector_net
+from backend.people.persons import SIDE as PERSON_SIDE
+from backend.people.persons import person_net
+from backend.people.upright import SIDE as DETECTOR_SIDE
+from backend.people.upright import detector_net
 from blender_addon.shared.whole import write_text, write_whole
 
 Made = tuple[nn.Module, dict[str, torch.Tensor], tuple[str, ...]]
@@ -57,6 +59,7 @@ def _nlf(size: str) -> Made:
 
 
 NETWORKS: dict[str, Callable[[], Made]] = {
+    "nanodet": lambda: _picture(person_net(), PERSON_SIDE),
     "blazepose_detector": lambda: _picture(detector_net(), DETECTOR_SIDE),
     **{f"blazepose_{v}": (lambda v=v: _picture(pose_net(v), POSE_SIDE)) for v in VARIANTS},
     "field": lambda: _picture(FieldLook(load_field(WEIGHTS)), FIELD_SIDE),

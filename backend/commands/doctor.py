@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 ASSETS = ROOT / "backend" / "assets"
 LICENCES = {
     "blazepose_detector.safetensors": "Apache-2.0, The MediaPipe Authors",
+    "nanodet.safetensors": "Apache-2.0, RangiLyu and contributors",
     "blazepose_lite.safetensors": "Apache-2.0, The MediaPipe Authors",
     "blazepose_full.safetensors": "Apache-2.0, The MediaPipe Authors",
     "blazepose_heavy.safetensors": "Apache-2.0, The MediaPipe Authors",

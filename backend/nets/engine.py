@@ -26,6 +26,7 @@ TORCH, RUNTIME = "torch", "onnxruntime"
 ENGINES = ("auto", TORCH, RUNTIME)
 GRAPHS = Path(__file__).resolve().parents[1] / "assets" / "graphs"
 KNOWN = (
+    "nanodet",
     "blazepose_detector",
     "blazepose_lite",
     "blazepose_full",

@@ -1,6 +1,7 @@
 """Runs a convolutional network described by a list of nodes: weights and graph from one safetensors file.
 
-Format (metadata key "graph", JSON, written by `tools/make_blazepose.py`): `input`, `input_size`,
+Format (metadata key "graph", JSON, written by `tools/make_blazepose.py` and
+`tools/make_nanodet.py`): `input`, `input_size`,
 `outputs` and `taps` (name -> value), `nodes` in running order, each with `op`, `in` (values), `out` (value)
 and what the op needs. Values are NCHW maps; `conv` pads [top, bottom, left, right], which also covers
 TensorFlow's uneven SAME padding. Reading a file executes no code, and what does not fit is refused.
@@ -22,7 +23,12 @@ from torch.nn import functional
 from backend.errors import JobError
 
 FORMAT = "bodyfield-graph-1"
-_ACTIVATIONS = {"": None, "relu": functional.relu_, "relu6": functional.hardtanh_}
+_ACTIVATIONS = {
+    "": None,
+    "relu": functional.relu_,
+    "relu6": lambda y: functional.hardtanh_(y, 0.0, 6.0),
+    "leaky": lambda y: functional.leaky_relu_(y, 0.1),
+}
 _OPS = {
     "conv",
     "add",
@@ -110,7 +116,7 @@ class Graph(nn.Module):
         elif op == "resize":
             y = functional.interpolate(x, scale_factor=node["factor"], mode="bilinear", align_corners=False)
         elif op == "max_pool":
-            y = functional.max_pool2d(x, node["size"])
+            y = functional.max_pool2d(x, node["size"], node.get("stride"), node.get("pad", 0))
         elif op == "pad_channels":
             y = functional.pad(x, (0, 0, 0, 0, 0, node["count"]))
         elif op == "reshape":  # the source counts channels last
@@ -120,9 +126,7 @@ class Graph(nn.Module):
         else:
             y = _depth_to_space(x, node["block"])
         act = _ACTIVATIONS[node.get("act", "")]
-        if act is None:
-            return y
-        return act(y) if node["act"] == "relu" else act(y, 0.0, 6.0)
+        return y if act is None else act(y)
 
 
 def _conv(node: dict, weights: dict[str, Tensor]) -> nn.Conv2d:

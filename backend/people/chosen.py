@@ -88,7 +88,7 @@ class ChosenTracker(PeopleTracker):
 
     def _parts(self, index: int) -> list[int]:
         # The picture in which people were chosen was searched as thoroughly.
-        return [2, 4] if index == self.choice.frame else super()._parts(index)
+        return [1, 2] if index == self.choice.frame else super()._parts(index)
 
     def _assign(self, finds: list[Detection]) -> None:
         super()._assign(finds)

@@ -16,30 +16,45 @@ from backend.camera.turned import Roi
 from backend.people.detect import Detection, PersonDetector
 from backend.people.limits import (
     BEYOND_DOUBT,
-    COLLAPSED,
-    COLLAPSED_NEW,
     DRIFT,
     FASTEST,
     FOREIGN,
     JUMP,
     MIN_INSIDE,
-    NEAR_TRACK,
     SAME,
 )
-from backend.people.looks import learnt, same
+from backend.people.looks import learnt
 from backend.people.memory import Seconds, from_tracks, in_seconds, to_tracks
+from backend.people.rivals import drop_collapsed, near_somebody, somebody_elses, surprise
 from backend.people.seen import Seen, likeness, unfollowed
-from backend.people.track import COAST_S, MOMENT_S, SLACK_S, Aim, Track, middles, roi_from_points
+from backend.people.support import bounds, doubtful, meeting
+from backend.people.track import (
+    COAST_S,
+    COURSE_S,
+    MOMENT_S,
+    SLACK_S,
+    Aim,
+    Track,
+    blended,
+    middles,
+    roi_from_points,
+)
 from blender_addon.shared.frames import Frame
 
 MIN_SCORE = 0.5
 """Least landmark score of a crop that is believed to hold a person (MediaPipe's own)."""
 REDETECT_S = 0.4
 """Seconds between looks for newcomers: at 30 frames a second a multiple of those that are looked at side by side."""
-LOST_S = 1 / 30
+LOST_S = 0.1
 """Seconds between looks while somebody is lost, or nobody there."""
-TILES_EVERY = {2: 2, 4: 12}
-"""Part of the picture -> in every how many of these looks tiles of that size are searched too."""
+TILES_EVERY = {1: 2, 2: 6}
+"""Size of tiles (`window.tiles`) -> in every how many of these looks they are searched too."""
+MEETING_S = 0.1
+"""Seconds between looks while people cover one another."""
+FULL_S = 1.0
+"""Seconds between looks while as many are followed as may be."""
+UNFOUND = 2
+"""Looks in which the detector sees one person where two are followed, until it is believed."""
 FORGET_S = 3.0
 """Seconds after which a lost person who comes back counts as somebody else."""
 
@@ -131,7 +146,22 @@ class PeopleTracker:
 
     def meet(self, finds: list[Detection]) -> None:
         """The third part: these people are in the open frame."""
+        self._support(finds)
         self._assign(finds)
+
+    def _support(self, finds: list[Detection]) -> None:
+        """Whoever the detector sees nobody of, again and again, but where somebody else is, is hidden by that one, or
+        was never there."""
+        there = [t for t in self._active() if t.points is not None and not t.lost_s]
+        if not there:
+            return
+        bodies = bounds(np.stack([t.points + t.expected(self._now) for t in there]))
+        own, covered = doubtful(bodies, np.array([d.seen for d in finds]).reshape(-1, 4))
+        for t, mine, hidden in zip(there, own, covered, strict=True):
+            t.unfound = t.unfound + 1 if hidden else 0
+            t.found = min(t.found + int(mine), 2)
+            if t.unfound >= UNFOUND:
+                t.lost_s, t.confirmed = COAST_S + 2 * SLACK_S, t.confirmed and t.found > 1
 
     def ask(self) -> list[Aim]:
         """The last part: `update` is to be called for everybody who is named here."""
@@ -181,9 +211,9 @@ class PeopleTracker:
             t.id: s for t in asked if (s := self._seen.get(t.id)) and self._good(s) and not self._jumped(t, s)
         }
         for t in asked:
-            if t.id in good and self._somebody_elses(t, good[t.id]):
+            if t.id in good and somebody_elses(t, good[t.id], self._tracks, self._now):
                 del good[t.id]
-        self._drop_collapsed([t for t in asked if t.id in good], good)
+        drop_collapsed([t for t in asked if t.id in good], good, self._now)
         for t in asked:
             if t.id in good:
                 self._accept(t, good[t.id])
@@ -247,8 +277,10 @@ class PeopleTracker:
     def _pause(self, looks: int) -> float:
         """Seconds from one look to the next while everybody is seen, after so many looks."""
         active = self._active()
+        if meeting([bounds(t.points[None])[0] for t in active if t.points is not None]):
+            return MEETING_S
         if len(active) >= self.max_people:
-            return math.inf
+            return FULL_S if len(active) > 1 else math.inf
         waiting = len(active) < len(self._tracks)
         # Eager in the beginning.
         return min(REDETECT_S / 2 if waiting else REDETECT_S, (1 + 2 * looks) * MOMENT_S)
@@ -274,7 +306,7 @@ class PeopleTracker:
     def _jumped(self, t: Track, seen: Seen) -> bool:
         """The network took hold of somebody else: a body too far from the expected one, without a find there."""
         patience = JUMP + self._drift(t)
-        return t.points is not None and not t.fresh and self._surprise(t, seen.points) > patience
+        return t.points is not None and not t.fresh and surprise(t, seen.points, self._now) > patience
 
     def _drift(self, t: Track) -> float:
         """How much farther than usual somebody may be from the expected place, in sizes of the person."""
@@ -289,71 +321,14 @@ class PeopleTracker:
             v = (center - middles(t.points).mean(0)) / since
             limit = FASTEST * roi.size / 2.5
             v = v * min(1.0, limit / max(float(np.linalg.norm(v)), 1e-9))
-            old = 0.5 ** (since / MOMENT_S)
-            t.velocity = v if t.velocity is None else old * t.velocity + (1 - old) * v
+            t.velocity = blended(t.velocity, v, since / MOMENT_S)
+            t.course = blended(t.course, v, since / COURSE_S)
         t.points, t.roi, t.last_s, t.lost_s, t.fresh = seen.points, roi, self._now, 0.0, False
         # Whoever stands before this body must not be learnt.
         if seen.looks is not None and likeness(t, seen) > -FOREIGN:
             t.looks = learnt(t.looks, seen.looks)
         t.since_s = self._now if np.isnan(t.since_s) else t.since_s
         t.confirmed = t.confirmed or self._now - t.since_s >= MOMENT_S - SLACK_S
-
-    def _somebody_elses(self, t: Track, seen: Seen) -> bool:
-        """The looks are those of somebody else who is known, and who should be near."""
-        if seen.looks is None or t.looks is None:
-            return False
-        mine = same(t.looks, seen.looks)
-        if mine > -FOREIGN:
-            return False
-        middle = middles(seen.points).mean(0)
-        for other in self._tracks:
-            near = np.linalg.norm(other.anchors(self._now).mean(0) - middle) < 2 * max(t.radius, other.radius)
-            if (
-                other is not t
-                and other.looks is not None
-                and near
-                and same(other.looks, seen.looks) > mine + 2 * FOREIGN
-            ):
-                return True
-        return False
-
-    def _drop_collapsed(self, tracks: list[Track], good: dict[int, Seen]) -> None:
-        """Of tracks that landed on one body, keep the one that was expected there; a newcomer yields."""
-        for n, b in enumerate(tracks):
-            for a in tracks[:n]:
-                if a.id not in good or b.id not in good:
-                    continue
-                pa, pb = good[a.id].points, good[b.id].points
-                size = max(roi_from_points(pa).size, roi_from_points(pb).size) / 2.5
-                limit = COLLAPSED if a.confirmed and b.confirmed else COLLAPSED_NEW
-                if np.linalg.norm(pa - pb, axis=1).mean() > limit * size:
-                    continue
-                if a.confirmed != b.confirmed:
-                    loser = a if b.confirmed else b
-                else:
-                    wrong = [self._surprise(t, good[t.id].points) for t in (a, b)]
-                    loser = a if wrong[0] > wrong[1] + 0.02 else b
-                    alike = [likeness(t, good[t.id]) for t in (a, b)]
-                    if abs(alike[0] - alike[1]) > FOREIGN:
-                        loser = a if alike[0] < alike[1] else b
-                del good[loser.id]
-
-    def _surprise(self, t: Track, points: np.ndarray) -> float:
-        """How far a body is from where the track was expected, in sizes of the person: size and shape count too."""
-        if t.points is None:
-            step = middles(points) - t.anchors(self._now)
-        else:
-            step = points - t.points - t.expected(self._now)
-        return float(np.linalg.norm(step, axis=1).mean() / t.radius)
-
-    def _near_somebody(self, d: Detection) -> bool:
-        """A find made of parts of someone who is tracked already."""
-        parts = np.stack([d.hips, d.shoulders])
-        for t in self._active():
-            gaps = np.linalg.norm(parts[:, None] - t.anchors(self._now)[None], axis=-1)
-            if gaps.min() < NEAR_TRACK * t.radius:
-                return True
-        return False
 
     def _assign(self, finds: list[Detection]) -> None:
         """Give finds to tracks they fit, lost ones too, and begin new tracks with the rest, largest first."""
@@ -379,7 +354,7 @@ class PeopleTracker:
                 t.roi, t.velocity, t.lost_s, t.fresh = d.roi, None, min(t.lost_s, COAST_S), True
         new = [d for d in free if self._may_begin(d)]
         for k, d in enumerate(new):
-            if d.score < BEYOND_DOUBT and self._near_somebody(d):
+            if d.score < BEYOND_DOUBT and near_somebody(d, self._active(), self._now):
                 continue
             if len(self._active()) >= self.max_people:
                 if not self._told_more:

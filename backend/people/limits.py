@@ -11,7 +11,7 @@ COLLAPSED_NEW = 0.35
 """The same, when one of them is a newcomer."""
 NEAR_TRACK = 0.25
 """A find whose hips or shoulders are so near to somebody's must be beyond doubt."""
-BEYOND_DOUBT = 0.92
+BEYOND_DOUBT = 0.7
 """Least score of a find that is."""
 JUMP = 0.45
 """A body farther than that from the expected one is someone else's."""

@@ -23,12 +23,15 @@ def from_tracks(tracks: Sequence[Track]) -> dict[str, np.ndarray]:
     points = [nothing[0] if t.points is None else t.points for t in tracks]
     unknown = np.full((LOOKS, 4), np.nan)
     velocity = [nothing[1] if t.velocity is None else t.velocity for t in tracks]
+    course = [nothing[1] if t.course is None else t.course for t in tracks]
     return {
         "counts": np.array([[t.id, t.confirmed, t.fresh] for t in tracks], np.int64).reshape(-1, 3),
         "seconds": np.array([[t.since_s, t.last_s, t.lost_s] for t in tracks], float).reshape(-1, 3),
         "regions": np.array([[*t.roi.center, t.roi.size, t.roi.angle] for t in tracks]).reshape(-1, 4),
         "points": np.array(points, float).reshape(-1, 33, 2),
         "velocity": np.array(velocity, float).reshape(-1, 2),
+        "course": np.array(course, float).reshape(-1, 2),
+        "found": np.array([[t.found, t.unfound] for t in tracks], np.int64).reshape(-1, 2),
         "looks": np.array([unknown if t.looks is None else t.looks for t in tracks], float).reshape(
             -1, LOOKS, 4
         ),
@@ -46,9 +49,13 @@ def to_tracks(memory: Mapping[str, np.ndarray]) -> list[Track]:
         track.points = None if np.isnan(points).any() else np.array(points, float)
         track.velocity = None if np.isnan(velocity).any() else np.array(velocity, float)
         out.append(track)
-    # Older releases knew nobody's looks.
+    # Older releases knew nobody's looks, and nobody's course.
     for track, looks in zip(out, memory.get("looks", ()), strict=False):
         track.looks = None if np.isnan(looks).any() else np.array(looks, float)
+    for track, course in zip(out, memory.get("course", memory["velocity"]), strict=True):
+        track.course = None if np.isnan(course).any() else np.array(course, float)
+    for track, counts in zip(out, memory.get("found", np.tile([2, 0], (len(out), 1))), strict=True):
+        track.found, track.unfound = int(counts[0]), int(counts[1])
     return out
 
 

@@ -11,6 +11,10 @@ from backend.camera.turned import Roi
 SHOULDERS, HIPS = (11, 12), (23, 24)
 FURTHEST_S = 0.5
 """Nobody is expected to go on as before for longer."""
+COURSE_S = 0.25
+"""Seconds: half of what is known of the way that a person has taken for some time was seen since then."""
+LOST_WAY_S = 0.5
+"""Nobody who is lost is expected to go on for longer."""
 COAST_S = 5 / 30
 """Seconds for which a lost person is still looked for at the expected place."""
 MOMENT_S = 1 / 30
@@ -32,6 +36,8 @@ class Track:
     """(33, 2) pixels, as they were seen last; None for somebody who was only detected."""
     velocity: np.ndarray | None = None
     """(2,) pixels a second; None while it is not known."""
+    course: np.ndarray | None = None
+    """(2,) pixels a second, of the last half second or so: what a meeting with somebody does not change."""
     since_s: float = np.nan
     """When the person was seen first, seconds; NaN for somebody who was only detected."""
     last_s: float = np.nan
@@ -42,6 +48,10 @@ class Track:
     """Seen often enough to be a person and no slip of the detector."""
     looks: np.ndarray | None = None
     """(LOOKS, 4) what the person looks like, see `people.looks`; None while nothing is known."""
+    found: int = 1
+    """How often the detector has found this person apart from others, counted up to 2."""
+    unfound: int = 0
+    """How often running the detector saw nobody here but somebody else who is followed."""
     fresh: bool = True
     """The region comes from the detector: the next body may be anywhere near it."""
 
@@ -52,10 +62,10 @@ class Track:
     def expected(self, time_s: float) -> np.ndarray:
         """(2,) pixels by which the person is expected to have moved since last seen; of a lost one, damped when that
         is long ago."""
-        if self.velocity is None:
-            return np.zeros(2)
         since = time_s - self.last_s
-        return self.velocity * min(since, COAST_S if self.lost_s else FURTHEST_S)
+        if self.lost_s and self.course is not None:
+            return self.course * min(since, LOST_WAY_S)
+        return np.zeros(2) if self.velocity is None else self.velocity * min(since, FURTHEST_S)
 
     def anchors(self, time_s: float) -> np.ndarray:
         """(2, 2) expected middle of the hips and of the shoulders at this time."""
@@ -98,3 +108,9 @@ def roi_from_points(points: np.ndarray, aux: np.ndarray | None = None) -> Roi:
 def middles(points: np.ndarray) -> np.ndarray:
     """(2, 2): middle of the hips, middle of the shoulders."""
     return np.stack([points[list(HIPS)].mean(0), points[list(SHOULDERS)].mean(0)])
+
+
+def blended(known: np.ndarray | None, new: np.ndarray, ages: float) -> np.ndarray:
+    """A velocity after another one was seen; half of the known one is forgotten in each of the `ages` since."""
+    old = 0.5**ages
+    return new if known is None else old * known + (1 - old) * new

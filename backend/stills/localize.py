@@ -34,14 +34,14 @@ Finder = Callable[[Sequence[Picture], Sequence[Camera]], list[list[Subject]]]
 def detected(detector: PersonDetector, max_people: int, far: bool = False) -> Finder:
     """Whom the detector sees, at most `max_people` of a picture, the surest first. `far`: search every picture for
     small people too, and not only those in which nobody else is found."""
-    parts = (2, 4) if far else (2,)
+    parts = (1, 2, 4) if far else (1,)
 
     def find(pictures: Sequence[Picture], cameras: Sequence[Camera]) -> list[list[Subject]]:
         images = [p.image for p in pictures]
         finds = detector.detect(images, far=True, parts=parts, enough=max_people)
         empty = [] if far else [i for i, some in enumerate(finds) if not some]
         for i, some in zip(
-            empty, detector.detect([images[i] for i in empty], far=True, parts=(4,)), strict=True
+            empty, detector.detect([images[i] for i in empty], far=True, parts=(2, 4)), strict=True
         ):
             finds[i] = some
         return [

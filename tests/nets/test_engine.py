@@ -19,7 +19,9 @@ from backend.localizers.nlf.precision import prepare_model
 from backend.nets import engine
 from backend.nets.blazepose import BlazePose, pose_net
 from backend.nets.engine import RUNTIME, TORCH, Eager, Runtime, choose_engine, create_engine
-from backend.people.detect import SIDE, cut_window, detector_net, whole_window
+from backend.people.persons import SIDE as PERSON_SIDE
+from backend.people.upright import SIDE, detector_net
+from backend.people.window import cut_window, whole_window
 from tools.make_graphs import NETWORKS, graph_of
 
 from . import oracle
@@ -36,8 +38,9 @@ def crops():
 
 
 def pictures_for(name: str, crops: np.ndarray) -> np.ndarray:
-    if name == "blazepose_detector":
-        return np.stack([cut_window(c, *whole_window(c))[0] for c in crops])
+    sides = {"blazepose_detector": SIDE, "nanodet": PERSON_SIDE}
+    if name in sides:
+        return np.stack([cut_window(c, *whole_window(c), sides[name])[0] for c in crops])
     return crops
 
 

@@ -114,7 +114,8 @@ def figure(x, y=400.0, size=100.0, lean=0.0):
 
 def find(points, score=0.95):
     hips, shoulders = points[[23, 24]].mean(0), points[[11, 12]].mean(0)
-    return Detection(np.zeros(4), score, roi_from_points(points), hips, shoulders)
+    seen = np.concatenate([points.min(0), points.max(0)])
+    return Detection(np.zeros(4), score, roi_from_points(points), hips, shoulders, seen)
 
 
 class Stage:
