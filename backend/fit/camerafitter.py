@@ -179,6 +179,29 @@ class Fitter:
             yield done("again", len(rows))
         return state
 
+    def anew(self, obs: Data, start: State, known: np.ndarray, done: Done) -> Generator[int, None, State]:
+        """`alone`, from bodies of the same frames that were found under other shapes: `start`, with those of the frames
+        `known` (n,) bool."""
+        where = torch.from_numpy(np.flatnonzero(known)).to(self.device)
+        others = _without(len(known), where)
+        if not len(where):
+            return (yield from self.alone(obs, done))
+        held = self.newton.with_options(shape=False)
+        some = where[shape_sample(len(where)).to(self.device)]
+        part = self._part(obs.take(some), start.take(some))
+        for _ in range(FULL.shape_rounds):
+            coefs, part = shape.settled(self.newton, part, SHAPE_EVIDENCE)
+            yield done("shape", len(some))
+        state = _put(start.shaped(coefs), some, part.found.state)
+        for rows in _batches(where):
+            state = _put(state, rows, held.iterate(obs.take(rows), state.take(rows)).state)
+            yield done("again", len(rows))
+        for rows in _batches(others):
+            found = from_nothing(held, obs.take(rows), self.mean, self.pull, coefs, FULL)
+            state = _put(state, rows, found.state)
+            yield done("alone", len(rows))
+        return state
+
     def tie(self, times: np.ndarray, smooth: float, **more: object) -> track.Tie:
         """How frames at `times` (n,) are tied; `more`: further fields of the tie."""
         return track.Tie(torch.as_tensor(times, dtype=torch.float64), smooth, tuple(range(BODY_JOINTS)),
