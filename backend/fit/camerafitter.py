@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -84,6 +85,7 @@ class Fitter:
                              breathe=breathe)  # fmt: skip
         self.mean = exp(self.prior.mean[..., None])
         self.pull = self.prior.spread.reciprocal().square().mean(1).clamp(0, 100)
+        self._skins: WeakKeyDictionary[CanonicalPoints, SkinModel] = WeakKeyDictionary()
         joints = stack([joint_point(body, name) for name in JOINT_NAMES])
         self.joint_model = SkinModel(body, replace(joints, posedirs=None), num_betas, device=device)
 
@@ -235,9 +237,16 @@ class Fitter:
         trans = (state.root - self.model.rest_joints(state.coefs)[0]).T.float().cpu().numpy()
         return Fit(pose, betas, trans, joints, sigma, state)
 
+    def skin(self, points: CanonicalPoints) -> SkinModel:
+        """Any canonical points as the solver poses them; made once."""
+        if points not in self._skins:
+            plain = replace(points, posedirs=None)
+            self._skins[points] = SkinModel(self.body, plain, self.num_betas, device=self.device)
+        return self._skins[points]
+
     def places(self, points: CanonicalPoints, state: State) -> np.ndarray:
         """Any canonical points of the fitted body: (n, Q, 3) camera space, metres."""
-        where = SkinModel(self.body, replace(points, posedirs=None), self.num_betas, device=self.device)
+        where = self.skin(points)
         with torch.inference_mode():
             parts = [
                 where.pose(state.take(slice(i, i + CHUNK))).points.permute(2, 0, 1)
@@ -251,7 +260,7 @@ class Fitter:
         The covariance is that of each frame's own data and prior (inverse normal matrix), without help from
         neighbouring frames, whose errors are alike.
         """
-        where = SkinModel(self.body, replace(points, posedirs=None), self.num_betas, device=self.device)
+        where = self.skin(points)
         with torch.inference_mode():
             return track.exhaust(self._spreads(where, state, obs))
 

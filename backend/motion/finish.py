@@ -188,12 +188,15 @@ def _take(
 
 def _asked(clip: Clip, tracks: list[TrackChunk], followed: list[TrackChunk]) -> list[TrackChunk]:
     """Who is asked for the lens: nobody, unless the one who is seen most, as he was `followed`, cannot be a person
-    under the assumed one. What people say of it is never surer than by one sigma (`bench.lens`), and a lens that
-    changed with every correction would move everybody with it."""
-    main = max(tracks, key=lambda t: float(np.sqrt(t.boxes[:, 2:].prod(1).clip(0)).sum()), default=None)
-    if main is None or clip.localized_under is not clip.camera:
+    under the one that is assumed. What people say of it is never surer than by one sigma (`bench.lens`), and a lens
+    that changed with every correction would move everybody with it."""
+    if clip.localized_under is not clip.camera:
         return []
-    main = next((t for t in followed if t.track == main.track), main)
+    numbers = {t.track for t in tracks}
+    there = [t for t in followed if t.track in numbers] or tracks
+    main = max(there, key=lambda t: float(np.sqrt(t.boxes[:, 2:].prod(1).clip(0)).sum()), default=None)
+    if main is None:
+        return []
     name = digest(basis(clip.fitter, clip.points), of_track(main), "refuted")
     said = kept_value(clip.pieces, name, lambda: np.array(refuted(clip.fitter, clip.points, main)))
     return tracks if said else []

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from backend.fit.helps import Ground
-from backend.fit.solver.skin import SkinModel, State
+from backend.fit.solver.skin import State
 from backend.fit.solver.timing import is_hole
 from backend.jobs.pieces import digest
 from backend.motion.assemble import finished, stand_upright
@@ -178,9 +178,7 @@ def _resize(take: Take, person: Person, factor: float) -> None:
 def _ground(take: Take, person: Person, floor: Floor, contacts: np.ndarray, heights: np.ndarray) -> Ground:
     points = touching_points(take.body)
     n, q = contacts.shape
-    model = SkinModel(
-        take.body, replace(points, posedirs=None), take.fitter.num_betas, device=take.fitter.device
-    )
+    model = take.fitter.skin(points)
     rest, under, stay = np.zeros((len(points), n)), np.zeros((len(points), n)), np.zeros((len(points), n - 1))
     if take.options.foot_lock != "off":
         pelvis = person.state.root.cpu().numpy().T @ floor.up + floor.height
