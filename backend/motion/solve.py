@@ -73,8 +73,8 @@ def _decided(take: Take, people: Sequence[Person], found: Everybody) -> tuple[Fl
     """The floor under `people`, and by how much the one who sets the scale is made larger.
 
     What was found before any correction stays where the corrected ones say the same, and what the excluded ones say
-    where the others do not contradict: so nobody moves because of a correction that is none of his, and whoever was
-    put on the floor of a poster does.
+    where the others do not contradict: so nobody moves because of a correction that is none of his, but whoever is on
+    a floor that only a poster stood on.
     """
     own = _floor(take, people)
     if take.options.height is not None or {p.name for p in people} == {p.name for p in found.followed}:
@@ -86,7 +86,9 @@ def _decided(take: Take, people: Sequence[Person], found: Everybody) -> tuple[Fl
         if alike(_under(take, witnesses, before, followed), said):
             said, by = before, followed
     kept = _under(take, people, said, by)
-    if said is not own and alike(kept, _floor(take, people, said.up), size=TOLD):
+    there = _floor(take, people, said.up)
+    # Who touches nothing contradicts nobody.
+    if said is not own and (np.isnan(there.height) or alike(kept, there, size=TOLD)):
         return kept, float(said.factors[0])
     return own, float(own.factors[0])
 
