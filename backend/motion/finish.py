@@ -23,7 +23,7 @@ from backend.jobs.pieces import digest
 from backend.motion.assemble import Clip
 from backend.motion.chunks import person_tracks
 from backend.motion.corrections import apply_edits
-from backend.motion.kept import basis, kept_value, of_track
+from backend.motion.kept import basis, code, kept_record, kept_value, of_track
 from backend.motion.lens_search import TOLD, LensEstimate, estimate_lens, known_lens
 from backend.motion.reason import reason, refuted
 from backend.motion.rejoin import linked, rejoined, taken
@@ -153,7 +153,7 @@ def _take(
         lens = known_lens(path.focal_px, assumed, "camera")
     else:
         background = _background(clip, first, last)
-        solved = partial(solve_path, background, times, mode=o.camera)
+        solved = partial(_path, clip, background, times)
         path = standing(frames, assumed.K[0, 0])
         if background is not None:
             path = solved(camera=assumed, focal_known=given)
@@ -162,10 +162,7 @@ def _take(
             turning = (
                 (path.focal_px, path.focal_sigma) if path.moving and np.isfinite(path.focal_sigma) else None
             )
-            lens = estimate_lens(
-                _asked(clip, tracks, followed), localized, clip.body, clip.points, focal_35mm=clip.focal_35mm,
-                turning=turning, still=not path.moving, breathe=clip.breathe,
-            )  # fmt: skip
+            lens = _lens(clip, _asked(clip, tracks, followed), turning, not path.moving)
             if path.moving and abs(lens.focal_px / path.focal_px - 1) > SAME_LENS:
                 other = Camera.from_focal(assumed.width, assumed.height, lens.focal_px)
                 path = solved(camera=other, focal_known=True)
@@ -199,7 +196,33 @@ def _asked(clip: Clip, tracks: list[TrackChunk], followed: list[TrackChunk]) -> 
         return []
     name = digest(basis(clip.fitter, clip.points), of_track(main), "refuted")
     said = kept_value(clip.pieces, name, lambda: np.array(refuted(clip.fitter, clip.points, main)))
-    return tracks if said else []
+    return there if said else []
+
+
+def _path(
+    clip: Clip, background: Background, times: np.ndarray, camera: Camera, focal_known: bool
+) -> CameraPath:
+    """`solve_path`, which takes seconds where a camera moves, or what it came to before."""
+    seen, mode = background.to_arrays(), clip.options.camera
+    name = digest(
+        code(), *seen, *seen.values(), times, camera.width, camera.height, camera.K, focal_known, mode
+    )
+    make = partial(solve_path, background, times, camera, focal_known=focal_known, mode=mode)
+    return kept_record(clip.pieces, name, CameraPath, make)
+
+
+def _lens(
+    clip: Clip, asked: list[TrackChunk], turning: tuple[float, float] | None, still: bool
+) -> LensEstimate:
+    """`estimate_lens` likewise."""
+    make = partial(estimate_lens, asked, clip.localized_under, clip.body, clip.points, focal_35mm=clip.focal_35mm,
+                   turning=turning, still=still, breathe=clip.breathe)  # fmt: skip
+    if not asked:
+        return make()
+    name = digest(
+        basis(clip.fitter, clip.points), *map(of_track, asked), clip.focal_35mm, turning, still, "lens"
+    )
+    return kept_record(clip.pieces, name, LensEstimate, make)
 
 
 def _background(clip: Clip, first: int, last: int) -> Background | None:

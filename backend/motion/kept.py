@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
@@ -74,4 +75,14 @@ def kept_value(pieces: Pieces, name: str, make: Callable[[], np.ndarray]) -> np.
     return found["value"]
 
 
-__all__ = ["basis", "kept_state", "kept_value", "of_track"]
+def kept_record(pieces: Pieces, name: str, kind: type[T], make: Callable[[], T]) -> T:
+    """A dataclass of arrays, numbers and texts likewise."""
+    found = pieces.get(name)
+    if found is None:
+        made = make()
+        pieces.put(name, {f.name: np.asarray(getattr(made, f.name)) for f in fields(kind)})
+        return made
+    return kind(**{n: a if a.ndim else a.item() for n, a in found.items()})
+
+
+__all__ = ["basis", "code", "kept_record", "kept_state", "kept_value", "of_track"]
