@@ -24,6 +24,7 @@ import numpy as np
 from backend.batch.clip import Outcome, run_again, run_clip
 from backend.jobs.folder import DONE, JobFolder, JobStore
 from backend.jobs.pieces import PIECES
+from backend.motion.rejoin import taken
 from backend.options import MocapOptions
 from backend.people.edits import edits_from_text
 from backend.records import Chunk, TrackChunk
@@ -71,6 +72,23 @@ def _some(
                       take("looks"), take("doubt"))  # fmt: skip
 
 
+def parted(chunks: list[Chunk], half: int) -> list[Chunk]:
+    """As if the first person had been lost at the frame `half`, and found again as somebody in other clothes."""
+    out = []
+    for chunk in chunks:
+        tracks = []
+        for t in chunk.tracks:
+            early, late = (taken(t, np.flatnonzero(rows)) for rows in (t.frames < half, t.frames >= half))
+            if t.track == 1 and len(late.frames):
+                other = late.looks + np.float16([0, 60, 60, 0])
+                tracks += [early] * bool(len(early.frames))
+                tracks.append(replace(late, track=3, looks=other, source=None))
+            else:
+                tracks.append(t)
+        out.append(replace(chunk, tracks=tracks))
+    return out
+
+
 def job_of(store: JobStore, like: JobFolder, chunks: list[Chunk]) -> str:
     """A finished job that has seen `chunks`."""
     frames = chunks[-1].last + 1
@@ -97,21 +115,22 @@ def moved(a: Outcome, b: Outcome, tracks: set[int] | None = None) -> float:
     return float(max(far, default=0.0)) * 1000
 
 
-def measured(job: str, home: Path) -> dict:
-    """Every kind of correction of one job of two people."""
+def cases(frames: int) -> dict[str, tuple[list[str], set[int]]]:
+    """Corrections, and the people that each of them changes."""
+    half = frames // 2
+    return {"rename": (["name=1:Anna"], set()), "exclude": (["exclude=1"], {1}), "split": ([f"split=1@{half}"], {1, 3}),
+            "swap": ([f"swap=1,2@{half}"], {1, 2}), "swap late": ([f"swap=1,2@{frames - 6}"], {1, 2})}  # fmt: skip
+
+
+def measured(job: str, home: Path, wanted: dict[str, tuple[list[str], set[int]]]) -> dict:
+    """Each of the corrections `wanted`, made of one job that has none."""
     folder = home / "jobs" / job
     kept, out = home / "kept", {}
     timed(job, [], home)
     _, _, before = timed(job, [], home)
     shutil.rmtree(kept, ignore_errors=True)
     shutil.copytree(folder / PIECES, kept)
-    frames = len(before.motions[0].frames)
-    half = frames // 2
-    for name, edits, named in (
-        ("rename", ["name=1:Anna"], set()), ("exclude", ["exclude=1"], {1}), ("split", [f"split=1@{half}"], {1, 3}),
-        ("swap", [f"swap=1,2@{half}"], {1, 2}), ("merge", [f"split=1@{half}", "exclude=2", "merge=3,1"], {1, 2, 3}),
-        ("swap late", [f"swap=1,2@{frames - 6}"], {1, 2}),
-    ):  # fmt: skip
+    for name, (edits, named) in wanted.items():
         walls, cpus = [], []
         for _ in range(ROUNDS):
             shutil.rmtree(folder / PIECES)
@@ -146,9 +165,10 @@ def main() -> None:
         for frames in args.lengths:
             rng = np.random.default_rng(args.seed)
             whole = chunks if frames <= chunks[-1].last + 1 else lengthened(chunks, frames, rng)
-            figures[f"{frames} frames, {len(seen.motions)} people"] = measured(
-                job_of(store, seen.folder, whole), home
-            )
+            found = measured(job_of(store, seen.folder, whole), home, cases(frames))
+            lost = job_of(store, seen.folder, parted(whole, frames // 2))
+            found |= measured(lost, home, {"merge": (["merge=1,3"], {1, 3})})
+            figures[f"{frames} frames, {len(seen.motions)} people"] = found
     report.finish({"rounds": ROUNDS, "corrections": figures}, args.json)
 
 
