@@ -16,6 +16,7 @@ from itertools import count, islice, takewhile
 import numpy as np
 
 from backend.errors import JobError
+from backend.jobs.pieces import Pieces
 from backend.localizers.choose import create_localizer, native_of
 from backend.localizers.contract import SHIPPED, Localizer, LocalizerOptions
 from backend.motion.assemble import Clip, mean_uncertainty
@@ -48,9 +49,11 @@ def mocap(
     breathe: Callable[[], None] = lambda: None,
     previews: bool = True,
     focal_35mm: float | None = None,
+    pieces: Pieces | None = None,
 ) -> Iterator[Event]:
     """Run a job. `frames` come in order, from 0 or from the frame after the last of `resume`; `total` if known;
-    `focal_35mm`: what the clip's file tells of the lens.
+    `focal_35mm`: what the clip's file tells of the lens; `pieces`: what was solved of the job before, and where what is
+    solved now is kept.
 
     Yields Progress, Features, Chunk, TrackMotion, Notice, and Summary last. `previews`: first motions too, while the
     clip is seen, for somebody who looks on. Ends early without Summary when `cancelled()`. `breathe` is called every
@@ -62,6 +65,8 @@ def mocap(
         waiting.extend(islice(source, 1))
         road = yield from _prepare(options, resume, breathe, hands, looks=bool(waiting))
         road.clip.focal_35mm = focal_35mm
+        if pieces is not None:
+            road.clip.pieces = pieces
         for frame in waiting:
             road.notes.sign(frame)
         while not cancelled():

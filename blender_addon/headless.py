@@ -31,6 +31,7 @@ import numpy as np
 
 from .export.fbx import PRESETS, ExportError, export_fbx
 from .export.formats import export_bvh
+from .shared.filenames import person_names
 from .shared.frames import ClipError
 from .work.backend import Backend
 from .work.video_import import VideoImport
@@ -152,13 +153,16 @@ def _write_into(
     """The files one by one, each when it is written. The person seen longest has the plain name."""
     people = sorted(done.clip.people, key=lambda track: -len(done.results[track].frames))
     steps = len(names) + arguments.npz
+    given = {int(track): str(name) for track, name in done.summary.get("names", {}).items()}
+    called = person_names(done.results, given)
     for step, (kind, name) in enumerate(names.items()):
         _say("progress", stage="write", done=step, total=steps, seconds_left=None)
         if kind == "blend":
             yield _save_blend(folder / name)
             continue
         for number, track in enumerate(people):
-            file = folder / (name if number == 0 else f"{Path(name).stem}_{number + 1}.{kind}")
+            more = called[track] if track in given or str(number + 1) in called.values() else number + 1
+            file = folder / (name if number == 0 else f"{Path(name).stem}_{more}.{kind}")
             armature = done.clip.armature(track)
             yield (
                 export_bvh(armature, file) if kind == "bvh" else export_fbx(armature, file, arguments.preset)
@@ -166,8 +170,8 @@ def _write_into(
     if arguments.npz:
         for track, result in done.results.items():
             arrays = result.arrays()
-            np.savez_compressed(folder / f"{stem}_person{track}.npz", **arrays)
-            yield folder / f"{stem}_person{track}.npz"
+            np.savez_compressed(folder / f"{stem}_{called[track]}.npz", **arrays)
+            yield folder / f"{stem}_{called[track]}.npz"
     _say("progress", stage="write", done=steps, total=steps, seconds_left=None)
 
 

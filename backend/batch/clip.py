@@ -79,8 +79,9 @@ def run_again(
     with keeper.watch():
         told = focal_of(record.clip)
         for event in mocap(
-            (), options, total=record.frames, resume=keeper.chunks, previews=False, focal_35mm=told
-        ):
+            (), options, total=record.frames, resume=keeper.chunks, previews=False, focal_35mm=told,
+            pieces=keeper.pieces,
+        ):  # fmt: skip
             on_event(event)
             if lacking := keeper.keep(event):
                 on_event(Notice(lacking))
@@ -101,7 +102,8 @@ def _events(clip: Clip, options: MocapOptions, keeper: Keeper) -> Iterator[Event
         # Closed at once when the job is stopped, so that nobody decodes any more.
         with closing(decoded_ahead(keeper.frames(clip))) as frames:
             yield from mocap(
-                frames, options, total=clip.frame_count, previews=False, focal_35mm=clip.focal_35mm
-            )
+                frames, options, total=clip.frame_count, previews=False, focal_35mm=clip.focal_35mm,
+                pieces=keeper.pieces,
+            )  # fmt: skip
     except ClipError as error:
         raise JobError("bad_clip", str(error)) from error

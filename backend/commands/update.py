@@ -79,6 +79,7 @@ def update(
     record = outcome.folder.record
     stem = Path(record.clip["name"]).stem
     body = MocapOptions.from_dict(record.options).load_body()
-    paths = write_amass(outcome.motions, body, outcome.fps, out, stem)
+    names = {int(track): name for track, name in outcome.summary.names.items()}
+    paths = write_amass(outcome.motions, body, outcome.fps, out, stem, names)
     paths += through_blender(outcome, out, stem, [k for k, on in wanted.items() if on])
     report(outcome, paths)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -84,6 +85,7 @@ class Fitter:
                              breathe=breathe)  # fmt: skip
         self.mean = exp(self.prior.mean[..., None])
         self.pull = self.prior.spread.reciprocal().square().mean(1).clamp(0, 100)
+        self._skins: WeakKeyDictionary[CanonicalPoints, SkinModel] = WeakKeyDictionary()
         joints = stack([joint_point(body, name) for name in JOINT_NAMES])
         self.joint_model = SkinModel(body, replace(joints, posedirs=None), num_betas, device=device)
 
@@ -179,6 +181,29 @@ class Fitter:
             yield done("again", len(rows))
         return state
 
+    def anew(self, obs: Data, start: State, known: np.ndarray, done: Done) -> Generator[int, None, State]:
+        """`alone`, from bodies of the same frames that were found under other shapes: `start`, with those of the frames
+        `known` (n,) bool."""
+        where = torch.from_numpy(np.flatnonzero(known)).to(self.device)
+        others = _without(len(known), where)
+        if not len(where):
+            return (yield from self.alone(obs, done))
+        held = self.newton.with_options(shape=False)
+        some = where[shape_sample(len(where)).to(self.device)]
+        part = self._part(obs.take(some), start.take(some))
+        for _ in range(FULL.shape_rounds):
+            coefs, part = shape.settled(self.newton, part, SHAPE_EVIDENCE)
+            yield done("shape", len(some))
+        state = _put(start.shaped(coefs), some, part.found.state)
+        for rows in _batches(where):
+            state = _put(state, rows, held.iterate(obs.take(rows), state.take(rows)).state)
+            yield done("again", len(rows))
+        for rows in _batches(others):
+            found = from_nothing(held, obs.take(rows), self.mean, self.pull, coefs, FULL)
+            state = _put(state, rows, found.state)
+            yield done("alone", len(rows))
+        return state
+
     def tie(self, times: np.ndarray, smooth: float, **more: object) -> track.Tie:
         """How frames at `times` (n,) are tied; `more`: further fields of the tie."""
         return track.Tie(torch.as_tensor(times, dtype=torch.float64), smooth, tuple(range(BODY_JOINTS)),
@@ -212,9 +237,16 @@ class Fitter:
         trans = (state.root - self.model.rest_joints(state.coefs)[0]).T.float().cpu().numpy()
         return Fit(pose, betas, trans, joints, sigma, state)
 
+    def skin(self, points: CanonicalPoints) -> SkinModel:
+        """Any canonical points as the solver poses them; made once."""
+        if points not in self._skins:
+            plain = replace(points, posedirs=None)
+            self._skins[points] = SkinModel(self.body, plain, self.num_betas, device=self.device)
+        return self._skins[points]
+
     def places(self, points: CanonicalPoints, state: State) -> np.ndarray:
         """Any canonical points of the fitted body: (n, Q, 3) camera space, metres."""
-        where = SkinModel(self.body, replace(points, posedirs=None), self.num_betas, device=self.device)
+        where = self.skin(points)
         with torch.inference_mode():
             parts = [
                 where.pose(state.take(slice(i, i + CHUNK))).points.permute(2, 0, 1)
@@ -228,7 +260,7 @@ class Fitter:
         The covariance is that of each frame's own data and prior (inverse normal matrix), without help from
         neighbouring frames, whose errors are alike.
         """
-        where = SkinModel(self.body, replace(points, posedirs=None), self.num_betas, device=self.device)
+        where = self.skin(points)
         with torch.inference_mode():
             return track.exhaust(self._spreads(where, state, obs))
 

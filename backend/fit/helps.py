@@ -144,9 +144,10 @@ class Ground:
         heavy = up * weight.T[..., None]
         H, g = up.mT @ heavy, -(heavy * height.T[..., None]).sum(1)
         step = (posed.points[..., 1:] - posed.points[..., :-1]).permute(2, 0, 1)
-        held = J * 0
-        held[:-1] = J[:-1] * self.stay.T[..., None, None]
-        before, after = held[:-1].flatten(1, 2), (J[1:] * self.stay.T[..., None, None]).flatten(1, 2)
+        # Of all points only those of the contacts may stay.
+        some = torch.where((self.stay > 0).any(1))[0]
+        J, step, stay = J[:, some], step[:, some], self.stay[some].T[..., None, None]
+        before, after = (J[:-1] * stay).flatten(1, 2), (J[1:] * stay).flatten(1, 2)
         H[:-1] += J[:-1].flatten(1, 2).mT @ before
         H[1:] += J[1:].flatten(1, 2).mT @ after
         g[:-1] += (before * step.flatten(1)[..., None]).sum(1)

@@ -6,6 +6,7 @@
                      shot_001.npz       the first shot and its camera (see `shared.shot`)
                      final_001.npz      the final motion of track 1
                      final_001_2.npz    the same (or a shot) once the job's end was done anew twice
+                     solved/            what the end of the job was made of (see `backend.jobs.pieces`)
                      log.txt
 
 Every file is written aside and renamed (`shared/whole.py`), so it is there whole or not at all.

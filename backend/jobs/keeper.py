@@ -13,6 +13,7 @@ from typing import Any
 from backend.errors import JobError
 from backend.jobs.features import FeatureKeeper
 from backend.jobs.folder import CANCELLED, DONE, FAILED, INTERRUPTED, RUNNING, JobFolder
+from backend.jobs.pieces import Pieces
 from backend.records import Chunk, Event, Features, Shot, Summary, TrackMotion
 from blender_addon.shared.frames import Clip, Frame
 
@@ -58,6 +59,8 @@ class Keeper:
         """The shots that were kept."""
         self.summary: Summary | None = None
         """The road's last word, once it came."""
+        self.pieces = Pieces(folder.path)
+        """What the end of the job was made of."""
         self._number = len(self.chunks)
         self._features = FeatureKeeper(folder)
         self._before = folder.record.revision
@@ -126,6 +129,7 @@ class Keeper:
         )
         if self.renews:
             self.folder.clear_finals(keep=self._revision)
+        self.pieces.tidy()
         return summary
 
     def end(self, state: str, error: str | None = None) -> None:

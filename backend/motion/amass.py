@@ -15,6 +15,7 @@ it was tilted). `shot`, `person`: see `TrackMotion`; `doubtful` (n,): 1 where it
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ from blender_addon.shared.axes import (
     rotvec_to_matrix,
     world_shift,
 )
+from blender_addon.shared.filenames import person_names
 from blender_addon.shared.motion import CONTACTS
 
 
@@ -76,15 +78,20 @@ def _even(frames: np.ndarray, values: np.ndarray) -> np.ndarray:
     return out
 
 
-def write_amass(motions: list[TrackMotion], body: Body, fps: float, folder: Path, stem: str) -> list[Path]:
-    """One file `<stem>_person<id>.npz` each, whole or not at all. Raises JobError("cannot_write")."""
+def write_amass(
+    motions: list[TrackMotion], body: Body, fps: float, folder: Path, stem: str,
+    names: Mapping[int, str] | None = None,
+) -> list[Path]:  # fmt: skip
+    """One file each, `<stem>_person<id>.npz`, or `<stem>_<name>.npz` for whoever is in `names` (track -> name), whole
+    or not at all. Raises JobError("cannot_write")."""
+    called = person_names((m.track for m in motions), names or {})
     shifts = {}
     for number in {int(m.shot[0]) for m in motions}:
         here = [m for m in motions if int(m.shot[0]) == number]
         shifts[number] = world_shift([m.joints for m in here], level_rotation(here[0].up), here[0].floor)
     paths = []
     for motion in motions:
-        path = folder / f"{stem}_person{motion.track}.npz"
+        path = folder / f"{stem}_{called[motion.track]}.npz"
         arrays = amass_arrays(motion, body, fps, shifts[int(motion.shot[0])])
         write_aside(path, lambda out, arrays=arrays: np.savez_compressed(out, **arrays))
         paths.append(path)

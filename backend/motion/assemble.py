@@ -11,6 +11,7 @@ from backend.camera.pinhole import Camera
 from backend.errors import JobError
 from backend.fit.camerafitter import Fit, Fitter
 from backend.fit.sketch import sketch
+from backend.jobs.pieces import Pieces
 from backend.motion.level import up_direction
 from backend.motion.take import Take, Way
 from backend.options import MocapOptions
@@ -28,6 +29,8 @@ class Clip:
                  breathe: Callable[[], None] = lambda: None) -> None:  # fmt: skip
         self.body, self.points, self.options = body, points, options
         self.breathe = breathe
+        self.pieces = Pieces()
+        """What was solved of it before."""
         self.focal_35mm: float | None = None
         """What the file tells of the lens, see `shared.frames.Clip`."""
         self.chunks: list[Chunk] = []
@@ -108,7 +111,7 @@ class Clip:
         fitter = self.fitter
         if camera is not None and not np.array_equal(camera.K, self.camera.K):
             fitter = Fitter(self.body, self.points, camera, breathe=self.breathe)
-        return Take(self.body, self.points, self.options, fitter, first, way)
+        return Take(self.body, self.points, self.options, fitter, first, way, pieces=self.pieces)
 
     def fit(self, track: TrackChunk, betas: np.ndarray | None = None, smooth: float | None = None) -> Fit:
         """Fit the body to one track; NaN rows are bridged. `smooth`: in place of the job's own strength."""

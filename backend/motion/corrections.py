@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -24,6 +24,8 @@ class Corrected:
     """Track -> name."""
     links: dict[int, int]
     """Track -> an earlier track of the same person."""
+    excluded: list[TrackChunk] = field(default_factory=list)
+    """Who was excluded, as they were then."""
 
 
 def apply_edits(tracks: Sequence[TrackChunk], edits: Sequence[Edit], shots: Sequence[int] = ()) -> Corrected:
@@ -33,6 +35,7 @@ def apply_edits(tracks: Sequence[TrackChunk], edits: Sequence[Edit], shots: Sequ
     when = frame_times([Chunk(0, 0, 1, 1, list(tracks))]) if tracks else None
     names: dict[int, str] = {}
     links: dict[int, int] = {}
+    excluded: list[TrackChunk] = []
     highest = max(left, default=0)
     for edit in edits:
         for number in edit.tracks:
@@ -43,7 +46,7 @@ def apply_edits(tracks: Sequence[TrackChunk], edits: Sequence[Edit], shots: Sequ
         first = edit.tracks[0]
         match edit.op:
             case "exclude":
-                del left[first]
+                excluded.append(left.pop(first))
             case "merge":
                 _check_one_shot(edit, [left[t] for t in edit.tracks], shots)
                 left[first] = _merged(left[first], left.pop(edit.tracks[1]), when)
@@ -69,11 +72,12 @@ def apply_edits(tracks: Sequence[TrackChunk], edits: Sequence[Edit], shots: Sequ
             case "same":
                 early, late = sorted(edit.tracks, key=lambda t: int(left[t].frames[0]))
                 links[late] = links.get(early, early)
-    gone = set(left)
+    there = set(left)
     return Corrected(
         [left[t] for t in sorted(left)],
-        {t: n for t, n in names.items() if t in gone},
-        {a: b for a, b in links.items() if a in gone and b in gone},
+        {t: n for t, n in names.items() if t in there},
+        {a: b for a, b in links.items() if a in there and b in there},
+        excluded,
     )
 
 

@@ -19,9 +19,11 @@ from backend.camera.path import CameraPath, solve_path, standing
 from backend.camera.pinhole import Camera
 from backend.camera.refocus import refocused
 from backend.errors import JobError
+from backend.jobs.pieces import digest
 from backend.motion.assemble import Clip
 from backend.motion.chunks import person_tracks
 from backend.motion.corrections import apply_edits
+from backend.motion.kept import basis, code, kept_record, kept_value, of_track
 from backend.motion.lens_search import TOLD, LensEstimate, estimate_lens, known_lens
 from backend.motion.reason import reason, refuted
 from backend.motion.rejoin import linked, rejoined, taken
@@ -67,7 +69,8 @@ def finish(clip: Clip, ghosts: Collection[int]) -> Generator[tuple[int, int], No
     for number, first in enumerate(firsts, 1):
         tracks = [t for t in corrected.tracks if shot_of(t) == number]
         last = (firsts[number] if number < len(firsts) else clip.frames) - 1
-        take, path, lens = _take(clip, first, last, tracks)
+        excluded = [t for t in corrected.excluded if shot_of(t) == number]
+        take, path, lens = _take(clip, first, last, tracks, parts[number - 1], excluded)
         steps, motions = solve(take, take.tracks), None
         while motions is None:
             try:
@@ -137,9 +140,11 @@ def _proposed(parts: Sequence[Sequence[TrackChunk]]) -> dict[int, int]:
 
 
 def _take(
-    clip: Clip, first: int, last: int, tracks: list[TrackChunk]
-) -> tuple[Take, CameraPath, LensEstimate]:
-    """The camera of a shot, and its people under it."""
+    clip: Clip, first: int, last: int, tracks: list[TrackChunk], followed: list[TrackChunk],
+    excluded: list[TrackChunk],
+) -> tuple[Take, CameraPath, LensEstimate]:  # fmt: skip
+    """The camera of a shot, and its people under it: `tracks`, who were `followed` before any correction, and those who
+    were `excluded`."""
     frames, o, localized = np.arange(first, last + 1), clip.options, clip.localized_under
     assumed, times = clip.camera, clip.times(frames)
     given = o.focal_px is not None or o.fov_deg is not None
@@ -148,7 +153,7 @@ def _take(
         lens = known_lens(path.focal_px, assumed, "camera")
     else:
         background = _background(clip, first, last)
-        solved = partial(solve_path, background, times, mode=o.camera)
+        solved = partial(_path, clip, background, times)
         path = standing(frames, assumed.K[0, 0])
         if background is not None:
             path = solved(camera=assumed, focal_known=given)
@@ -157,10 +162,7 @@ def _take(
             turning = (
                 (path.focal_px, path.focal_sigma) if path.moving and np.isfinite(path.focal_sigma) else None
             )
-            lens = estimate_lens(
-                _asked(clip, tracks), localized, clip.body, clip.points, focal_35mm=clip.focal_35mm, turning=turning,
-                still=not path.moving, breathe=clip.breathe,
-            )  # fmt: skip
+            lens = _lens(clip, _asked(clip, tracks, followed), turning, not path.moving)
             if path.moving and abs(lens.focal_px / path.focal_px - 1) > SAME_LENS:
                 other = Camera.from_focal(assumed.width, assumed.height, lens.focal_px)
                 path = solved(camera=other, focal_known=True)
@@ -173,19 +175,54 @@ def _take(
     take = clip.take(camera, first, Way(path.turns, path.places) if path.moving else None)
     take.lens_sure = lens.sigma < TOLD
     if camera is not localized or o.lens:
-        tracks = [refocused(t, localized, camera, o.lens or None) for t in tracks]
-    take.tracks = tracks
+        tracks, followed, excluded = (
+            [refocused(t, localized, camera, o.lens or None) for t in some]
+            for some in (tracks, followed, excluded)
+        )
+    take.tracks, take.followed, take.excluded = tracks, followed, excluded
     return take, path, lens
 
 
-def _asked(clip: Clip, tracks: list[TrackChunk]) -> list[TrackChunk]:
-    """Who is asked for the lens: nobody, unless the one who is seen most cannot be a person under the assumed one. What
-    people say of it is never surer than by one sigma (`bench.lens`), and a lens that changed with every correction
-    would move everybody with it."""
-    main = max(tracks, key=lambda t: float(np.sqrt(t.boxes[:, 2:].prod(1).clip(0)).sum()), default=None)
-    if main is None or clip.localized_under is not clip.camera:
+def _asked(clip: Clip, tracks: list[TrackChunk], followed: list[TrackChunk]) -> list[TrackChunk]:
+    """Who is asked for the lens: nobody, unless the one who is seen most, as he was `followed`, cannot be a person
+    under the one that is assumed. What people say of it is never surer than by one sigma (`bench.lens`), and a lens
+    that changed with every correction would move everybody with it."""
+    if clip.localized_under is not clip.camera:
         return []
-    return tracks if refuted(clip.fitter, clip.points, main) else []
+    numbers = {t.track for t in tracks}
+    there = [t for t in followed if t.track in numbers] or tracks
+    main = max(there, key=lambda t: float(np.sqrt(t.boxes[:, 2:].prod(1).clip(0)).sum()), default=None)
+    if main is None:
+        return []
+    name = digest(basis(clip.fitter, clip.points), of_track(main), "refuted")
+    said = kept_value(clip.pieces, name, lambda: np.array(refuted(clip.fitter, clip.points, main)))
+    return there if said else []
+
+
+def _path(
+    clip: Clip, background: Background, times: np.ndarray, camera: Camera, focal_known: bool
+) -> CameraPath:
+    """`solve_path`, which takes seconds where a camera moves, or what it came to before."""
+    seen, mode = background.to_arrays(), clip.options.camera
+    name = digest(
+        code(), *seen, *seen.values(), times, camera.width, camera.height, camera.K, focal_known, mode
+    )
+    make = partial(solve_path, background, times, camera, focal_known=focal_known, mode=mode)
+    return kept_record(clip.pieces, name, CameraPath, make)
+
+
+def _lens(
+    clip: Clip, asked: list[TrackChunk], turning: tuple[float, float] | None, still: bool
+) -> LensEstimate:
+    """`estimate_lens` likewise."""
+    make = partial(estimate_lens, asked, clip.localized_under, clip.body, clip.points, focal_35mm=clip.focal_35mm,
+                   turning=turning, still=still, breathe=clip.breathe)  # fmt: skip
+    if not asked:
+        return make()
+    name = digest(
+        basis(clip.fitter, clip.points), *map(of_track, asked), clip.focal_35mm, turning, still, "lens"
+    )
+    return kept_record(clip.pieces, name, LensEstimate, make)
 
 
 def _background(clip: Clip, first: int, last: int) -> Background | None:

@@ -21,6 +21,11 @@ MOST_RESIZED = 1.3
 """Nobody is made larger or smaller by more: whoever then still does not reach the floor stands on something else."""
 ENOUGH_S = 0.15
 """Seconds of contact that a person needs to have a say."""
+SAME = 0.035, 0.07
+"""Two floors are the same up to this angle, radians, and this relative difference of heights and sizes: about one sigma
+of what a floor is known to."""
+TOLD = 0.14
+"""By twice that must people whom others have put on a floor be off it to contradict."""
 _SURE_RAD = 0.035
 """What the network's word on gravity is good for at best, however many frames agree: its errors are alike."""
 
@@ -89,6 +94,24 @@ def find_floor(
     return Floor(up, float(np.exp(level)), factors)
 
 
+def on_floor(people: Sequence[Standing], floor: Floor) -> Floor:
+    """A known floor, under `people`."""
+    own = [_own_height(p, floor.up) for p in people]
+    with np.errstate(invalid="ignore"):
+        less = np.log([floor.height / h if h is not None and h > 0.05 else np.nan for h in own])
+        near = np.abs(less) < np.log(MOST_RESIZED)
+    return Floor(floor.up, floor.height, np.where(near, np.exp(np.where(near, less, 0.0)), 1.0))
+
+
+def alike(a: Floor, b: Floor, angle: float = SAME[0], size: float = SAME[1]) -> bool:
+    """Whether two floors under the same people differ by less than `angle`, radians, and, relative, `size`."""
+    if np.isfinite(a.height) != np.isfinite(b.height) or a.up @ b.up < np.cos(angle):
+        return False
+    sizes = np.abs(np.log(a.factors / b.factors)).max(initial=0.0)
+    heights = abs(np.log(a.height / b.height)) if np.isfinite(a.height) else 0.0
+    return bool(max(sizes, heights) < size)
+
+
 def _mode(logs: np.ndarray, sure: np.ndarray) -> float:
     """The log height that most agree on, each within `SIZE_SPREAD`: whoever is on a wall does not count."""
     ok = sure > 0
@@ -117,4 +140,4 @@ def weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
     return float(values[order][np.searchsorted(total, total[-1] / 2)])
 
 
-__all__ = ["Floor", "Standing", "common_up", "find_floor", "weighted_median"]
+__all__ = ["Floor", "Standing", "alike", "common_up", "find_floor", "on_floor", "weighted_median"]

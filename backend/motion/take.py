@@ -10,6 +10,7 @@ from backend.body.model import Body, CanonicalPoints
 from backend.camera.pinhole import Camera
 from backend.fit.camerafitter import Fitter
 from backend.fit.view import View
+from backend.jobs.pieces import Pieces
 from backend.motion.reason import Misfit
 from backend.options import MocapOptions
 from backend.records import TrackChunk
@@ -49,6 +50,12 @@ class Take:
     """By how much `solve` has made the world larger, with the way of the camera in it."""
     tracks: list[TrackChunk] = field(default_factory=list)
     """Everybody in it, localized under its camera."""
+    followed: list[TrackChunk] = field(default_factory=list)
+    """The same before any correction."""
+    excluded: list[TrackChunk] = field(default_factory=list)
+    """Those whom the user does not want; they still say where the floor is."""
+    pieces: Pieces = field(default_factory=Pieces)
+    """What was solved of it before."""
 
     @property
     def camera(self) -> Camera:

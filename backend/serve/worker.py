@@ -107,6 +107,7 @@ class Worker(threading.Thread):
             cancelled=lambda: self.stopping,
             breathe=self.queue.breathe,
             focal_35mm=focal_of(self.folder.record.clip),
+            pieces=keeper.pieces,
         )
         with contextlib.closing(events):
             for event in events:

@@ -11,6 +11,7 @@ from ..export.fbx import export_fbx
 from ..export.formats import export_bvh, export_glb, export_npz, export_usd
 from ..languages.words import iface, said
 from ..scene.person import chosen_person
+from ..shared.filenames import safe_name
 from .operators import guarded
 
 FBX_PRESETS = (
@@ -59,6 +60,20 @@ class _ExportsPerson(ExportHelper):
         """A person must be chosen."""
         cls.poll_message_set(iface("Select the armature or the body of a person"))
         return chosen_person(context) is not None
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Ask for the file, which is called as the person is, beside the file that was written last."""
+        ending = getattr(self, "format", self.filename_ext)
+        self.filepath = suggested(chosen_person(context), self.filepath, ending)
+        return super().invoke(context, event)
+
+
+def suggested(person: bpy.types.Object, last: str, ending: str) -> str:
+    """Where somebody is written: beside `last`, the file before, or beside the .blend; nobody else's file is
+    overwritten by mistake."""
+    beside = last or bpy.data.filepath
+    name = (safe_name(person.name) or "person") + ending
+    return str(Path(beside).with_name(name)) if beside else name
 
 
 class BODYFIELD_OT_export_fbx(bpy.types.Operator, _ExportsPerson):

@@ -13,6 +13,7 @@ bpy = pytest.importorskip("bpy", reason="needs Blender")
 import blender_addon  # noqa: E402
 from blender_addon.export.fbx import ExportError, export_fbx  # noqa: E402
 from blender_addon.export.formats import export_bvh, export_glb, export_npz, export_usd  # noqa: E402
+from blender_addon.ops.export_fbx import suggested  # noqa: E402
 from blender_addon.scene.clip import ClipScene, Footage  # noqa: E402
 from blender_addon.work import running  # noqa: E402
 from blender_addon.work.body_keys import BodyKeys  # noqa: E402
@@ -258,6 +259,16 @@ def test_npz_is_the_same_motion_for_smplx_code(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_file_is_called_as_the_person_is(tmp_path):
+    somebody, _ = person()
+    somebody.name = "Anna/1: dance."
+    assert suggested(somebody, "", ".fbx") == "Anna_1_ dance.fbx"
+    last = tmp_path / "Bert.fbx"
+    assert Path(suggested(somebody, str(last), ".glb")) == tmp_path / "Anna_1_ dance.glb"
+    somebody.name = "..."
+    assert suggested(somebody, "", ".fbx") == "person.fbx"
+
+
 @pytest.mark.parametrize("ending", [".glb", ".bvh", ".npz"])
 def test_operator_writes_each_format(tmp_path, ending):
     blender_addon.register()

@@ -84,10 +84,16 @@ def test_blend_holds_the_motion_that_the_backend_found(road):
 def test_finished_job_is_imported_again_without_its_video(road):
     folder, said = road
     job = said[-1]["summary"]["job"]
+    kept = folder / "home" / "jobs" / job / "job.json"
+    record = json.loads(kept.read_text(encoding="utf-8"))
+    # As after `update --edit name=1:Anna`.
+    record["summary"]["names"] = {"1": "Anna"}
+    kept.write_text(json.dumps(record), encoding="utf-8")
     code, again, errors = run(folder / "home", "-o", folder / "again", "--job", job, "--npz")
     assert code == 0, errors
     assert not [line for line in again if line.get("stage") == "localize" and line["done"] not in (0, 20)]
     (file,) = (folder / "again").iterdir()
+    assert file.name.endswith("_Anna.npz")
     with np.load(file) as a, np.load(folder / "out" / "walk_person1.npz") as b:
         assert all(np.array_equal(a[name], b[name], equal_nan=True) for name in b)
 

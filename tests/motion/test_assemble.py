@@ -197,6 +197,8 @@ def test_amass_files_stand_on_the_floor_and_say_what_rests(body, motion, tmp_pat
             assert np.isnan(data["contacts"][3:30]).all()
             assert data["floor"].tolist() == [0] and data["contact_names"].tolist() == list(CONTACTS)
             assert data["mocap_time_length"] == pytest.approx(32 / 25)
+    called = [p.name for p in write_amass([one, other], body, 25.0, tmp_path, "clip", {1: "Bo", 2: "bo"})]
+    assert called == ["clip_Bo.npz", "clip_bo_person2.npz"]
     (path,) = write_amass([motion], body, 25.0, tmp_path, "old")
     with np.load(path, allow_pickle=False) as data:
         assert np.isnan(data["floor"]).all() and not data["contacts"].any()

@@ -76,14 +76,18 @@ def test_a_finished_job_is_updated_without_its_clip(moved, tmp_path):
     asked = json.loads(record.read_text(encoding="utf-8"))["options"]
     assert asked["smooth_up"] == 0.5 and asked["smooth_across"] == 2.0 and asked["floor"] is True
     moved.rename(tmp_path / "away.mp4")
+    plain += ("--edit", "name=1:Anna/B.")
     ran = backend("update", job, "-o", "again", "--smooth", "0", *plain, home=home, cwd=tmp_path)
     assert ran.returncode == 0 and ran.stderr == "", ran.stderr
     report = json.loads(ran.stdout)
     assert report["job"] == job and report["frames"] == 10 and "localize" not in report["seconds"]
-    assert [Path(f).name for f in report["files"]] == ["walk_person1.npz"]
-    asked |= {"smooth": 0.0, "foot_lock": "off", "floor": False, "height": 1.8}
+    assert [Path(f).name for f in report["files"]] == ["walk_Anna_B.npz"] and report["names"] == {
+        "1": "Anna/B."
+    }
+    named = [{"op": "rename", "track": 1, "name": "Anna/B."}]
+    asked |= {"smooth": 0.0, "foot_lock": "off", "floor": False, "height": 1.8, "edits": named}
     assert json.loads(record.read_text(encoding="utf-8"))["options"] == asked
-    first, again = (dict(np.load(tmp_path / f / "walk_person1.npz")) for f in ("first", "again"))
+    first, again = (dict(np.load(tmp_path / f)) for f in ("first/walk_person1.npz", "again/walk_Anna_B.npz"))
     assert np.abs(first["poses"] - again["poses"]).max() > 1e-3
     assert again["contacts"].shape == (10, 8) and again["floor"].shape == (1,) and len(again["bridged"]) == 10
     for arguments, words in (

@@ -58,7 +58,7 @@ class Options:
         return SimpleNamespace(name="open", joint_names=names, licence_note="A toy under CC0.", **arrays)
 
 
-def mocap(frames, options, *, total, resume, cancelled, breathe, focal_35mm):
+def mocap(frames, options, *, total, resume, cancelled, breathe, focal_35mm, pieces):
     """The colours of the clip as motion: the final pose depends on every frame that was ever seen."""
     chunks, rows, size, long_fit = list(resume), [], (1, 1), False
     for frame in frames:

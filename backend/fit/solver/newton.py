@@ -31,6 +31,8 @@ _SLICE = 8
 """Frames whose rows are held at once."""
 _LONGEST, _MOVING = 3, 0.02
 """A frame that a step still makes better by this part of its cost gets so many times the steps."""
+_ROUNDING = 1e-5
+"""Costs that differ by less than this part are one: they are sums of thousands of numbers with seven digits."""
 _DAMPING = 1e-5
 """Damping of the first step, relative to the matrix's diagonal."""
 
@@ -139,7 +141,7 @@ class Newton(Equations):
 
     def _advance(self, going: _Going, delta: Tensor, least: float) -> Tensor:
         """Take the step `delta` where it lowers the cost, estimate noise and damping anew. (b,) bool: the frames
-        whose cost it lowered by less than the part `least`, which are at their end."""
+        whose cost it lowered by less than the part `least`, or changed by rounding only, which are at their end."""
         trial = self.step(going.state, going.look, delta)
         seen = self.look(going.data, trial)
         cost, then = self.cost(going.look, going.noise), self.cost(seen, going.noise)
@@ -152,7 +154,9 @@ class Newton(Equations):
             going.state = trial.where(better, going.state)
             going.look = seen.where(better, going.look)
         going.noise = self.noise(going.data, going.look.off)
-        return better & (cost - then < least * cost.abs().clamp_min(1.0))
+        gain, size = cost - then, cost.abs().clamp_min(1.0)
+        # At the very bottom no step lowers the cost any more, and shorter ones do not either.
+        return (better & (gain < least * size)) | (gain.abs() < _ROUNDING * size)
 
     def step(self, state: State, look: Look, delta: Tensor) -> State:
         """`delta`: (D, B) applied; each joint's turn capped."""
