@@ -137,7 +137,7 @@ class ChosenTracker(PeopleTracker):
                 self.notices.append(f"{what}: choose that person in another frame.")
         for t in self._tracks:
             # The user says that this is a person.
-            t.confirmed = t.confirmed or t.id in chosen
+            t.confirmed, t.found = t.confirmed or t.id in chosen, 2 if t.id in chosen else t.found
         # Everybody who ever was here and is not meant, those too who have left the picture before.
         self.ghosts |= set(range(1, self._next_id)) - chosen
         self._close(chosen)

@@ -22,6 +22,9 @@ from backend.people.window import tiles, whole_window
 # in which an axis is seen too from 0.3 on.
 _BOX_BONUS, _AXIS_BONUS = 0.1, 0.2
 """What is added to the score of a box, and for an axis that is seen beyond doubt."""
+_SMALL, _SMALL_MORE = 0.09, 0.15
+"""People smaller than this part of the picture's larger side must be surer by so much: poles, bags and lamps pass as
+people when they are a few pixels large."""
 _SAME_PLACE, _SAME_SIZE = 0.2, 1.5
 """Two finds are one person when hips and shoulders are nearer than this, in sizes of the person, and the sizes differ
 by less than this factor."""
@@ -110,7 +113,8 @@ class PersonDetector:
         out: dict[int, list[Detection]] = {i: [] for i in boxes}
         for (i, box), axis in zip(rows, axes, strict=True):
             score = float(min(box[4] + _BOX_BONUS + _AXIS_BONUS * axis.score, 1.0))
-            if score >= self.threshold:
+            small = max(box[2:4] - box[:2]) < _SMALL * max(images[i].shape[:2])
+            if score >= self.threshold + small * _SMALL_MORE:
                 out[i].append(_detection(axis, score, box[:4], images[i]))
         return {i: _apart(some) for i, some in out.items()}
 

@@ -55,6 +55,8 @@ FULL_S = 1.0
 """Seconds between looks while as many are followed as may be."""
 UNFOUND = 2
 """Looks in which the detector sees one person where two are followed, until it is believed."""
+UNSEEN = 4
+"""Looks after which somebody whom the detector has seen once, and never again, was never there."""
 FORGET_S = 3.0
 """Seconds after which a lost person who comes back counts as somebody else."""
 
@@ -150,8 +152,8 @@ class PeopleTracker:
         self._assign(finds)
 
     def _support(self, finds: list[Detection]) -> None:
-        """Whoever the detector sees nobody of, again and again, but where somebody else is, is hidden by that one, or
-        was never there."""
+        """Where the detector sees nobody, again and again, but somebody else is, the track is hidden by that one, or
+        was never there; so was whom it saw only once."""
         there = [t for t in self._active() if t.points is not None and not t.lost_s]
         if not there:
             return
@@ -159,8 +161,10 @@ class PeopleTracker:
         own, covered = doubtful(bodies, np.array([d.seen for d in finds]).reshape(-1, 4))
         for t, mine, hidden in zip(there, own, covered, strict=True):
             t.unfound = t.unfound + 1 if hidden else 0
+            t.unseen = 0 if mine else t.unseen + 1
             t.found = min(t.found + int(mine), 2)
-            if t.unfound >= UNFOUND:
+            never = t.found < 2 and t.unseen >= UNSEEN
+            if t.unfound >= UNFOUND or never:
                 t.lost_s, t.confirmed = COAST_S + 2 * SLACK_S, t.confirmed and t.found > 1
 
     def ask(self) -> list[Aim]:

@@ -50,6 +50,8 @@ class Track:
     """(LOOKS, 4) what the person looks like, see `people.looks`; None while nothing is known."""
     found: int = 1
     """How often the detector has found this person apart from others, counted up to 2."""
+    unseen: int = 0
+    """How often running the detector saw nobody here."""
     unfound: int = 0
     """How often running the detector saw nobody here but somebody else who is followed."""
     fresh: bool = True

@@ -55,3 +55,17 @@ def test_somebody_who_was_found_apart_before_is_only_hidden():
 def test_two_whom_the_detector_tells_apart_stay_two():
     tracker, seen = followed(10**6)
     assert seen[-1] == {1, 2} and not tracker.ghosts
+
+
+def test_whom_the_detector_has_seen_once_and_never_again_was_never_there():
+    """A pole that was taken for somebody: the landmark network goes on to see a body in it."""
+    stage = Stage()
+    tracker = PeopleTracker(stage)
+    man, pole = figure(300, size=100), figure(700, size=40)
+    for k in range(70):
+        seen = play(
+            tracker, stage, k, {"man": man, "pole": pole} if k == 0 else {"man": man}, {1: man, 2: pole}
+        )
+        if k == 20:
+            assert set(seen) == {1, 2}
+    assert set(seen) == {1} and tracker.ghosts == {2}
