@@ -1,0 +1,392 @@
+"""A camera that goes from place to place, by features that lie near and far.
+
+Two key frames that tell the most of depth come first; others are laid to what these tell, one after the other, and all
+are solved together again and again (`bundle`). Then every frame is laid to the features. Pictures alone do not tell the
+unit of the way: `backend.motion.stride` finds how many metres it has.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from backend.camera.moving import bundle, keys
+from backend.camera.moving.bundle import Scene, Seen
+from backend.camera.moving.keys import NOISE_PX
+from backend.camera.moving.pairs import Steps
+from backend.camera.moving.sight import Sight, crossed, nearest_turn, trust, turned
+
+# Chosen on rendered rooms (bench.camera, seed 100) and generated features.
+LEAST = 10
+"""Fewest features by which a camera is placed."""
+_PAIR = 24
+"""Fewest features that two key frames must share to begin with."""
+_BEGIN = 3
+"""Pairs that are begun with; the one that comes farthest is taken."""
+_ANGLE = 2.0
+"""Degrees between two lines of sight that are as good as more."""
+_FIRM_DEG = 0.4
+"""Fewer degrees between a feature's lines of sight do not tell that it is near."""
+_MOST_KEYS = 60
+_ROUNDS = 12
+_FOCAL = 0.2
+"""One sigma of the focal length's logarithm where it is a guess."""
+
+
+@dataclass(frozen=True)
+class Walk:
+    """A camera that turns and goes, over n frames."""
+
+    turns: np.ndarray
+    """(n, 3, 3) world -> camera; the world is the first frame's camera."""
+    places: np.ndarray
+    """(n, 3) of the camera in the world; of a unit in which the features are about one away."""
+    known: np.ndarray
+    """(n,) bool; elsewhere it is interpolated."""
+    sigma: np.ndarray
+    """(n,) radians, one sigma about each axis by the frame's own features."""
+    spread: np.ndarray
+    """(n, 3, 3) precision of the places by the frame's own features."""
+    focal: float
+    """Small pixels."""
+    focal_sigma: float
+    """Of its logarithm; infinite where it was given."""
+    miss: np.ndarray
+    """(m,) small pixels between each sighting and where it should be; NaN where unknown."""
+    cost: float
+    """Robust sum of squares over the sightings in key frames, in sigmas."""
+    keys: np.ndarray
+    """(k,) the key frames."""
+    near: float
+    """0..1, part of the sightings that tell of depth."""
+
+
+def walked(sight: Sight, steps: Steps, times: np.ndarray, focal: float, fixed: bool) -> Walk | None:
+    """The way of a camera; None where the features do not tell any. `focal`: small pixels, `fixed`: it is known."""
+    frames = keys.choose(sight, steps, times)
+    if len(frames) > _MOST_KEYS:
+        frames = frames[np.unique(np.linspace(0, len(frames) - 1, _MOST_KEYS).round().astype(int))]
+    rank = np.full(sight.n, -1)
+    rank[frames] = np.arange(len(frames))
+    rows = rank[sight.frame] >= 0
+    rows &= (np.bincount(sight.feature[rows], minlength=sight.q) >= 2)[sight.feature]
+    names, feature = np.unique(sight.feature[rows], return_inverse=True)
+    seen = Seen(rank[sight.frame[rows]], feature, sight.place[rows])
+    best, best_cost = None, np.inf
+    for i, j, R, t in _beginnings(sight, frames, focal):
+        built = _built(seen, len(frames), len(names), i, j, R, t, focal)
+        if built is None:
+            continue
+        scene, placed, cost = built
+        if cost < best_cost:
+            best, best_cost = (scene, placed), cost
+    if best is None:
+        return None
+    scene, placed = best
+    scene, placed, cost, sigma = _together(scene, placed, seen, focal, fixed)
+    points = np.full((sight.q, 4), np.nan)
+    points[names] = scene.points
+    return _everywhere(sight, frames, placed, replace(scene, points=points), times, cost, sigma)
+
+
+def _beginnings(sight: Sight, frames: np.ndarray, focal: float):
+    """Pairs of key frames and how the second is turned and placed in the first's space, the most telling first."""
+    found = []
+    for i in range(len(frames)):
+        for j in range(i + 1, min(i + 7, len(frames))):
+            both, a, b = sight.shared(frames[i], frames[j])
+            if len(both) < _PAIR:
+                break
+            a, b = np.ascontiguousarray(a / focal), np.ascontiguousarray(b / focal)
+            E, good = cv2.findEssentialMat(
+                a, b, np.eye(3), method=cv2.USAC_MAGSAC, prob=0.999, threshold=1.0 / focal, maxIters=500
+            )
+            if E is None or E.shape != (3, 3) or good.sum() < _PAIR / 2:
+                continue
+            _, R, t, ahead = cv2.recoverPose(E, a, b, np.eye(3), mask=good.copy())
+            inside = ahead.ravel() > 0
+            if inside.sum() < _PAIR / 2:
+                continue
+            ra = np.concatenate([a, np.ones((len(a), 1))], 1) @ R.T
+            rb = np.concatenate([b, np.ones((len(b), 1))], 1)
+            cos = (ra * rb).sum(1) / np.linalg.norm(ra, axis=1) / np.linalg.norm(rb, axis=1)
+            angle = np.degrees(np.arccos(np.clip(cos, -1, 1)))
+            score = np.minimum(angle[inside], _ANGLE).sum()
+            found.append((float(score), i, j, R, -R.T @ t.ravel()))
+    found.sort(key=lambda row: -row[0])
+    out: list = []
+    for _, i, j, R, t in found:
+        if all(abs(i - o[0]) + abs(j - o[1]) > 1 for o in out):
+            out.append((i, j, R, t))
+        if len(out) == _BEGIN:
+            break
+    return out
+
+
+def _built(seen: Seen, k: int, f: int, i: int, j: int, R: np.ndarray, c: np.ndarray, focal: float):
+    """All key frames beginning with two -> scene (features NaN where unknown), which are placed (k,), cost."""
+    turns, places = np.tile(np.eye(3), (k, 1, 1)), np.zeros((k, 3))
+    turns[j], places[j] = R, c
+    placed = np.zeros(k, bool)
+    placed[[i, j]] = True
+    scene = _solved(Scene(turns, places, np.zeros((f, 4)), focal), placed, seen, i, 8)
+    since = 0
+    while not placed.all():
+        have = np.isfinite(scene.points[:, 0])
+        count = np.bincount(seen.camera[have[seen.feature]], minlength=k) * ~placed
+        new = int(count.argmax())
+        if count[new] < LEAST:
+            break
+        scene = _laid(scene, placed, seen, new)
+        placed[new] = True
+        since += 1
+        if placed.sum() < 6 or since >= 3 or placed.all():
+            scene, since = _solved(scene, placed, seen, i, 4), 0
+    miss = bundle.missed(scene, seen)
+    cost = np.where(np.isfinite(miss[:, 0]) & placed[seen.camera], bundle.cost_of(miss), bundle.CLIP)
+    return scene, placed, float(cost.sum())
+
+
+def _solved(scene: Scene, placed: np.ndarray, seen: Seen, first: int, rounds: int) -> Scene:
+    """Features anew, then cameras and features together."""
+    names, part, some = _part(scene, placed, seen, first)
+    points = bundle.triangulated(part, some, len(scene.points))
+    # What is still right stays as it was found.
+    old = np.isfinite(scene.points[:, 0]) & (np.abs(scene.points).max(1) > 0)
+    points[old & np.isfinite(points[:, 0])] = scene.points[old & np.isfinite(points[:, 0])]
+    keep = np.flatnonzero(np.isfinite(points[:, 0]))
+    if not len(keep):
+        return replace(scene, points=points)
+    at = np.full(len(points), -1)
+    at[keep] = np.arange(len(keep))
+    told = at[some.feature] >= 0
+    some = Seen(some.camera[told], at[some.feature[told]], some.place[told])
+    part = replace(part, points=points[keep])
+    part, _ = bundle.adjusted(part, some, max(rounds // 2, 2), scale=3.0, least=1e-2)
+    # What went astray is looked for again where the cameras now are.
+    again = bundle.triangulated(part, some, len(keep))
+    ok = np.isfinite(again[:, 0])
+    first_cost = np.bincount(some.feature, bundle.cost_of(bundle.missed(part, some)), len(keep))
+    other = replace(part, points=np.where(ok[:, None], again, part.points))
+    other_cost = np.bincount(some.feature, bundle.cost_of(bundle.missed(other, some)), len(keep))
+    part = replace(part, points=np.where((ok & (other_cost < first_cost))[:, None], again, part.points))
+    part, _ = bundle.adjusted(part, some, rounds, least=1e-3)
+    return _back(scene, names, part, keep)
+
+
+def _part(scene: Scene, placed: np.ndarray, seen: Seen, first: int) -> tuple[np.ndarray, Scene, Seen]:
+    """The placed cameras alone, `first` as the first of them."""
+    names = np.concatenate([[first], np.setdiff1d(np.flatnonzero(placed), [first])])
+    rank = np.full(len(placed), -1)
+    rank[names] = np.arange(len(names))
+    rows = rank[seen.camera] >= 0
+    return (
+        names,
+        replace(scene, turns=scene.turns[names], places=scene.places[names]),
+        Seen(rank[seen.camera[rows]], seen.feature[rows], seen.place[rows]),
+    )
+
+
+def _back(scene: Scene, names: np.ndarray, part: Scene, keep: np.ndarray) -> Scene:
+    turns, places = scene.turns.copy(), scene.places.copy()
+    turns[names], places[names] = part.turns, part.places
+    points = np.full_like(scene.points, np.nan)
+    points[keep] = part.points
+    return Scene(turns, places, points, part.focal)
+
+
+def _laid(scene: Scene, placed: np.ndarray, seen: Seen, new: int) -> Scene:
+    """One camera more, by the features that are known."""
+    rows = (seen.camera == new) & np.isfinite(scene.points[seen.feature, 0])
+    some = Seen(np.zeros(int(rows.sum()), int), seen.feature[rows], seen.place[rows])
+    there = np.flatnonzero(placed)
+    near = there[np.argsort(np.abs(there - new), kind="stable")]
+    starts = [(scene.turns[near[0]], scene.places[near[0]])]
+    if len(near) > 1:
+        a, b = near[:2]
+        share = (new - a) / (a - b)
+        step = scene.turns[a] @ scene.turns[b].T
+        starts.append((step @ scene.turns[a] if share > 0 else scene.turns[a],
+                       scene.places[a] + share * (scene.places[a] - scene.places[b])))  # fmt: skip
+    w = scene.points[some.feature, 3]
+    finite = np.abs(w) > 1e-3
+    if finite.sum() >= LEAST:
+        xyz = scene.points[some.feature[finite], :3] / w[finite, None]
+        ok, turn, move, _ = cv2.solvePnPRansac(
+            xyz, some.place[finite] / scene.focal, np.eye(3), None,
+            iterationsCount=100, reprojectionError=3.0 / scene.focal, flags=cv2.SOLVEPNP_SQPNP,
+        )  # fmt: skip
+        if ok:
+            R = cv2.Rodrigues(turn)[0]
+            starts.append((R, -R.T @ move.ravel()))
+    best, least = None, np.inf
+    for R, c in starts:
+        one = replace(scene, turns=R[None], places=np.asarray(c)[None])
+        for scale in (6.0, 6.0, 6.0, 3.0, 3.0, 1.0, 1.0, 1.0):
+            one, _ = located(one, some, scale)
+        cost = float(bundle.cost_of(bundle.missed(one, some)).sum())
+        if cost < least:
+            best, least = one, cost
+    assert best is not None
+    turns, places = scene.turns.copy(), scene.places.copy()
+    turns[new], places[new] = best.turns[0], best.places[0]
+    return replace(scene, turns=turns, places=places)
+
+
+def located(scene: Scene, seen: Seen, scale: float) -> tuple[Scene, np.ndarray]:
+    """One step of all cameras before features that stay -> scene, (k, 6, 6) normal matrices of turn and place."""
+    k = len(scene.turns)
+    points = scene.points[seen.feature]
+    y = bundle.before(scene, seen.camera, points)
+    ahead = y[:, 2] > bundle.AHEAD
+    z = np.maximum(y[:, 2], bundle.AHEAD)
+    flat = y[:, :2] / z[:, None]
+    miss = seen.place - scene.focal * flat
+    weight = trust((miss**2).sum(1) / (scale * NOISE_PX) ** 2, 3.0) * ahead / (scale * NOISE_PX) ** 2
+    project = np.zeros((len(z), 2, 3))
+    project[:, 0, 0] = project[:, 1, 1] = scene.focal / z
+    project[:, :, 2] = -(scene.focal / z)[:, None] * flat
+    onto = project @ scene.turns[seen.camera]
+    table = np.concatenate([-project @ crossed(y), -points[:, 3, None, None] * onto], -1)
+    normal, right = np.empty((k, 6, 6)), np.empty((k, 6))
+    for i in range(6):
+        right[:, i] = np.bincount(seen.camera, (table[:, :, i] * miss).sum(1) * weight, k)
+        for j in range(i, 6):
+            normal[:, i, j] = normal[:, j, i] = np.bincount(
+                seen.camera, (table[:, :, i] * table[:, :, j]).sum(1) * weight, k
+            )
+    size = np.trace(normal, axis1=1, axis2=2) / 6
+    held = normal + (1e-6 * size + 1e-3)[:, None, None] * np.eye(6)
+    step = np.linalg.solve(held, right[..., None])[..., 0]
+    turns = nearest_turn(turned(np.clip(step[:, :3], -0.3, 0.3)) @ scene.turns)
+    return replace(scene, turns=turns, places=scene.places + step[:, 3:]), normal
+
+
+def _together(scene: Scene, placed: np.ndarray, seen: Seen, focal: float, fixed: bool):
+    """Everything once more, with the lens where it is a guess -> scene, placed, cost over all sightings, sigma."""
+    first = int(np.flatnonzero(placed)[0])
+    names, part, some = _part(scene, placed, seen, first)
+    keep = np.flatnonzero(np.isfinite(scene.points[:, 0]))
+    at = np.full(len(scene.points), -1)
+    at[keep] = np.arange(len(keep))
+    told = at[some.feature] >= 0
+    some = Seen(some.camera[told], at[some.feature[told]], some.place[told])
+    part = replace(part, points=scene.points[keep])
+    free = 0.0 if fixed else _FOCAL
+    part, _ = bundle.adjusted(part, some, _ROUNDS, free, focal, least=1e-4)
+    sigma = np.inf if fixed else bundle.focal_spread(part, some, free, focal)
+    scene = _back(scene, names, part, keep)
+    miss = bundle.missed(scene, seen)
+    cost = np.where(np.isfinite(miss[:, 0]) & placed[seen.camera], bundle.cost_of(miss), bundle.CLIP)
+    return scene, placed, float(cost.sum()), sigma
+
+
+def _everywhere(sight: Sight, frames: np.ndarray, placed: np.ndarray, scene: Scene, times: np.ndarray, cost: float,
+                sigma: float) -> Walk:  # fmt: skip
+    """Every frame by the features, and those by every frame."""
+    at = frames[placed]
+    turns, places = _between(at, scene.turns[placed], scene.places[placed], times)
+    whole = replace(scene, turns=turns, places=places)
+    seen_all = Seen(sight.frame, sight.feature, sight.place)
+    points = scene.points
+    for again in range(3):
+        rows = np.isfinite(points[sight.feature, 0])
+        some = Seen(sight.frame[rows], sight.feature[rows], sight.place[rows])
+        whole = replace(whole, points=points)
+        for scale in (4.0, 4.0, 2.0, 1.0, 1.0, 1.0) if again == 0 else (1.0, 1.0, 1.0):
+            whole, normal = located(whole, some, scale)
+        if again < 2:
+            points = bundle.triangulated(whole, seen_all, sight.q)
+            points = refined(replace(whole, points=points), seen_all)
+    miss = np.full(len(sight.frame), np.nan)
+    miss[rows] = np.linalg.norm(bundle.missed(whole, some), axis=1)
+    near = miss < 3 * NOISE_PX
+    count = np.bincount(sight.frame[near], minlength=sight.n)
+    known = count >= LEAST
+    # The unit: features are about one away.
+    far = np.linalg.norm(whole.points[:, :3] - whole.points[:, 3:] * whole.places[0], axis=1)
+    depth = far / np.maximum(np.abs(whole.points[:, 3]), 1e-6)
+    unit = max(float(np.nanmedian(depth)), 1e-9) if np.isfinite(depth).any() else 1.0
+    cover = np.linalg.inv(normal + 1e-3 * np.eye(6))
+    turn_sigma = np.sqrt(np.maximum(np.trace(cover[:, :3, :3], axis1=1, axis2=2) / 3, 0))
+    precision = np.linalg.inv(cover[:, 3:, 3:]) * unit**2
+    turns, places = _filled(whole.turns, whole.places, known, times)
+    first, origin = turns[0], places[0]
+    places = (places - origin) @ first.T / unit
+    precision = np.einsum("ij,njk,lk->nil", first, precision, first)
+    tells = _angles(whole, sight)[sight.feature] > np.radians(_FIRM_DEG)
+    share = float((tells & near).sum() / max(near.sum(), 1))
+    return Walk(turns @ first.T, places, known, turn_sigma, precision, whole.focal, sigma, miss, cost, frames, share)
+
+
+def refined(scene: Scene, seen: Seen) -> np.ndarray:
+    """(f, 4) features after some steps before cameras that stay."""
+    points, f = scene.points.copy(), len(scene.points)
+    rows = np.isfinite(points[seen.feature, 0])
+    camera, feature, place = seen.camera[rows], seen.feature[rows], seen.place[rows]
+    for scale in (3.0, 1.0, 1.0):
+        y = bundle.before(scene, camera, points[feature])
+        ahead = y[:, 2] > bundle.AHEAD
+        z = np.maximum(y[:, 2], bundle.AHEAD)
+        flat = y[:, :2] / z[:, None]
+        miss = place - scene.focal * flat
+        weight = trust((miss**2).sum(1) / (scale * NOISE_PX) ** 2, 3.0) * ahead
+        project = np.zeros((len(z), 2, 3))
+        project[:, 0, 0] = project[:, 1, 1] = scene.focal / z
+        project[:, :, 2] = -(scene.focal / z)[:, None] * flat
+        onto = project @ scene.turns[camera]
+        basis = bundle._ways(np.nan_to_num(points))
+        table = (
+            np.concatenate([onto, -(onto @ scene.places[camera][..., None])], -1) @ basis[feature]
+        )
+        normal, right = np.empty((f, 3, 3)), np.empty((f, 3))
+        for i in range(3):
+            right[:, i] = np.bincount(feature, (table[:, :, i] * miss).sum(1) * weight, f)
+            for j in range(i, 3):
+                normal[:, i, j] = normal[:, j, i] = np.bincount(
+                    feature, (table[:, :, i] * table[:, :, j]).sum(1) * weight, f
+                )
+        size = np.trace(normal, axis1=1, axis2=2) / 3
+        step = np.linalg.solve(normal + (1e-4 * size + 1e-3)[:, None, None] * np.eye(3), right[..., None])[..., 0]
+        step /= np.maximum(np.linalg.norm(step, axis=1, keepdims=True) / 0.2, 1)
+        points = points + np.einsum("fij,fj->fi", basis, step)
+        points /= np.linalg.norm(points, axis=1, keepdims=True)
+    return points
+
+
+def _angles(scene: Scene, sight: Sight) -> np.ndarray:
+    """(q,) radians by which the line of sight to each feature changes while it is seen."""
+    points = scene.points[sight.feature]
+    way = points[:, :3] - points[:, 3:] * scene.places[sight.frame]
+    way /= np.maximum(np.linalg.norm(way, axis=1, keepdims=True), 1e-12)
+    order = np.lexsort((sight.frame, sight.feature))
+    start = np.flatnonzero(np.diff(sight.feature[order], prepend=-1))
+    end = np.concatenate([start[1:], [len(order)]]) - 1
+    out = np.zeros(sight.q)
+    cos = (way[order[start]] * way[order[end]]).sum(1)
+    out[sight.feature[order[start]]] = np.arccos(np.clip(cos, -1, 1))
+    return np.nan_to_num(out)
+
+
+def _between(at: np.ndarray, turns: np.ndarray, places: np.ndarray, times: np.ndarray):
+    """All frames on the straight way between some, `at` (k,)."""
+    known = np.zeros(len(times), bool)
+    known[at] = True
+    all_turns, all_places = np.tile(np.eye(3), (len(times), 1, 1)), np.zeros((len(times), 3))
+    all_turns[at], all_places[at] = turns, places
+    return _filled(all_turns, all_places, known, times)
+
+
+def _filled(turns: np.ndarray, places: np.ndarray, known: np.ndarray, times: np.ndarray):
+    at = np.flatnonzero(known)
+    turns, places = turns.copy(), places.copy()
+    for axis in range(3):
+        places[:, axis] = np.interp(times, times[at], places[at, axis])
+    for k in np.flatnonzero(~known):
+        after = np.searchsorted(at, k)
+        a, b = at[max(after - 1, 0)], at[min(after, len(at) - 1)]
+        part = 0.0 if a == b else (times[k] - times[a]) / (times[b] - times[a])
+        turns[k] = turned(part * keys.vectors(turns[b] @ turns[a].T)) @ turns[a]
+    return turns, places
