@@ -170,7 +170,7 @@ def _take(
     camera = assumed
     if abs(lens.focal_px / assumed.K[0, 0] - 1) > 1e-6:
         camera = Camera.from_focal(assumed.width, assumed.height, lens.focal_px)
-    take = clip.take(camera, first, Way(path.turns, path.places) if path.moving else None)
+    take = clip.take(camera, first, Way(path.turns, path.places, not path.walks) if path.moving else None)
     take.lens_sure = lens.sigma < TOLD
     if camera is not localized or o.lens:
         tracks = [refocused(t, localized, camera, o.lens or None) for t in tracks]
@@ -235,7 +235,7 @@ def _shot(
     pixels = np.array([K[0, 0], K[1, 1], K[0, 2], K[1, 2]]) * np.stack(
         [path.zoom, path.zoom, *np.ones((2, n))], 1
     )
-    note = path.said
+    note = path.said or take.said
     if path.zooming and not note:
         note = (
             "The camera zooms: distances are true only where it shows as much as in the shot's first frame."

@@ -27,6 +27,7 @@ from backend.motion.ground import Floor, Standing, common_up, find_floor
 from backend.motion.level import up_direction
 from backend.motion.reason import best_misfit, misfit
 from backend.motion.resize import resized, stature
+from backend.motion.stride import pace
 from backend.motion.take import Take
 from backend.motion.temporal.model import Expected
 from backend.motion.touch import touching_points
@@ -83,7 +84,7 @@ def solve(take: Take, tracks: Sequence[TrackChunk]) -> Generator[int, None, list
     Yields, several times a second, how many of all tracks' frames are done, which rises to their number.
     """
     fitter, options = take.fitter, take.options
-    people: list[_Person] = []
+    alone: list[tuple[int, Done, Data, State]] = []
     counts = [0] * len(tracks)
     for k, track in enumerate(tracks):
         n = len(track.frames)
@@ -91,13 +92,17 @@ def solve(take: Take, tracks: Sequence[TrackChunk]) -> Generator[int, None, list
         done = Done(n, True, 3, 2)
         state = yield from _counted(fitter.alone(obs, done), counts, k)
         if _plausible(take, track, state):
-            person = _person(take, k, track, done, obs, state)
-            yield from _first_tie(take, person, counts)
-            people.append(person)
+            alone.append((k, done, obs, state))
         else:
             counts[k] = n
-    if not people:
+    if not alone:
         return []
+    pace(take, [(tracks[k], _touching(take, state)[:, :4]) for k, _, _, state in alone])
+    people: list[_Person] = []
+    for k, done, obs, state in alone:
+        person = _person(take, k, tracks[k], done, obs, state)
+        yield from _first_tie(take, person, counts)
+        people.append(person)
     # The one who is seen most sets the scale.
     people.sort(key=lambda p: -p.seen_size)
     floor = _floor(take, people) if options.floor or options.height is not None else None

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from backend.motion.take import Take, Way
+from backend.records import TrackChunk
+
 # Chosen on generated walks with noise and on rendered people (seeds from 100).
 LAG_S = 0.2
 """Seconds over which a foot must stay."""
@@ -32,6 +35,10 @@ _ALIKE_S = 0.2
 _TRACE = 2 + DEPTH**-2
 _LEAST_M = 0.01
 """Metres, the least that a resting foot's place is off."""
+UNTOLD = (
+    "The camera goes from place to place, but nobody's feet tell how far: only its turn is taken out, so people's ways in "
+    "the world are less sure."
+)
 _BETTER = 1.15
 """Times as many feet must rest with a camera that goes as with one that only turns."""
 
@@ -58,6 +65,27 @@ class Length:
     """NaN where nothing tells it."""
     sigma: float
     """Relative: 0.1 is ten per cent."""
+
+
+def pace(take: Take, seen: Sequence[tuple[TrackChunk, np.ndarray]]) -> None:
+    """Give the way of the camera its length, by everybody's feet (n, q, 3) in camera space. Where they do not tell it,
+    the camera is said to turn only."""
+    way = take.way
+    if way is None or way.metres:
+        return
+    people = []
+    for track, points in seen:
+        held = take.held(track.frames)
+        assert held is not None
+        there = np.isfinite(track.points3d).all((1, 2))
+        people.append(
+            Feet(np.where(there[:, None, None], points, np.nan), held.turns, held.places, track.times)
+        )
+    found = length_of(people)
+    known = np.isfinite(found.metres)
+    take.way = Way(way.turns, way.places * (found.metres if known else 0.0))
+    if not known:
+        take.said = UNTOLD
 
 
 def length_of(people: Sequence[Feet]) -> Length:
@@ -166,4 +194,4 @@ def _rests(feet: Feet, metres: float) -> list:
     return out
 
 
-__all__ = ["Feet", "Length", "length_of"]
+__all__ = ["Feet", "Length", "length_of", "pace"]
