@@ -31,8 +31,10 @@ _FIRM_DEG = 0.4
 """Fewer degrees between a feature's lines of sight do not tell that it is near."""
 _MOST_KEYS = 60
 _ROUNDS = 12
-_FOCAL = 0.2
+_FOCAL = 0.4
 """One sigma of the focal length's logarithm where it is a guess."""
+_OTHER, _AGAIN = 0.08, 3
+"""With a focal length whose logarithm is off by more it is begun anew, so often at the most."""
 
 
 @dataclass(frozen=True)
@@ -74,21 +76,45 @@ def walked(sight: Sight, steps: Steps, times: np.ndarray, focal: float, fixed: b
     rows &= (np.bincount(sight.feature[rows], minlength=sight.q) >= 2)[sight.feature]
     names, feature = np.unique(sight.feature[rows], return_inverse=True)
     seen = Seen(rank[sight.frame[rows]], feature, sight.place[rows])
-    best, best_cost = None, np.inf
-    for i, j, R, t in _beginnings(sight, frames, focal):
-        built = _built(seen, len(frames), len(names), i, j, R, t, focal)
-        if built is None:
-            continue
-        scene, placed, cost = built
-        if cost < best_cost:
-            best, best_cost = (scene, placed), cost
-    if best is None:
+    found, start = None, focal
+    for _ in range(1 if fixed else _AGAIN):
+        new = _begun(sight, frames, seen, len(names), start, None if fixed else focal)
+        if new is None or (found is not None and new.cost >= found.cost):
+            break
+        # A lens that turned out to be another one is no lens to begin with.
+        found, off = new, abs(np.log(new.scene.focal / start))
+        start = new.scene.focal
+        if off < _OTHER:
+            break
+    if found is None:
         return None
-    scene, placed = best
-    scene, placed, cost, sigma = _together(scene, placed, seen, focal, fixed)
     points = np.full((sight.q, 4), np.nan)
-    points[names] = scene.points
-    return _everywhere(sight, frames, placed, replace(scene, points=points), times, cost, sigma)
+    points[names] = found.scene.points
+    return _everywhere(sight, frames, replace(found, scene=replace(found.scene, points=points)), times)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What key frames come to."""
+
+    scene: Scene
+    """Features that are not known are NaN."""
+    placed: np.ndarray
+    """(k,) bool."""
+    cost: float
+    """Robust sum of squares over all sightings, in sigmas."""
+    sigma: float
+    """Of the focal length's logarithm."""
+
+
+def _begun(sight: Sight, frames: np.ndarray, seen: Seen, count: int, focal: float, guess: float | None):
+    """All key frames, with the focal length `focal` to begin with -> _Found or None. `guess`: None where it stays."""
+    best, least = None, np.inf
+    for i, j, R, t in _beginnings(sight, frames, focal):
+        scene, placed, cost = _built(seen, len(frames), count, i, j, R, t, focal)
+        if cost < least:
+            best, least = (scene, placed), cost
+    return None if best is None else _together(*best, seen, guess)
 
 
 def _beginnings(sight: Sight, frames: np.ndarray, focal: float):
@@ -264,8 +290,8 @@ def located(scene: Scene, seen: Seen, scale: float) -> tuple[Scene, np.ndarray]:
     return replace(scene, turns=turns, places=scene.places + step[:, 3:]), normal
 
 
-def _together(scene: Scene, placed: np.ndarray, seen: Seen, focal: float, fixed: bool):
-    """Everything once more, with the lens where it is a guess -> scene, placed, cost over all sightings, sigma."""
+def _together(scene: Scene, placed: np.ndarray, seen: Seen, guess: float | None) -> _Found:
+    """Everything once more, with the lens where it is a guess."""
     first = int(np.flatnonzero(placed)[0])
     names, part, some = _part(scene, placed, seen, first)
     keep = np.flatnonzero(np.isfinite(scene.points[:, 0]))
@@ -274,18 +300,18 @@ def _together(scene: Scene, placed: np.ndarray, seen: Seen, focal: float, fixed:
     told = at[some.feature] >= 0
     some = Seen(some.camera[told], at[some.feature[told]], some.place[told])
     part = replace(part, points=scene.points[keep])
-    free = 0.0 if fixed else _FOCAL
-    part, _ = bundle.adjusted(part, some, _ROUNDS, free, focal, least=1e-4)
-    sigma = np.inf if fixed else bundle.focal_spread(part, some, free, focal)
+    free = 0.0 if guess is None else _FOCAL
+    part, _ = bundle.adjusted(part, some, _ROUNDS, free, guess or 0.0, least=1e-4)
+    sigma = np.inf if guess is None else bundle.focal_spread(part, some, free, guess)
     scene = _back(scene, names, part, keep)
     miss = bundle.missed(scene, seen)
     cost = np.where(np.isfinite(miss[:, 0]) & placed[seen.camera], bundle.cost_of(miss), bundle.CLIP)
-    return scene, placed, float(cost.sum()), sigma
+    return _Found(scene, placed, float(cost.sum()), sigma)
 
 
-def _everywhere(sight: Sight, frames: np.ndarray, placed: np.ndarray, scene: Scene, times: np.ndarray, cost: float,
-                sigma: float) -> Walk:  # fmt: skip
+def _everywhere(sight: Sight, frames: np.ndarray, found: _Found, times: np.ndarray) -> Walk:
     """Every frame by the features, and those by every frame."""
+    scene, placed = found.scene, found.placed
     at = frames[placed]
     turns, places = _between(at, scene.turns[placed], scene.places[placed], times)
     whole = replace(scene, turns=turns, places=places)
@@ -318,7 +344,8 @@ def _everywhere(sight: Sight, frames: np.ndarray, placed: np.ndarray, scene: Sce
     precision = np.einsum("ij,njk,lk->nil", first, precision, first)
     tells = _angles(whole, sight)[sight.feature] > np.radians(_FIRM_DEG)
     share = float((tells & near).sum() / max(near.sum(), 1))
-    return Walk(turns @ first.T, places, known, turn_sigma, precision, whole.focal, sigma, miss, cost, frames, share)
+    return Walk(turns @ first.T, places, known, turn_sigma, precision, whole.focal, found.sigma, miss,
+                found.cost, frames, share)  # fmt: skip
 
 
 def refined(scene: Scene, seen: Seen) -> np.ndarray:
