@@ -82,7 +82,8 @@ def standing(frames: np.ndarray, focal_px: float, said: str = "") -> CameraPath:
     """The path of a camera that stands still."""
     n = len(frames)
     return CameraPath(np.asarray(frames, np.int32), np.tile(np.eye(3), (n, 1, 1)), np.zeros((n, 3)), np.ones(n),
-                      np.ones(n, bool), np.zeros(n), False, False, float(focal_px), float("nan"), said=said)  # fmt: skip
+                      np.ones(n, bool), np.zeros(n), False, False, float(focal_px), float("nan"),
+                      said=said)  # fmt: skip
 
 
 def solve_path(

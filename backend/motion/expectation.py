@@ -92,10 +92,14 @@ def _told(seen: _Seen, K: np.ndarray) -> Expected:
     told = shipped().expect(seen.points3d, seen.points2d, seen.uncertainty, seen.times, K, seen.turns)
     told = _turned(told, seen.turns.swapaxes(-1, -2))
     # The network takes the camera for one that goes nowhere.
-    return replace(told, velocity=told.velocity + np.gradient(seen.places, seen.times, axis=0)) if goes else told
+    return (
+        replace(told, velocity=told.velocity + np.gradient(seen.places, seen.times, axis=0)) if goes else told
+    )
 
 
-def _from(middle: np.ndarray, centre: np.ndarray, seen: _Seen, K: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+def _from(
+    middle: np.ndarray, centre: np.ndarray, seen: _Seen, K: np.ndarray
+) -> tuple[np.ndarray, np.ndarray] | None:
     """Points (n, q, 3) and pixels (n, q, 2) as seen by a camera at `centre` (3,) that is turned by `middle` (3, 3);
     None where it would not see them."""
     onto = middle @ seen.turns.swapaxes(-1, -2)

@@ -33,11 +33,12 @@ SURE = 0.15
 _ALIKE_S = 0.2
 """Seconds for which the errors of a place are alike."""
 _TRACE = 2 + DEPTH**-2
+"""How much an error that is alike in all directions counts, of three."""
 _LEAST_M = 0.01
 """Metres, the least that a resting foot's place is off."""
 UNTOLD = (
-    "The camera goes from place to place, but nobody's feet tell how far: only its turn is taken out, so people's ways in "
-    "the world are less sure."
+    "The camera goes from place to place, but nobody's feet tell how far: only its turn is taken out, so people's ways "
+    "in the world are less sure."
 )
 _BETTER = 1.15
 """Times as many feet must rest with a camera that goes as with one that only turns."""

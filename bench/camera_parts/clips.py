@@ -14,7 +14,17 @@ from bench.camera_parts import rooms, walks
 from bench.camera_parts.worlds import Cutout, Look, put
 
 WIDE, HIGH, FPS = 1280, 720, 30
-KINDS = ("pan", "shake", "pan and shake", "fast pan", "tele", "zoom", "pan and zoom", "still", "poor still") + walks.KINDS
+KINDS = (
+    "pan",
+    "shake",
+    "pan and shake",
+    "fast pan",
+    "tele",
+    "zoom",
+    "pan and zoom",
+    "still",
+    "poor still",
+) + walks.KINDS
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,9 @@ class Room:
     """What is infinitely far away."""
 
 
-def build(rng: np.random.Generator, looks: Sequence[Look], far: Look, way: np.ndarray, people: np.ndarray) -> Room:
+def build(
+    rng: np.random.Generator, looks: Sequence[Look], far: Look, way: np.ndarray, people: np.ndarray
+) -> Room:
     """A place around a camera that goes by `way` (n, 3) and somebody who goes by `people` (n, 3); nothing stands in
     their ways or between them. `looks`: what pictures are cut from."""
     pictures = [_picture(rng, looks) for _ in range(6)]
@@ -77,7 +79,9 @@ def build(rng: np.random.Generator, looks: Sequence[Look], far: Look, way: np.nd
     return Room(pieces, far)
 
 
-def picture(room: Room, turn: np.ndarray, place: np.ndarray, focal: float, size: tuple[int, int]) -> np.ndarray:
+def picture(
+    room: Room, turn: np.ndarray, place: np.ndarray, focal: float, size: tuple[int, int]
+) -> np.ndarray:
     """(h, w, 3) uint8 as a camera at `place` sees it; `turn`: (3, 3) of the room -> camera axes, `focal`: pixels,
     `size`: (w, h)."""
     wide, high = size
@@ -108,11 +112,15 @@ def picture(room: Room, turn: np.ndarray, place: np.ndarray, focal: float, size:
         nearest[y0:y1, x0:x1][seen] = w[seen]
         depth = 1 / float(np.median(w[seen]))
         texel = np.linalg.norm(piece.across) / piece.levels[0].shape[1]
-        level = int(np.clip(np.floor(np.log2(max(depth / focal / texel, 1.0)) + 0.3), 0, len(piece.levels) - 1))
+        level = int(
+            np.clip(np.floor(np.log2(max(depth / focal / texel, 1.0)) + 0.3), 0, len(piece.levels) - 1)
+        )
         texture = piece.levels[level]
         h, w_px = texture.shape[:2]
         at = 1 / np.where(seen, w, 1)
-        drawn = cv2.remap(texture, a * at * w_px - 0.5, b * at * h - 0.5, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        drawn = cv2.remap(
+            texture, a * at * w_px - 0.5, b * at * h - 0.5, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
         np.copyto(image[y0:y1, x0:x1], drawn, where=seen[..., None])
     return image
 

@@ -28,7 +28,9 @@ def way(
     hips = EYES_M - 0.93
     if kind == "walk side":
         camera = np.stack([s * speed * t, zero, zero], 1)
-        person = np.stack([s * (rng.uniform(0.7, 1.1) * speed * t + rng.uniform(-0.4, 0.4)), zero, ahead + zero], 1)
+        person = np.stack(
+            [s * (rng.uniform(0.7, 1.1) * speed * t + rng.uniform(-0.4, 0.4)), zero, ahead + zero], 1
+        )
     elif kind == "walk around":
         turn = s * 0.9 * speed * t / ahead
         camera = np.stack([ahead * np.sin(turn), zero, ahead - ahead * np.cos(turn)], 1)
@@ -48,7 +50,9 @@ def way(
     camera[:, 0] += bob * 0.03 * np.sin(2 * np.pi * 0.95 * t + phase[1])
     vectors = np.stack([zero, yaw, zero], 1)
     for hz, deg in ((0.5, 1.2), (1.3, 0.5), (3.0, 0.15), (7.0, 0.05)):
-        size = np.radians(deg) * (1.3 if kind == "walk hand" else 0.6) * rng.uniform(0.5, 1.2, 3) * [1, 1, 0.6]
+        size = (
+            np.radians(deg) * (1.3 if kind == "walk hand" else 0.6) * rng.uniform(0.5, 1.2, 3) * [1, 1, 0.6]
+        )
         vectors += size * np.sin(2 * np.pi * hz * t[:, None] + rng.uniform(0, 2 * np.pi, 3))
     vectors[:, 0] += rng.uniform(-0.02, 0.12)
     step = np.gradient(person, times, axis=0) * [1, 0, 1]

@@ -76,7 +76,9 @@ def triangulated(scene: Scene, seen: Seen, count: int) -> np.ndarray:
     view = np.concatenate([R, -np.einsum("mij,mj->mi", R, c)[..., None]], 2)
     across = view - ray[:, :, None] * np.einsum("mi,mij->mj", ray, view)[:, None]
     normal = np.einsum("mij,mik->mjk", across, across)
-    total = np.stack([np.bincount(seen.feature, normal[:, i, j], count) for i in range(4) for j in range(4)], 1)
+    total = np.stack(
+        [np.bincount(seen.feature, normal[:, i, j], count) for i in range(4) for j in range(4)], 1
+    )
     _, axes = np.linalg.eigh(total.reshape(-1, 4, 4))
     points = axes[:, :, 0]
     ahead = np.bincount(seen.feature, before(scene, seen.camera, points[seen.feature])[:, 2], count)
@@ -132,9 +134,7 @@ class _System:
     """(f, 4, 3) ways in which each feature may go."""
 
 
-def _system(
-    scene: Scene, seen: Seen, free_focal: float, guess: float, scale: float
-) -> tuple[float, _System]:
+def _system(scene: Scene, seen: Seen, free_focal: float, guess: float, scale: float) -> tuple[float, _System]:
     """Cost, and the normal equations of a step."""
     k, f, m = len(scene.turns), len(scene.points), len(seen.camera)
     y = before(scene, seen.camera, scene.points[seen.feature])
@@ -156,7 +156,7 @@ def _system(
         [-project @ crossed(y), -w[:, None, None] * onto, (scene.focal * flat)[..., None]], -1
     )
     view = np.concatenate([onto, -(onto @ scene.places[seen.camera][..., None])], -1)
-    basis = _ways(scene.points)
+    basis = ways(scene.points)
     feature = view @ basis[seen.feature]
 
     rows = np.arange(2 * m)
@@ -218,7 +218,7 @@ def _stepped(scene: Scene, system: _System, damping: float) -> Scene:
     )
 
 
-def _ways(points: np.ndarray) -> np.ndarray:
+def ways(points: np.ndarray) -> np.ndarray:
     """(f, 4) of length one -> (f, 4, 3) three unit directions square to each and to one another."""
     x, y, z, w = points.T
     return np.stack([np.stack([w, -z, y], 1), np.stack([z, w, -x], 1), np.stack([-y, x, w], 1),

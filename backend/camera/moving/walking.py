@@ -14,55 +14,25 @@ import numpy as np
 
 from backend.camera.moving import bundle, keys
 from backend.camera.moving.bundle import Scene, Seen
-from backend.camera.moving.keys import NOISE_PX
+from backend.camera.moving.laid import LEAST, Walk, every_frame, located
 from backend.camera.moving.pairs import Steps
-from backend.camera.moving.sight import Sight, crossed, nearest_turn, trust, turned
+from backend.camera.moving.sight import Sight
 
 # Chosen on rendered rooms (bench.camera, seed 100) and generated features.
-LEAST = 10
-"""Fewest features by which a camera is placed."""
 _PAIR = 24
 """Fewest features that two key frames must share to begin with."""
 _BEGIN = 3
 """Pairs that are begun with; the one that comes farthest is taken."""
 _ANGLE = 2.0
 """Degrees between two lines of sight that are as good as more."""
-_FIRM_DEG = 0.4
-"""Fewer degrees between a feature's lines of sight do not tell that it is near."""
 _MOST_KEYS = 60
 _ROUNDS = 12
 _FOCAL = 0.4
 """One sigma of the focal length's logarithm where it is a guess."""
+_GOOD = 1.0
+"""Where a sighting costs less than this on the average, no other beginning is tried."""
 _OTHER, _AGAIN = 0.08, 3
 """With a focal length whose logarithm is off by more it is begun anew, so often at the most."""
-
-
-@dataclass(frozen=True)
-class Walk:
-    """A camera that turns and goes, over n frames."""
-
-    turns: np.ndarray
-    """(n, 3, 3) world -> camera; the world is the first frame's camera."""
-    places: np.ndarray
-    """(n, 3) of the camera in the world; of a unit in which the features are about one away."""
-    known: np.ndarray
-    """(n,) bool; elsewhere it is interpolated."""
-    sigma: np.ndarray
-    """(n,) radians, one sigma about each axis by the frame's own features."""
-    spread: np.ndarray
-    """(n, 3, 3) precision of the places by the frame's own features."""
-    focal: float
-    """Small pixels."""
-    focal_sigma: float
-    """Of its logarithm; infinite where it was given."""
-    miss: np.ndarray
-    """(m,) small pixels between each sighting and where it should be; NaN where unknown."""
-    cost: float
-    """Robust sum of squares over the sightings in key frames, in sigmas."""
-    keys: np.ndarray
-    """(k,) the key frames."""
-    near: float
-    """0..1, part of the sightings that tell of depth."""
 
 
 def walked(sight: Sight, steps: Steps, times: np.ndarray, focal: float, fixed: bool) -> Walk | None:
@@ -90,7 +60,11 @@ def walked(sight: Sight, steps: Steps, times: np.ndarray, focal: float, fixed: b
         return None
     points = np.full((sight.q, 4), np.nan)
     points[names] = found.scene.points
-    return _everywhere(sight, frames, replace(found, scene=replace(found.scene, points=points)), times)
+    there = found.placed
+    scene = replace(
+        found.scene, turns=found.scene.turns[there], places=found.scene.places[there], points=points
+    )
+    return every_frame(sight, frames[there], scene, times, found.sigma)
 
 
 @dataclass(frozen=True)
@@ -114,6 +88,8 @@ def _begun(sight: Sight, frames: np.ndarray, seen: Seen, count: int, focal: floa
         scene, placed, cost = _built(seen, len(frames), count, i, j, R, t, focal)
         if cost < least:
             best, least = (scene, placed), cost
+        if cost < _GOOD * len(seen.camera):
+            break
     return None if best is None else _together(*best, seen, guess)
 
 
@@ -236,58 +212,42 @@ def _laid(scene: Scene, placed: np.ndarray, seen: Seen, new: int) -> Scene:
         step = scene.turns[a] @ scene.turns[b].T
         starts.append((step @ scene.turns[a] if share > 0 else scene.turns[a],
                        scene.places[a] + share * (scene.places[a] - scene.places[b])))  # fmt: skip
-    w = scene.points[some.feature, 3]
-    finite = np.abs(w) > 1e-3
-    if finite.sum() >= LEAST:
-        xyz = scene.points[some.feature[finite], :3] / w[finite, None]
-        ok, turn, move, _ = cv2.solvePnPRansac(
-            xyz, some.place[finite] / scene.focal, np.eye(3), None,
-            iterationsCount=100, reprojectionError=3.0 / scene.focal, flags=cv2.SOLVEPNP_SQPNP,
-        )  # fmt: skip
-        if ok:
-            R = cv2.Rodrigues(turn)[0]
-            starts.append((R, -R.T @ move.ravel()))
     best, least = None, np.inf
-    for R, c in starts:
-        one = replace(scene, turns=R[None], places=np.asarray(c)[None])
-        for scale in (6.0, 6.0, 6.0, 3.0, 3.0, 1.0, 1.0, 1.0):
+    for start in [*starts, None]:
+        if start is None and least < 2 * _GOOD * len(some.camera):
+            break
+        start = start or _by_points(scene, some)
+        if start is None:
+            break
+        one = replace(scene, turns=start[0][None], places=start[1][None])
+        for scale in (6.0, 6.0, 6.0, 3.0, 1.0, 1.0):
             one, _ = located(one, some, scale)
         cost = float(bundle.cost_of(bundle.missed(one, some)).sum())
         if cost < least:
             best, least = one, cost
+        if least < _GOOD * len(some.camera):
+            break
     assert best is not None
     turns, places = scene.turns.copy(), scene.places.copy()
     turns[new], places[new] = best.turns[0], best.places[0]
     return replace(scene, turns=turns, places=places)
 
 
-def located(scene: Scene, seen: Seen, scale: float) -> tuple[Scene, np.ndarray]:
-    """One step of all cameras before features that stay -> scene, (k, 6, 6) normal matrices of turn and place."""
-    k = len(scene.turns)
-    points = scene.points[seen.feature]
-    y = bundle.before(scene, seen.camera, points)
-    ahead = y[:, 2] > bundle.AHEAD
-    z = np.maximum(y[:, 2], bundle.AHEAD)
-    flat = y[:, :2] / z[:, None]
-    miss = seen.place - scene.focal * flat
-    weight = trust((miss**2).sum(1) / (scale * NOISE_PX) ** 2, 3.0) * ahead / (scale * NOISE_PX) ** 2
-    project = np.zeros((len(z), 2, 3))
-    project[:, 0, 0] = project[:, 1, 1] = scene.focal / z
-    project[:, :, 2] = -(scene.focal / z)[:, None] * flat
-    onto = project @ scene.turns[seen.camera]
-    table = np.concatenate([-project @ crossed(y), -points[:, 3, None, None] * onto], -1)
-    normal, right = np.empty((k, 6, 6)), np.empty((k, 6))
-    for i in range(6):
-        right[:, i] = np.bincount(seen.camera, (table[:, :, i] * miss).sum(1) * weight, k)
-        for j in range(i, 6):
-            normal[:, i, j] = normal[:, j, i] = np.bincount(
-                seen.camera, (table[:, :, i] * table[:, :, j]).sum(1) * weight, k
-            )
-    size = np.trace(normal, axis1=1, axis2=2) / 6
-    held = normal + (1e-6 * size + 1e-3)[:, None, None] * np.eye(6)
-    step = np.linalg.solve(held, right[..., None])[..., 0]
-    turns = nearest_turn(turned(np.clip(step[:, :3], -0.3, 0.3)) @ scene.turns)
-    return replace(scene, turns=turns, places=scene.places + step[:, 3:]), normal
+def _by_points(scene: Scene, some: Seen) -> tuple[np.ndarray, np.ndarray] | None:
+    """Turn and place of one camera by few features at a time; None where too few are near enough."""
+    w = scene.points[some.feature, 3]
+    finite = np.abs(w) > 1e-3
+    if finite.sum() < LEAST:
+        return None
+    xyz = scene.points[some.feature[finite], :3] / w[finite, None]
+    ok, turn, move, _ = cv2.solvePnPRansac(
+        xyz, some.place[finite] / scene.focal, np.eye(3), None,
+        iterationsCount=100, reprojectionError=3.0 / scene.focal, flags=cv2.SOLVEPNP_SQPNP,
+    )  # fmt: skip
+    if not ok:
+        return None
+    R = cv2.Rodrigues(turn)[0]
+    return R, -R.T @ move.ravel()
 
 
 def _together(scene: Scene, placed: np.ndarray, seen: Seen, guess: float | None) -> _Found:
@@ -307,113 +267,3 @@ def _together(scene: Scene, placed: np.ndarray, seen: Seen, guess: float | None)
     miss = bundle.missed(scene, seen)
     cost = np.where(np.isfinite(miss[:, 0]) & placed[seen.camera], bundle.cost_of(miss), bundle.CLIP)
     return _Found(scene, placed, float(cost.sum()), sigma)
-
-
-def _everywhere(sight: Sight, frames: np.ndarray, found: _Found, times: np.ndarray) -> Walk:
-    """Every frame by the features, and those by every frame."""
-    scene, placed = found.scene, found.placed
-    at = frames[placed]
-    turns, places = _between(at, scene.turns[placed], scene.places[placed], times)
-    whole = replace(scene, turns=turns, places=places)
-    seen_all = Seen(sight.frame, sight.feature, sight.place)
-    points = scene.points
-    for again in range(3):
-        rows = np.isfinite(points[sight.feature, 0])
-        some = Seen(sight.frame[rows], sight.feature[rows], sight.place[rows])
-        whole = replace(whole, points=points)
-        for scale in (4.0, 4.0, 2.0, 1.0, 1.0, 1.0) if again == 0 else (1.0, 1.0, 1.0):
-            whole, normal = located(whole, some, scale)
-        if again < 2:
-            points = bundle.triangulated(whole, seen_all, sight.q)
-            points = refined(replace(whole, points=points), seen_all)
-    miss = np.full(len(sight.frame), np.nan)
-    miss[rows] = np.linalg.norm(bundle.missed(whole, some), axis=1)
-    near = miss < 3 * NOISE_PX
-    count = np.bincount(sight.frame[near], minlength=sight.n)
-    known = count >= LEAST
-    # The unit: features are about one away.
-    far = np.linalg.norm(whole.points[:, :3] - whole.points[:, 3:] * whole.places[0], axis=1)
-    depth = far / np.maximum(np.abs(whole.points[:, 3]), 1e-6)
-    unit = max(float(np.nanmedian(depth)), 1e-9) if np.isfinite(depth).any() else 1.0
-    cover = np.linalg.inv(normal + 1e-3 * np.eye(6))
-    turn_sigma = np.sqrt(np.maximum(np.trace(cover[:, :3, :3], axis1=1, axis2=2) / 3, 0))
-    precision = np.linalg.inv(cover[:, 3:, 3:]) * unit**2
-    turns, places = _filled(whole.turns, whole.places, known, times)
-    first, origin = turns[0], places[0]
-    places = (places - origin) @ first.T / unit
-    precision = np.einsum("ij,njk,lk->nil", first, precision, first)
-    tells = _angles(whole, sight)[sight.feature] > np.radians(_FIRM_DEG)
-    share = float((tells & near).sum() / max(near.sum(), 1))
-    return Walk(turns @ first.T, places, known, turn_sigma, precision, whole.focal, found.sigma, miss,
-                found.cost, frames, share)  # fmt: skip
-
-
-def refined(scene: Scene, seen: Seen) -> np.ndarray:
-    """(f, 4) features after some steps before cameras that stay."""
-    points, f = scene.points.copy(), len(scene.points)
-    rows = np.isfinite(points[seen.feature, 0])
-    camera, feature, place = seen.camera[rows], seen.feature[rows], seen.place[rows]
-    for scale in (3.0, 1.0, 1.0):
-        y = bundle.before(scene, camera, points[feature])
-        ahead = y[:, 2] > bundle.AHEAD
-        z = np.maximum(y[:, 2], bundle.AHEAD)
-        flat = y[:, :2] / z[:, None]
-        miss = place - scene.focal * flat
-        weight = trust((miss**2).sum(1) / (scale * NOISE_PX) ** 2, 3.0) * ahead
-        project = np.zeros((len(z), 2, 3))
-        project[:, 0, 0] = project[:, 1, 1] = scene.focal / z
-        project[:, :, 2] = -(scene.focal / z)[:, None] * flat
-        onto = project @ scene.turns[camera]
-        basis = bundle._ways(np.nan_to_num(points))
-        table = (
-            np.concatenate([onto, -(onto @ scene.places[camera][..., None])], -1) @ basis[feature]
-        )
-        normal, right = np.empty((f, 3, 3)), np.empty((f, 3))
-        for i in range(3):
-            right[:, i] = np.bincount(feature, (table[:, :, i] * miss).sum(1) * weight, f)
-            for j in range(i, 3):
-                normal[:, i, j] = normal[:, j, i] = np.bincount(
-                    feature, (table[:, :, i] * table[:, :, j]).sum(1) * weight, f
-                )
-        size = np.trace(normal, axis1=1, axis2=2) / 3
-        step = np.linalg.solve(normal + (1e-4 * size + 1e-3)[:, None, None] * np.eye(3), right[..., None])[..., 0]
-        step /= np.maximum(np.linalg.norm(step, axis=1, keepdims=True) / 0.2, 1)
-        points = points + np.einsum("fij,fj->fi", basis, step)
-        points /= np.linalg.norm(points, axis=1, keepdims=True)
-    return points
-
-
-def _angles(scene: Scene, sight: Sight) -> np.ndarray:
-    """(q,) radians by which the line of sight to each feature changes while it is seen."""
-    points = scene.points[sight.feature]
-    way = points[:, :3] - points[:, 3:] * scene.places[sight.frame]
-    way /= np.maximum(np.linalg.norm(way, axis=1, keepdims=True), 1e-12)
-    order = np.lexsort((sight.frame, sight.feature))
-    start = np.flatnonzero(np.diff(sight.feature[order], prepend=-1))
-    end = np.concatenate([start[1:], [len(order)]]) - 1
-    out = np.zeros(sight.q)
-    cos = (way[order[start]] * way[order[end]]).sum(1)
-    out[sight.feature[order[start]]] = np.arccos(np.clip(cos, -1, 1))
-    return np.nan_to_num(out)
-
-
-def _between(at: np.ndarray, turns: np.ndarray, places: np.ndarray, times: np.ndarray):
-    """All frames on the straight way between some, `at` (k,)."""
-    known = np.zeros(len(times), bool)
-    known[at] = True
-    all_turns, all_places = np.tile(np.eye(3), (len(times), 1, 1)), np.zeros((len(times), 3))
-    all_turns[at], all_places[at] = turns, places
-    return _filled(all_turns, all_places, known, times)
-
-
-def _filled(turns: np.ndarray, places: np.ndarray, known: np.ndarray, times: np.ndarray):
-    at = np.flatnonzero(known)
-    turns, places = turns.copy(), places.copy()
-    for axis in range(3):
-        places[:, axis] = np.interp(times, times[at], places[at, axis])
-    for k in np.flatnonzero(~known):
-        after = np.searchsorted(at, k)
-        a, b = at[max(after - 1, 0)], at[min(after, len(at) - 1)]
-        part = 0.0 if a == b else (times[k] - times[a]) / (times[b] - times[a])
-        turns[k] = turned(part * keys.vectors(turns[b] @ turns[a].T)) @ turns[a]
-    return turns, places
