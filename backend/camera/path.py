@@ -35,6 +35,8 @@ _FLOOR = 0.02
 """The least that this error is said to be: lenses are no pinholes."""
 _WORSE = 3.0
 """By how much more than noise alone makes it the error is taken: the features' errors are alike for long."""
+_WALK_WORSE = 5.0
+"""The same where the camera goes from place to place, too: a little depth does for a little focal length."""
 _LEAST_KNOWN = 0.5
 """Part of the frames that must be known for a path."""
 _LEAST_AGREED = 0.3
@@ -130,10 +132,11 @@ def _walks(found: Turning, walk: Walk) -> bool:
 
 
 def _walk_path(frames, walk: Walk, sight: Sight) -> CameraPath:
-    n, error = len(frames), _error(walk)
+    n, error = len(frames), float(np.hypot(_WALK_WORSE * walk.focal_sigma, _FLOOR))
+    # A lens that is told badly is not told; the turns still are those that go with it.
+    told = error < FOCAL_SIGMA
     return CameraPath(np.asarray(frames, np.int32), walk.turns, walk.places, np.ones(n), walk.known, walk.sigma, True,
-                      False, float(walk.focal * sight.small), error if np.isfinite(error) else float("nan"),
-                      walks=True)  # fmt: skip
+                      False, float(walk.focal * sight.small), error if told else float("nan"), walks=True)  # fmt: skip
 
 
 def _turning(sight, steps, times, focal: float, focal_known: bool) -> tuple[Turning, bool]:
@@ -158,7 +161,7 @@ def _swing(found: Keys) -> float:
     return float(np.arccos(np.clip(ahead, -1, 1)).max())
 
 
-def _error(found: Turning | Keys | Walk) -> float:
+def _error(found: Turning | Keys) -> float:
     """Relative error of the focal length."""
     return float(np.hypot(_WORSE * found.focal_sigma, _FLOOR))
 

@@ -161,7 +161,9 @@ def _take(
                 _asked(clip, tracks), localized, clip.body, clip.points, focal_35mm=clip.focal_35mm, turning=turning,
                 still=not path.moving, breathe=clip.breathe,
             )  # fmt: skip
-            if path.moving and abs(lens.focal_px / path.focal_px - 1) > SAME_LENS:
+            # A walk found what lens goes best with it, though not surely; a lens that is only assumed is no better.
+            guessed = path.walks and lens.source == "assumed"
+            if path.moving and not guessed and abs(lens.focal_px / path.focal_px - 1) > SAME_LENS:
                 other = Camera.from_focal(assumed.width, assumed.height, lens.focal_px)
                 path = solved(camera=other, focal_known=True)
     if path.said:

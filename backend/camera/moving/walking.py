@@ -26,6 +26,8 @@ _BEGIN = 3
 _ANGLE = 2.0
 """Degrees between two lines of sight that are as good as more."""
 _MOST_KEYS = 60
+_FLAT = 0.85
+"""Part of the features that agree with a camera's motion which may lie in one plane: before a wall at most 0.8."""
 _ROUNDS = 12
 _FOCAL = 0.4
 """One sigma of the focal length's logarithm where it is a guess."""
@@ -94,8 +96,9 @@ def _begun(sight: Sight, frames: np.ndarray, seen: Seen, count: int, focal: floa
 
 
 def _beginnings(sight: Sight, frames: np.ndarray, focal: float):
-    """Pairs of key frames and how the second is turned and placed in the first's space, the most telling first."""
-    found = []
+    """Pairs of key frames and how the second is turned and placed in the first's space, the most telling first; none
+    where all that is seen moves as one plane does: a picture that is moved about is no walk before a wall."""
+    found, flat = [], []
     for i in range(len(frames)):
         for j in range(i + 1, min(i + 7, len(frames))):
             both, a, b = sight.shared(frames[i], frames[j])
@@ -107,6 +110,9 @@ def _beginnings(sight: Sight, frames: np.ndarray, focal: float):
             )
             if E is None or E.shape != (3, 3) or good.sum() < _PAIR / 2:
                 continue
+            # In pixels: the search thinks that less than a thousandth is nothing.
+            _, plane = cv2.findHomography(a * focal, b * focal, cv2.USAC_MAGSAC, 1.5)
+            flat.append(0.0 if plane is None else plane.sum() / good.sum())
             _, R, t, ahead = cv2.recoverPose(E, a, b, np.eye(3), mask=good.copy())
             inside = ahead.ravel() > 0
             if inside.sum() < _PAIR / 2:
@@ -117,6 +123,8 @@ def _beginnings(sight: Sight, frames: np.ndarray, focal: float):
             angle = np.degrees(np.arccos(np.clip(cos, -1, 1)))
             score = np.minimum(angle[inside], _ANGLE).sum()
             found.append((float(score), i, j, R, -R.T @ t.ravel()))
+    if flat and np.median(flat) > _FLAT:
+        return []
     found.sort(key=lambda row: -row[0])
     out: list = []
     for _, i, j, R, t in found:
