@@ -30,7 +30,7 @@ from backend.pipeline import mocap
 from backend.records import Chunk
 from bench.camera_parts import walks
 from bench.camera_parts.acted import Acted, film
-from bench.camera_parts.worlds import panorama, photograph
+from bench.camera_parts.worlds import panorama
 from bench.people_parts.crowd import Studio
 from bench.report import finish, parser
 from blender_addon.shared.frames import Frame
@@ -121,7 +121,7 @@ def main() -> None:
     for number in range(options.films):
         rng = np.random.default_rng([options.seed, number])
         grain = empty[int(rng.integers(len(empty)))]
-        look = panorama(files[int(rng.integers(len(files)))], grain) if number % 2 else photograph(grain)
+        look = panorama(files[int(rng.integers(len(files)))], grain)
         kind = walks.KINDS[number % len(walks.KINDS)]
         acted = film(studio, kind, look, rng)
         known = None if options.guess else float(acted.camera.K[0, 0])

@@ -76,6 +76,8 @@ class CameraPath:
     """Relative, of a `focal_px` that was told by turning; NaN where it is as given."""
     walks: bool = False
     """Whether `places` are of a camera that goes about, in a unit that only people can tell."""
+    points: np.ndarray | None = None
+    """(p, 3) things of the background in the world whose distance is well known, where it `walks`, in its unit."""
     said: str = ""
     """One sentence where the path could not be solved or is not sure: what was assumed."""
 
@@ -136,7 +138,7 @@ def _walk_path(frames, walk: Walk, sight: Sight) -> CameraPath:
     # A lens that is told badly is not told; the turns still are those that go with it.
     told = error < FOCAL_SIGMA
     return CameraPath(np.asarray(frames, np.int32), walk.turns, walk.places, np.ones(n), walk.known, walk.sigma, True,
-                      False, float(walk.focal * sight.small), error if told else float("nan"), walks=True)  # fmt: skip
+                      False, float(walk.focal * sight.small), error if told else float("nan"), walks=True, points=walk.points)  # fmt: skip
 
 
 def _turning(sight, steps, times, focal: float, focal_known: bool) -> tuple[Turning, bool]:

@@ -47,6 +47,8 @@ ROOT = (2.0, 6.0, 2.0)
 """m^2/s^3 of the root across, up, across."""
 STAND_M, SINK_M = 0.01, 0.01
 """One sigma of the height of what rests, and of what must not sink."""
+LEVEL = np.cos(np.deg2rad(15))
+"""Cosine of the most that a floor which is seen may be tilted for what people's ways say."""
 LIE_M = 0.03
 """One sigma of the height of what somebody lies or sits on: skin gives way, and floors have cushions."""
 CREEP = 0.025
@@ -207,7 +209,9 @@ def person_up(take: Take, people: Sequence[_Person]) -> np.ndarray:
     """Which way is up, as the temporal network says; without it as upright people say."""
     known = [p.expected for p in people if p.expected is not None]
     if known:
-        return common_up([e.up for e in known], [e.up_sigma for e in known])
+        up = common_up([e.up for e in known], [e.up_sigma for e in known])
+        # A floor that is seen is surer than what people's ways say, unless it is a ramp.
+        return take.up if take.up is not None and take.up @ up > LEVEL else up
     joints = [take.fitter.model.chain(p.state)[2].permute(2, 0, 1).cpu().numpy() for p in people]
     steps = np.concatenate([np.diff(p.track.times) for p in people])
     frame_s = float(np.median(steps)) if len(steps) else 1 / 30

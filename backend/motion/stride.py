@@ -9,10 +9,10 @@ rests, which are longer than what is tried.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from backend.motion.floorplane import SURE, Feet, Length, agreed, by_floor
 from backend.motion.take import Take, Way
 from backend.records import TrackChunk
 
@@ -21,15 +21,13 @@ LAG_S = 0.2
 """Seconds over which a foot must stay."""
 STAYS_M = 0.03
 """One sigma of how far a resting foot seems to go in that time."""
-DEPTH = 3.0
+DEPTH = 6.0
 """How much less sure a place is along the line of sight than across it."""
 RANGE = (0.02, 200.0)
 """Metres that a unit may have: background features are about one unit away."""
 TRIES = 320
 LEAST_GONE_M = 0.1
 """A camera that goes by less in `LAG_S`, in all of its frames, shows by its feet only that it hardly moves."""
-SURE = 0.15
-"""Largest relative error of a length that is believed."""
 _ALIKE_S = 0.2
 """Seconds for which the errors of a place are alike."""
 _TRACE = 2 + DEPTH**-2
@@ -42,30 +40,6 @@ UNTOLD = (
 )
 _BETTER = 1.15
 """Times as many feet must rest with a camera that goes as with one that only turns."""
-
-
-@dataclass(frozen=True)
-class Feet:
-    """What of one person may rest, n frames."""
-
-    points: np.ndarray
-    """(n, q, 3) camera space, metres; NaN where not seen."""
-    turns: np.ndarray
-    """(n, 3, 3) world -> camera."""
-    places: np.ndarray
-    """(n, 3) of the camera, in the unknown unit."""
-    times: np.ndarray
-    """(n,) seconds."""
-
-
-@dataclass(frozen=True)
-class Length:
-    """Metres of a unit."""
-
-    metres: float
-    """NaN where nothing tells it."""
-    sigma: float
-    """Relative: 0.1 is ten per cent."""
 
 
 def pace(take: Take, seen: Sequence[tuple[TrackChunk, np.ndarray]]) -> None:
@@ -83,9 +57,13 @@ def pace(take: Take, seen: Sequence[tuple[TrackChunk, np.ndarray]]) -> None:
             Feet(np.where(there[:, None, None], points, np.nan), held.turns, held.places, track.times)
         )
     found = length_of(people)
-    known = np.isfinite(found.metres)
+    if way.points is not None:
+        found = agreed(found, by_floor(people, way.points))
+    known = found.sigma < SURE
     take.way = Way(way.turns, way.places * (found.metres if known else 0.0))
-    if not known:
+    if known:
+        take.up = found.up
+    else:
         take.said = UNTOLD
 
 
@@ -161,7 +139,7 @@ def _refined(people: Sequence[Feet], metres: float) -> Length:
             trusted = 1 / (1 + left / (4 * usual)) ** 2
         noise = max(float((trusted * left).sum() / trusted.sum()), _LEAST_M**2)
         metres, sigma = found, float(np.sqrt(noise / below)) / found
-    return Length(metres, sigma) if sigma < SURE else Length(float("nan"), sigma)
+    return Length(metres, sigma)
 
 
 def _rests(feet: Feet, metres: float) -> list:

@@ -25,6 +25,8 @@ class Way:
     """(m, 3) metres, the camera's."""
     metres: bool = True
     """False until people have told how long the way is; `places` are in an unknown unit then."""
+    points: np.ndarray | None = None
+    """(p, 3) things of the background in the shot's space, in that unit; None where none are known."""
 
 
 @dataclass
@@ -49,6 +51,8 @@ class Take:
     """Track -> how far its points are from those of a body, as `solve` found."""
     scale: float = 1.0
     """By how much `solve` has made the world larger, with the way of the camera in it."""
+    up: np.ndarray | None = None
+    """(3,) which way is up by a floor that the background shows; None without one."""
     said: str = ""
     """One sentence where people do not tell how long the camera's way is: what was assumed."""
     tracks: list[TrackChunk] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Clips from cameras that turn, shake, zoom or stand still, encoded as a phone does, with the truth about them."""
+"""Clips from cameras that turn, shake, zoom, walk or stand still, encoded as a phone does, with the truth."""
 
 from __future__ import annotations
 
@@ -15,16 +15,9 @@ from bench.camera_parts.worlds import Cutout, Look, put
 
 WIDE, HIGH, FPS = 1280, 720, 30
 KINDS = (
-    "pan",
-    "shake",
-    "pan and shake",
-    "fast pan",
-    "tele",
-    "zoom",
-    "pan and zoom",
-    "still",
-    "poor still",
-) + walks.KINDS
+    *("pan", "shake", "pan and shake", "fast pan", "tele", "zoom", "pan and zoom", "still", "poor still"),
+    *walks.KINDS,
+)
 
 
 @dataclass(frozen=True)

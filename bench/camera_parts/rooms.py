@@ -48,7 +48,7 @@ def build(
     their ways or between them. `looks`: what pictures are cut from."""
     pictures = [_picture(rng, looks) for _ in range(6)]
     every = np.concatenate([way, people])
-    low, high = every.min(0) - [7, 0, 5], every.max(0) + [7, 0, 9]
+    low, high = every.min(0) - np.array([7, 0, 5]), every.max(0) + np.array([7, 0, 9])
     pieces = []
     grounds = [_picture(rng, looks) for _ in range(3)]
     for x in np.arange(low[0], high[0], _TILE_M):

@@ -60,7 +60,7 @@ def way(
 
 
 def feet(person: np.ndarray, step: np.ndarray) -> np.ndarray:
-    """(n, 2, 3) where the heels of somebody are whose hips go by `person` with `step` a second; a foot that rests
+    """(n, 2, 3) where the soles of somebody are, under the heels, whose hips go by `person` with `step` a second; a foot that rests
     stays where it is."""
     flat = person * [1, 0, 1]
     gone = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(flat, axis=0), axis=1))])
@@ -75,6 +75,6 @@ def feet(person: np.ndarray, step: np.ndarray) -> np.ndarray:
         # Where the hips are when they have gone so far; before and behind on the straight line.
         place = np.stack([np.interp(at, gone, column) for column in flat.T], 1)
         place += np.clip(at - gone[-1], 0, None)[:, None] * ahead + np.clip(at, None, 0)[:, None] * ahead
-        place[:, 1] = EYES_M - 0.06 - 0.1 * np.sin(np.pi * share)
+        place[:, 1] = EYES_M - 0.1 * np.sin(np.pi * share)
         out[:, k] = place + sign * FOOT_M * side
     return out

@@ -17,6 +17,8 @@ LEAST = 10
 """Fewest features by which a camera is placed."""
 _FIRM_DEG = 0.4
 """Fewer degrees between a feature's lines of sight do not tell that it is near."""
+_SOLID_DEG = 1.5
+"""So many degrees tell how far it is."""
 HAND = 0.1
 """Units^2/s^3 by which a camera that is carried changes its way: a step's bob at some metres' distance."""
 
@@ -41,6 +43,8 @@ class Walk:
     """(m,) small pixels between each sighting and where it should be; NaN where unknown."""
     near: float
     """0..1, part of the sightings that tell of depth."""
+    points: np.ndarray
+    """(p, 3) features in the world whose distance is well known, in the unit of the places."""
 
 
 def located(scene: Scene, seen: Seen, scale: float) -> tuple[Scene, np.ndarray]:
@@ -103,10 +107,14 @@ def every_frame(
     turns, places = _filled(whole.turns, whole.places / unit, known, times)
     precision = np.linalg.inv(cover[:, 3:, 3:]) * unit**2 * known[:, None, None]
     places = smoothed(places, precision, times)
-    tells = _angles(whole, sight)[sight.feature] > np.radians(_FIRM_DEG)
+    angles = _angles(whole, sight)
+    tells = angles[sight.feature] > np.radians(_FIRM_DEG)
     share = float((tells & near).sum() / max(near.sum(), 1))
+    agreed = np.bincount(sight.feature, near, sight.q) / np.maximum(np.bincount(sight.feature, minlength=sight.q), 1)
+    firm = (angles > np.radians(_SOLID_DEG)) & (agreed > 0.8) & (np.nan_to_num(whole.points[:, 3]) > 1e-6)
+    points = whole.points[firm, :3] / whole.points[firm, 3:] / unit
     return Walk(turns @ turns[0].T, (places - places[0]) @ turns[0].T, known, sigma, whole.focal, focal_sigma, miss,
-                share)  # fmt: skip
+                share, (points - places[0]) @ turns[0].T)  # fmt: skip
 
 
 def smoothed(places: np.ndarray, precision: np.ndarray, times: np.ndarray) -> np.ndarray:
