@@ -4,8 +4,9 @@
 
 Rendered people with captured motions (CMU: `cmu_30fps.npz`) in rooms with depth, from picture to motion; see
 `bench.camera` for HDR and VIDEO. Per film: error of the camera's turn (degrees), of its place (per cent of its way) and
-of the hips' way in the world (per cent of its length, largest), the same with a still camera assumed and with one that
-only turns, and what was said. The lens is given; `--guess` leaves it open.
+of the hips' way in the world (per cent of its length, largest; `sized`: if his size were known), the same with a still
+camera assumed, with one that only turns and with the true one given, which leaves the errors of the body alone, and
+what was said. The lens is given; `--guess` leaves it open.
 """
 
 from __future__ import annotations
@@ -125,15 +126,16 @@ def main() -> None:
         kind = walks.KINDS[number % len(walks.KINDS)]
         acted = film(studio, kind, look, rng)
         known = None if options.guess else float(acted.camera.K[0, 0])
-        o = MocapOptions(focal_px=known, device="cpu", keep_features=False, localizer=options.localizer)
+        o = MocapOptions(focal_px=known, device="cpu", keep_features=False, localizer=options.localizer,
+                         shots=False)  # fmt: skip
         chunks = chunks_of(acted, o)
         if not chunks:
             rows.append({"kind": kind, "found": False})
             continue
         found, spent = ended(chunks, o)
         row = {"kind": kind} | judged(acted, found) | {"end_s": round(spent, 1), "frames": len(acted.times)}
-        for name, way in (("still", "still"), ("turns", "auto")):
-            rival = judged(acted, _without_ways(chunks, replace(o, camera=way), name == "turns"))
+        for name in ("still", "turns", "given"):
+            rival = judged(acted, _otherwise(chunks, o, name, acted))
             row |= {f"{name}_{k}": rival[k] for k in ("turn_deg", "root_percent") if k in rival}
         print(row, flush=True)
         rows.append(row)
@@ -151,15 +153,20 @@ def main() -> None:
             "root_sized_percent_median": middle("root_sized_percent"),
             "still_root_percent_median": middle("still_root_percent"),
             "turns_root_percent_median": middle("turns_root_percent"),
+            "given_root_percent_median": middle("given_root_percent"),
         },
         options.json,
     )
 
 
-def _without_ways(chunks: list[Chunk], options: MocapOptions, turns: bool) -> Finished:
-    """The end as if a camera never went from place to place."""
-    if not turns:
-        return ended(chunks, options)[0]
+def _otherwise(chunks: list[Chunk], options: MocapOptions, camera: str, acted: Acted) -> Finished:
+    """The end with another camera: one that stands `still`, one that `turns` only, or the true one, `given`."""
+    if camera == "still":
+        return ended(chunks, replace(options, camera="still"))[0]
+    if camera == "given":
+        rows = np.column_stack([np.arange(len(acted.times)), vectors(acted.turns), acted.places,
+                                np.full(len(acted.times), acted.camera.K[0, 0])])  # fmt: skip
+        return ended(chunks, replace(options, camera_path=rows.tolist()))[0]
     solved = end.solve_path
 
     def only_turns(*args, **kwargs):

@@ -86,7 +86,8 @@ def by_floor(people: Sequence[Feet], points: np.ndarray) -> Length:
     down, depth = plane
     logs, weights = [], []
     for p in people:
-        low = (np.einsum("nji,nqj->nqi", p.turns, p.points) @ down).max(1)
+        # The two lowest together: the lowest alone is the one that is most wrong.
+        low = np.sort(np.einsum("nji,nqj->nqi", p.turns, p.points) @ down, axis=1)[:, -2:].mean(1)
         high = depth - p.places @ down
         ok = np.isfinite(low) & (low > 0.1) & (high > 1e-6)
         if ok.sum() < 5:
