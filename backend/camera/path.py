@@ -138,7 +138,8 @@ def _walk_path(frames, walk: Walk, sight: Sight) -> CameraPath:
     # A lens that is told badly is not told; the turns still are those that go with it.
     told = error < FOCAL_SIGMA
     return CameraPath(np.asarray(frames, np.int32), walk.turns, walk.places, np.ones(n), walk.known, walk.sigma, True,
-                      False, float(walk.focal * sight.small), error if told else float("nan"), walks=True, points=walk.points)  # fmt: skip
+                      False, float(walk.focal * sight.small), error if told else float("nan"), walks=True,
+                      points=walk.points)  # fmt: skip
 
 
 def _turning(sight, steps, times, focal: float, focal_known: bool) -> tuple[Turning, bool]:

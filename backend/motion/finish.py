@@ -172,7 +172,9 @@ def _take(
     camera = assumed
     if abs(lens.focal_px / assumed.K[0, 0] - 1) > 1e-6:
         camera = Camera.from_focal(assumed.width, assumed.height, lens.focal_px)
-    take = clip.take(camera, first, Way(path.turns, path.places, not path.walks, path.points) if path.moving else None)
+    take = clip.take(
+        camera, first, Way(path.turns, path.places, not path.walks, path.points) if path.moving else None
+    )
     take.lens_sure = lens.sigma < TOLD
     if camera is not localized or o.lens:
         tracks = [refocused(t, localized, camera, o.lens or None) for t in tracks]

@@ -1,4 +1,4 @@
-"""How many metres a camera's way has, by the floor: the background shows it in one unit, people's feet in metres.
+"""How many metres a camera's way has, by the floor: the background shows it in a unit, feet in metres.
 
 A foot that is on the floor is as far below the camera as the floor under it is. What of the background lies in one level
 plane below the camera is taken for the floor; whether people stand on it is seen by how alike all frames are, and by

@@ -46,7 +46,9 @@ def film(studio: Studio, kind: str, look: Look, rng: np.random.Generator, second
     times = np.arange(m) / FPS
     turns, places, hips, step = walks.way(kind, rng, times)
     base = people.stance(rng, studio.world.skin, None, studio.split)
-    long = [k for k in studio.walks if studio.capture.seconds(k) > seconds + 0.2]
+    # Whom the camera goes round stays about where he is, or he would not be in sight.
+    likely = studio.stands if kind == "walk around" else studio.walks
+    long = [k for k in likely if studio.capture.seconds(k) > seconds + 0.2]
     clip = long[int(rng.integers(len(long)))]
     n = round(studio.capture.seconds(clip) * RATE)
     length = round(times[-1] * RATE) + 1

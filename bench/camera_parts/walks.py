@@ -60,8 +60,8 @@ def way(
 
 
 def feet(person: np.ndarray, step: np.ndarray) -> np.ndarray:
-    """(n, 2, 3) where the soles of somebody are, under the heels, whose hips go by `person` with `step` a second; a foot that rests
-    stays where it is."""
+    """(n, 2, 3) where the soles of somebody are, under the heels, whose hips go by `person` with `step` a second; a
+    foot that rests stays where it is."""
     flat = person * [1, 0, 1]
     gone = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(flat, axis=0), axis=1))])
     mean = step.mean(0)

@@ -110,7 +110,9 @@ def every_frame(
     angles = _angles(whole, sight)
     tells = angles[sight.feature] > np.radians(_FIRM_DEG)
     share = float((tells & near).sum() / max(near.sum(), 1))
-    agreed = np.bincount(sight.feature, near, sight.q) / np.maximum(np.bincount(sight.feature, minlength=sight.q), 1)
+    agreed = np.bincount(sight.feature, near, sight.q) / np.maximum(
+        np.bincount(sight.feature, minlength=sight.q), 1
+    )
     firm = (angles > np.radians(_SOLID_DEG)) & (agreed > 0.8) & (np.nan_to_num(whole.points[:, 3]) > 1e-6)
     points = whole.points[firm, :3] / whole.points[firm, 3:] / unit
     return Walk(turns @ turns[0].T, (places - places[0]) @ turns[0].T, known, sigma, whole.focal, focal_sigma, miss,
