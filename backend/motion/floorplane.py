@@ -1,8 +1,8 @@
 """How many metres a camera's way has, by the floor: the background shows it in a unit, feet in metres.
 
-A foot that is on the floor is as far below the camera as the floor under it is. What of the background lies in one level
-plane below the camera is taken for the floor; whether people stand on it is seen by how alike all frames are, and by
-what their resting feet say (`stride`).
+A foot that is on the floor is as far below the camera as the floor under it is. What of the background lies in one
+level plane below the camera is taken for the floor; whether people stand on it is seen by how alike all frames are, and
+by what their resting feet say (`stride`).
 """
 
 from __future__ import annotations

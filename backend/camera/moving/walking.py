@@ -27,8 +27,8 @@ _ANGLE = 2.0
 """Degrees between two lines of sight that are as good as more."""
 _MOST_KEYS = 60
 _FLAT = 0.92
-"""Part of the features that agree with a camera's motion which may lie in one plane: before a wall 0.8, of a picture that
-is moved about 0.95 and more."""
+"""Part of the features that agree with a camera's motion which may lie in one plane: before a wall 0.8, of a picture
+that is moved about 0.95 and more."""
 _ROUNDS = 12
 _FOCAL = 0.4
 """One sigma of the focal length's logarithm where it is a guess."""
