@@ -1,8 +1,8 @@
 """Where the camera is and where it looks in every frame, from features of the background alone.
 
 The world is the camera of the first frame: x right, y down, z forward. What camera space knows as p is at
-`turns.T @ p + places` in the world. Turns are found, and the zoom; the way of a camera that goes from place to place is
-not: its `places` stay zero, but for those of a camera that was solved elsewhere.
+`turns.T @ p + places` in the world. Turns are found, and the zoom. Where what is near moves otherwise than what is far,
+the camera goes from place to place, and its way is found too; people tell later how many metres it has.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from backend.camera.background import Background
-from backend.camera.moving import keys, pairs, still, turning
-from backend.camera.moving.keys import Keys
+from backend.camera.moving import keys, pairs, still, turning, walking
+from backend.camera.moving.keys import NOISE_PX, Keys
 from backend.camera.moving.sight import Sight
 from backend.camera.moving.turning import Turning
+from backend.camera.moving.walking import Walk
 from backend.camera.pinhole import Camera
 
 MODES = ("auto", "still", "moving")
@@ -34,12 +35,19 @@ _FLOOR = 0.02
 """The least that this error is said to be: lenses are no pinholes."""
 _WORSE = 3.0
 """By how much more than noise alone makes it the error is taken: the features' errors are alike for long."""
+_WALK_WORSE = 5.0
+"""The same where the camera goes from place to place, too: a little depth does for a little focal length."""
 _LEAST_KNOWN = 0.5
 """Part of the frames that must be known for a path."""
 _LEAST_AGREED = 0.3
 """Part of the sightings that must agree with a path, or it is only a guess."""
 _TURNS_ONLY = 0.55
 """Where fewer than this part of them agree with a camera that only turns, it goes from place to place as well."""
+_MAY_WALK = 0.95
+"""Where fewer than this part of them agree with it, a way is looked for."""
+_WALKS = 0.1
+"""A way is believed if it makes so many more of all sightings agree. What moves by itself in the background makes up to
+0.04, a walk past things that are some metres away 0.3 and more (generated features, seeds from 100)."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +59,7 @@ class CameraPath:
     turns: np.ndarray
     """(n, 3, 3) world -> camera; the identity in the first frame."""
     places: np.ndarray
-    """(n, 3) metres, of the camera in the world; zero in the first frame."""
+    """(n, 3) of the camera in the world; zero in the first frame. Metres, or, where it `walks`, an unknown unit."""
     zoom: np.ndarray
     """(n,) focal length over that of the first frame."""
     known: np.ndarray
@@ -66,6 +74,10 @@ class CameraPath:
     """Pixels, in the first frame: as given, or as turning told it."""
     focal_sigma: float
     """Relative, of a `focal_px` that was told by turning; NaN where it is as given."""
+    walks: bool = False
+    """Whether `places` are of a camera that goes about, in a unit that only people can tell."""
+    points: np.ndarray | None = None
+    """(p, 3) things of the background in the world whose distance is well known, where it `walks`, in its unit."""
     said: str = ""
     """One sentence where the path could not be solved or is not sure: what was assumed."""
 
@@ -74,7 +86,8 @@ def standing(frames: np.ndarray, focal_px: float, said: str = "") -> CameraPath:
     """The path of a camera that stands still."""
     n = len(frames)
     return CameraPath(np.asarray(frames, np.int32), np.tile(np.eye(3), (n, 1, 1)), np.zeros((n, 3)), np.ones(n),
-                      np.ones(n, bool), np.zeros(n), False, False, float(focal_px), float("nan"), said)  # fmt: skip
+                      np.ones(n, bool), np.zeros(n), False, False, float(focal_px), float("nan"),
+                      said=said)  # fmt: skip
 
 
 def solve_path(
@@ -102,7 +115,31 @@ def solve_path(
     size = camera.width / sight.small, camera.height / sight.small
     if mode == "auto" and still.seems_still(found, *size):
         return standing(frames, focal_px)
+    if found.agreed < _MAY_WALK:
+        walk = walking.walked(sight, steps, times, focal, focal_known)
+        if walk is not None and _walks(found, walk):
+            return _walk_path(frames, walk, sight)
     return _path(frames, times, found, sight, zooming, mode)
+
+
+def _walks(found: Turning, walk: Walk) -> bool:
+    """Whether a camera that goes about explains what is seen, and one that only turns does not."""
+    with np.errstate(invalid="ignore"):
+        agreed = (walk.miss < 3 * NOISE_PX).mean()
+        return bool(
+            walk.known.mean() >= _LEAST_KNOWN
+            and agreed >= _LEAST_AGREED
+            and agreed >= (found.miss < 3 * NOISE_PX).mean() + _WALKS
+        )
+
+
+def _walk_path(frames, walk: Walk, sight: Sight) -> CameraPath:
+    n, error = len(frames), float(np.hypot(_WALK_WORSE * walk.focal_sigma, _FLOOR))
+    # A lens that is told badly is not told; the turns still are those that go with it.
+    told = error < FOCAL_SIGMA
+    return CameraPath(np.asarray(frames, np.int32), walk.turns, walk.places, np.ones(n), walk.known, walk.sigma, True,
+                      False, float(walk.focal * sight.small), error if told else float("nan"), walks=True,
+                      points=walk.points)  # fmt: skip
 
 
 def _turning(sight, steps, times, focal: float, focal_known: bool) -> tuple[Turning, bool]:
@@ -141,7 +178,7 @@ def _path(frames, times, found: Turning, sight: Sight, zooming: bool, mode: str)
         said = "The background does not move as one, so the camera's turn is only a rough guess."
     elif found.agreed < _TURNS_ONLY:
         said = (
-            "The camera seems to go from place to place, which is not solved: only its turn is taken out, so people's "
+            "The camera seems to go from place to place, but how is not clear: only its turn is taken out, so people's "
             "ways in the world are less sure."
         )
     return CameraPath(np.asarray(frames, np.int32), found.turns, np.zeros((n, 3)), np.exp(found.zooms), found.known,

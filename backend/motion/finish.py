@@ -163,7 +163,9 @@ def _take(
                 (path.focal_px, path.focal_sigma) if path.moving and np.isfinite(path.focal_sigma) else None
             )
             lens = _lens(clip, _asked(clip, tracks, followed), turning, not path.moving)
-            if path.moving and abs(lens.focal_px / path.focal_px - 1) > SAME_LENS:
+            # A walk found what lens goes best with it, though not surely; a lens that is only assumed is no better.
+            guessed = path.walks and lens.source == "assumed"
+            if path.moving and not guessed and abs(lens.focal_px / path.focal_px - 1) > SAME_LENS:
                 other = Camera.from_focal(assumed.width, assumed.height, lens.focal_px)
                 path = solved(camera=other, focal_known=True)
     if path.said:
@@ -172,7 +174,9 @@ def _take(
     camera = assumed
     if abs(lens.focal_px / assumed.K[0, 0] - 1) > 1e-6:
         camera = Camera.from_focal(assumed.width, assumed.height, lens.focal_px)
-    take = clip.take(camera, first, Way(path.turns, path.places) if path.moving else None)
+    take = clip.take(
+        camera, first, Way(path.turns, path.places, not path.walks, path.points) if path.moving else None
+    )
     take.lens_sure = lens.sigma < TOLD
     if camera is not localized or o.lens:
         tracks, followed, excluded = (
@@ -272,7 +276,7 @@ def _shot(
     pixels = np.array([K[0, 0], K[1, 1], K[0, 2], K[1, 2]]) * np.stack(
         [path.zoom, path.zoom, *np.ones((2, n))], 1
     )
-    note = path.said
+    note = path.said or take.said
     if path.zooming and not note:
         note = (
             "The camera zooms: distances are true only where it shows as much as in the shot's first frame."

@@ -76,11 +76,12 @@ def kept_value(pieces: Pieces, name: str, make: Callable[[], np.ndarray]) -> np.
 
 
 def kept_record(pieces: Pieces, name: str, kind: type[T], make: Callable[[], T]) -> T:
-    """A dataclass of arrays, numbers and texts likewise."""
+    """A dataclass of arrays, numbers and texts likewise; a field that may be None is None where it is left out."""
     found = pieces.get(name)
     if found is None:
         made = make()
-        pieces.put(name, {f.name: np.asarray(getattr(made, f.name)) for f in fields(kind)})
+        values = {f.name: getattr(made, f.name) for f in fields(kind)}
+        pieces.put(name, {n: np.asarray(v) for n, v in values.items() if v is not None})
         return made
     return kind(**{n: a if a.ndim else a.item() for n, a in found.items()})
 

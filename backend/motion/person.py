@@ -27,8 +27,10 @@ from backend.motion.ground import common_up
 from backend.motion.kept import basis, kept_state, kept_value, of_track
 from backend.motion.level import up_direction
 from backend.motion.reason import Misfit, best_misfit, misfit
+from backend.motion.stride import pace
 from backend.motion.take import Take
 from backend.motion.temporal.model import Expected
+from backend.motion.touch import touching_points
 from backend.records import TrackChunk
 
 T = TypeVar("T")
@@ -41,6 +43,10 @@ WAY_S = 0.3
 """Seconds for which the errors of the expected velocity are alike."""
 RATE = 3.0
 """How much more the motion is smoothed than the solver's own ties would, at `smooth` 1."""
+LEVEL = np.cos(np.deg2rad(15))
+"""Cosine of the most that a floor which is seen may be tilted for what people's ways say."""
+_SOLES = 4
+"""Of the points that may touch something, the first ones are of the feet."""
 ROOT = (2.0, 6.0, 2.0)
 """m^2/s^3 of the root across, up, across."""
 
@@ -89,7 +95,10 @@ class Everybody:
 
 
 def everybody(take: Take, tracks: Sequence[TrackChunk], counts: list[int]) -> Generator[int, None, Everybody]:
-    """`tracks`, those who were followed, and those who were excluded, to their first tie; `counts`: see `counted`."""
+    """`tracks`, those who were followed, and those who were excluded, to their first tie; `counts`: see `counted`.
+
+    What they say together of the camera's way is said by those who were followed, whatever was corrected.
+    """
     names = [of_track(t) for t in tracks]
     followed = {of_track(t): t for t in take.followed}
     before: dict[str, Person] = {}
@@ -97,20 +106,21 @@ def everybody(take: Take, tracks: Sequence[TrackChunk], counts: list[int]) -> Ge
         for name, track in followed.items():
             k = names.index(name) if name in names else None
             before[name] = yield from _looked_at(take, track, counts, k)
-    some = list(before.values())
-    people = []
-    for k, (name, track) in enumerate(zip(names, tracks, strict=True)):
-        found = before.get(name)
-        if found is None:
-            found = yield from _looked_at(take, track, counts, k, start_of(track, some))
-        people.append(replace(found, number=k, track=track))
-    excluded = []
-    for track in take.excluded:
-        found = before.get(of_track(track))
-        if found is None:
-            found = yield from _looked_at(take, track, counts, None, start_of(track, some))
-        excluded.append(found)
-    return Everybody(people, some or people, excluded)
+    some, all_of_them = list(before.values()), dict(before)
+    for k, track in [*enumerate(tracks), *((None, t) for t in take.excluded)]:
+        name = of_track(track)
+        if name not in all_of_them:
+            all_of_them[name] = yield from _looked_at(take, track, counts, k, start_of(track, some))
+    witnesses = [p for p in (some or [all_of_them[n] for n in names]) if p.plausible]
+    pace(take, [(p.track, touching(take, p.alone)[:, :_SOLES]) for p in witnesses])
+    for person in all_of_them.values():
+        k = names.index(of_track(person.track)) if of_track(person.track) in names else None
+        yield from _in_time(take, person, counts, k)
+    people = [
+        replace(all_of_them[name], number=k, track=track)
+        for k, (name, track) in enumerate(zip(names, tracks, strict=True))
+    ]
+    return Everybody(people, some or people, [all_of_them[of_track(t)] for t in take.excluded])
 
 
 def start_of(track: TrackChunk, before: Sequence[Person]) -> tuple[State, np.ndarray] | None:
@@ -161,22 +171,33 @@ def _looked_at(
         steps = partial(fitter.anew, obs, *start, done)
     alone = yield from counted(kept_state(take.pieces, name, steps, fitter.device), counts, k)
     person = Person(0 if k is None else k, track, done, obs, alone, name)
-    if not _plausible(take, person):
+    person.plausible = _plausible(take, person)
+    return person
+
+
+def _in_time(take: Take, person: Person, counts: list[int], k: int | None) -> Generator[int, None, None]:
+    """What is expected of somebody who is a person, the camera of each frame, and the first tie."""
+    track = person.track
+    if not person.plausible:
         if k is not None:
             counts[k] = len(track.frames)
-        return replace(person, plausible=False)
+        return
     held = take.held(track.frames)
     turns, places = (None, None) if held is None else (held.turns, held.places)
     person.expected = expectation(take.body, take.points, track, take.camera.K, turns, places)
     person.view = take.view(track.frames)
-    person.state = alone if person.view is None else person.view.outward(alone)
-    person.name = digest(name, turns, places, *strengths(take))
+    person.state = person.alone if person.view is None else person.view.outward(person.alone)
+    person.name = digest(person.name, turns, places, take.up, *strengths(take))
     if take.options.smooth > 0 and len(track.times) >= 3:
         steps = partial(_first_tie, take, person)
         person.state = yield from counted(
-            kept_state(take.pieces, digest(person.name, "tied"), steps, fitter.device), counts, k
+            kept_state(take.pieces, digest(person.name, "tied"), steps, take.fitter.device), counts, k
         )
-    return person
+
+
+def touching(take: Take, state: State) -> np.ndarray:
+    """Points of bodies that may touch something, the soles first (n, q, 3); `body.touch` names them."""
+    return take.fitter.places(touching_points(take.body), state)
 
 
 def _plausible(take: Take, person: Person) -> bool:
@@ -246,7 +267,9 @@ def person_up(take: Take, people: Sequence[Person]) -> np.ndarray:
     """Which way is up, as the temporal network says; without it as upright people say."""
     known = [p.expected for p in people if p.expected is not None]
     if known:
-        return common_up([e.up for e in known], [e.up_sigma for e in known])
+        up = common_up([e.up for e in known], [e.up_sigma for e in known])
+        # A floor that is seen is surer than what people's ways say, unless it is a ramp.
+        return take.up if take.up is not None and take.up @ up > LEVEL else up
     joints = [take.fitter.model.chain(p.state)[2].permute(2, 0, 1).cpu().numpy() for p in people]
     steps = np.concatenate([np.diff(p.track.times) for p in people])
     frame_s = float(np.median(steps)) if len(steps) else 1 / 30
@@ -270,4 +293,5 @@ __all__ = [
     "start_of",
     "strengths",
     "tied_by",
+    "touching",
 ]

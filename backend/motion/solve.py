@@ -14,13 +14,12 @@ import numpy as np
 import torch
 
 from backend.fit.helps import Ground
-from backend.fit.solver.skin import State
 from backend.fit.solver.timing import is_hole
 from backend.jobs.pieces import digest
 from backend.motion.assemble import finished, stand_upright
 from backend.motion.contacts import grip, judged, levels, lying, resting
 from backend.motion.ground import TOLD, Floor, Standing, alike, find_floor, on_floor
-from backend.motion.person import Everybody, Person, counted, everybody, habit, person_up, tied_by
+from backend.motion.person import Everybody, Person, counted, everybody, habit, person_up, tied_by, touching
 from backend.motion.resize import resized, stature
 from backend.motion.take import Take
 from backend.motion.touch import touching_points
@@ -112,7 +111,7 @@ def _floor(take: Take, people: Sequence[Person], up: np.ndarray | None = None) -
 def _standing(take: Take, people: Sequence[Person], up: np.ndarray) -> list[Standing]:
     standing = []
     for p in people:
-        points = _touching(take, p.state)[:, : len(CONTACTS)]
+        points = touching(take, p.state)[:, : len(CONTACTS)]
         weight = told_contacts(p, points, up)
         seen = np.isfinite(p.track.points3d).all((1, 2))
         standing.append(Standing(points[:, :4], (weight[:, :4] > 0.5) * weight[:, :4] * seen[:, None], p.track.times,
@@ -125,10 +124,6 @@ def told_contacts(person: Person, points: np.ndarray, up: np.ndarray) -> np.ndar
     if person.expected is None:
         return resting(points, up, person.track.times)
     return judged(person.expected.contacts, points, person.track.times)
-
-
-def _touching(take: Take, state: State) -> np.ndarray:
-    return take.fitter.places(touching_points(take.body), state)
 
 
 def _kept(take: Take, person: Person, floor: Floor | None, k: int) -> Generator[int, None, TrackMotion]:
@@ -149,7 +144,7 @@ def _last(take: Take, person: Person, floor: Floor | None, k: int) -> Generator[
     if floor is not None:
         _resize(take, person, float(floor.factors[k]))
     if floor is not None and np.isfinite(floor.height):
-        everywhere = _touching(take, person.state)
+        everywhere = touching(take, person.state)
         points = everywhere[:, : len(CONTACTS)]
         heights = everywhere @ floor.up + floor.height
         said = told_contacts(person, points, floor.up)

@@ -24,6 +24,10 @@ class Way:
     """(m, 3, 3) from the shot's space to the camera's."""
     places: np.ndarray
     """(m, 3) metres, the camera's."""
+    metres: bool = True
+    """False until people have told how long the way is; `places` are in an unknown unit then."""
+    points: np.ndarray | None = None
+    """(p, 3) things of the background in the shot's space, in that unit; None where none are known."""
 
 
 @dataclass
@@ -48,6 +52,10 @@ class Take:
     """Track -> how far its points are from those of a body, as `solve` found."""
     scale: float = 1.0
     """By how much `solve` has made the world larger, with the way of the camera in it."""
+    up: np.ndarray | None = None
+    """(3,) which way is up by a floor that the background shows; None without one."""
+    said: str = ""
+    """One sentence where people do not tell how long the camera's way is: what was assumed."""
     tracks: list[TrackChunk] = field(default_factory=list)
     """Everybody in it, localized under its camera."""
     followed: list[TrackChunk] = field(default_factory=list)
@@ -67,7 +75,7 @@ class Take:
         if self.way is None:
             return None
         rows = np.clip(np.asarray(frames) - self.first, 0, len(self.way.turns) - 1)
-        return Way(self.way.turns[rows], self.way.places[rows])
+        return Way(self.way.turns[rows], self.way.places[rows], self.way.metres)
 
     def view(self, frames: np.ndarray) -> View | None:
         """The same for the fit."""

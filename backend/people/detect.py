@@ -26,7 +26,7 @@ _SMALL, _SMALL_MORE = 0.09, 0.15
 """People smaller than this part of the picture's larger side must be surer by so much: poles, bags and lamps pass as
 people when they are a few pixels large."""
 _SAME_PLACE, _SAME_SIZE = 0.2, 1.5
-"""Two finds are one person when hips and shoulders are nearer than this, in sizes of the person, and the sizes differ
+"""Two finds are one person when the hips are nearer than this, in sizes of the person, and the sizes differ
 by less than this factor."""
 _MIN_PICTURE = 8
 """Pixels: nobody can be seen in a smaller picture."""
@@ -134,8 +134,10 @@ def _by_score(people: Sequence[Detection]) -> list[Detection]:
 
 def _same(a: Detection, b: Detection) -> bool:
     size = max(a.radius, b.radius)
-    gap = np.linalg.norm([a.hips - b.hips, a.shoulders - b.shoulders], axis=1).mean()
-    return bool(gap < _SAME_PLACE * size and size < _SAME_SIZE * min(a.radius, b.radius))
+    # Which way up somebody is may be seen in two ways.
+    return bool(
+        np.linalg.norm(a.hips - b.hips) < _SAME_PLACE * size and size < _SAME_SIZE * min(a.radius, b.radius)
+    )
 
 
 def _added(known: np.ndarray, boxes: np.ndarray) -> np.ndarray:

@@ -43,6 +43,9 @@ from blender_addon.shared.frames import Frame
 
 MIN_SCORE = 0.5
 """Least landmark score of a crop that is believed to hold a person (MediaPipe's own)."""
+MIN_WORTH = 0.1
+"""Least landmark score of a newcomer that is worth another look, and how many there may be."""
+TRIES = 2
 REDETECT_S = 0.4
 """Seconds between looks for newcomers: at 30 frames a second a multiple of those that are looked at side by side."""
 LOST_S = 0.1
@@ -221,7 +224,7 @@ class PeopleTracker:
         for t in asked:
             if t.id in good:
                 self._accept(t, good[t.id])
-            else:
+            elif not self._looked_at_again(t):
                 t.lost_s += self._step
         for t in self._tracks:
             if t.id not in self._asked:
@@ -315,6 +318,17 @@ class PeopleTracker:
     def _drift(self, t: Track) -> float:
         """How much farther than usual somebody may be from the expected place, in sizes of the person."""
         return DRIFT * max(t.lost_s + self._step - MOMENT_S, 0.0)
+
+    def _looked_at_again(self, t: Track) -> bool:
+        """A newcomer of whom nothing sure was seen gets another look, where that look has put the person: a box says
+        neither how far somebody leans nor where the hips of a bent body are."""
+        seen = self._seen.get(t.id)
+        if seen is None or t.confirmed or not t.fresh or t.tries >= TRIES or seen.score < MIN_WORTH:
+            return False
+        if not np.isfinite(seen.points).all():
+            return False
+        t.roi, t.tries = roi_from_points(seen.points, seen.aux), t.tries + 1
+        return True
 
     def _accept(self, t: Track, seen: Seen) -> None:
         roi = roi_from_points(seen.points, seen.aux)

@@ -31,7 +31,7 @@ def from_tracks(tracks: Sequence[Track]) -> dict[str, np.ndarray]:
         "points": np.array(points, float).reshape(-1, 33, 2),
         "velocity": np.array(velocity, float).reshape(-1, 2),
         "course": np.array(course, float).reshape(-1, 2),
-        "found": np.array([[t.found, t.unseen, t.unfound] for t in tracks], np.int64).reshape(-1, 3),
+        "found": np.array([[t.found, t.unseen, t.unfound, t.tries] for t in tracks], np.int64).reshape(-1, 4),
         "looks": np.array([unknown if t.looks is None else t.looks for t in tracks], float).reshape(
             -1, LOOKS, 4
         ),
@@ -54,8 +54,8 @@ def to_tracks(memory: Mapping[str, np.ndarray]) -> list[Track]:
         track.looks = None if np.isnan(looks).any() else np.array(looks, float)
     for track, course in zip(out, memory.get("course", memory["velocity"]), strict=True):
         track.course = None if np.isnan(course).any() else np.array(course, float)
-    for track, counts in zip(out, memory.get("found", np.tile([2, 0, 0], (len(out), 1))), strict=True):
-        track.found, track.unseen, track.unfound = (int(n) for n in counts)
+    for track, counts in zip(out, memory.get("found", np.tile([2, 0, 0, 0], (len(out), 1))), strict=True):
+        track.found, track.unseen, track.unfound, track.tries = (int(n) for n in counts)
     return out
 
 

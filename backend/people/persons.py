@@ -30,6 +30,8 @@ _GREY = 114
 """What is round a picture in its window."""
 _OVERLAP = 0.6
 """Boxes that share more (intersection over union) are one person's."""
+_UNSURE_OVERLAP = 0.4
+"""The same, of boxes that are not sure."""
 _PART, _SURE = 0.85, 0.5
 """Share of a box that may lie in a surer one, and the score from which on it may lie there all the same (rendered
 crowds of `bench.people`, seed 100)."""
@@ -121,8 +123,9 @@ def one_each(boxes: np.ndarray, overlap: float = _OVERLAP) -> np.ndarray:
     while len(left):
         best = left[0]
         out.append(best)
-        part = (within(left, best[None])[:, 0] > _PART) & (left[:, 4] < _SURE)
-        left = left[(shared(best[None], left)[0] <= overlap) & ~part]
+        unsure = left[:, 4] < _SURE
+        part = (within(left, best[None])[:, 0] > _PART) & unsure
+        left = left[(shared(best[None], left)[0] <= np.where(unsure, _UNSURE_OVERLAP, overlap)) & ~part]
     return np.array(out).reshape(-1, 5)
 
 

@@ -48,6 +48,8 @@ class Track:
     """Seen often enough to be a person and no slip of the detector."""
     looks: np.ndarray | None = None
     """(LOOKS, 4) what the person looks like, see `people.looks`; None while nothing is known."""
+    tries: int = 0
+    """How often a newcomer was looked at again, in the region that the look before said."""
     found: int = 1
     """How often the detector has found this person apart from others, counted up to 2."""
     unseen: int = 0

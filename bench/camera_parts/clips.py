@@ -1,4 +1,4 @@
-"""Clips from cameras that turn, shake, zoom or stand still, encoded as a phone does, with the truth about them."""
+"""Clips from cameras that turn, shake, zoom, walk or stand still, encoded as a phone does, with the truth."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ import av
 import numpy as np
 
 from backend.camera.moving.sight import turned
+from bench.camera_parts import rooms, walks
 from bench.camera_parts.worlds import Cutout, Look, put
 
 WIDE, HIGH, FPS = 1280, 720, 30
-KINDS = ("pan", "shake", "pan and shake", "fast pan", "tele", "zoom", "pan and zoom", "still", "poor still")
+KINDS = (
+    *("pan", "shake", "pan and shake", "fast pan", "tele", "zoom", "pan and zoom", "still", "poor still"),
+    *walks.KINDS,
+)
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,10 @@ class Truth:
     """(n, 4) of the person, NaN where nobody is."""
     root: np.ndarray
     """(n, 3) metres: somebody's way in the world."""
+    places: np.ndarray
+    """(n, 3) metres: the camera's."""
+    feet: np.ndarray | None = None
+    """(n, 2, 3) metres: his feet's, where the camera goes from place to place."""
 
     @property
     def still(self) -> bool:
@@ -67,6 +75,8 @@ def make(
     kind: str, look: Look, who: Cutout | None, rng: np.random.Generator, out: Path, n: int = 90
 ) -> Truth:
     """Write the clip to `out`."""
+    if kind in walks.KINDS:
+        return _walk(kind, look, who, rng, out, n)
     vectors, focal = camera_way(kind, rng, n)
     turns = turned(vectors)
     start = turned(np.array([rng.uniform(-0.08, 0.08), rng.uniform(-0.15, 0.15), 0.0]))
@@ -94,7 +104,28 @@ def make(
         image = image + rng.normal(0, noise, (HIGH, WIDE, 1))
         pictures.append(np.clip(image, 0, 255).astype(np.uint8))
     _write(pictures, out, 33 if kind == "poor still" else 23)
-    return Truth(kind, turns, focal, boxes, root)
+    return Truth(kind, turns, focal, boxes, root, np.zeros((n, 3)))
+
+
+def _walk(kind: str, look: Look, who: Cutout | None, rng: np.random.Generator, out: Path, n: int) -> Truth:
+    """The same of a camera that is carried through a room."""
+    turns, places, hips, step = walks.way(kind, rng, np.arange(n) / FPS)
+    room = rooms.build(rng, [look], look, places, hips)
+    focal = np.full(n, 0.5 * WIDE / np.tan(np.radians(rng.uniform(45, 75)) / 2))
+    boxes, pictures = np.full((n, 4), np.nan), []
+    for k in range(n):
+        image = rooms.picture(room, turns[k], places[k], focal[k], (WIDE, HIGH))
+        here = turns[k] @ (hips[k] - places[k])
+        if who is not None and here[2] > 0.5:
+            foot = focal[k] * (here[:2] + np.array([0, 0.93])) / here[2] + [(WIDE - 1) / 2, (HIGH - 1) / 2]
+            boxes[k] = put(image, who, k, foot, focal[k] * 1.75 / here[2])
+        image = image + rng.normal(0, 1.5, (HIGH, WIDE, 1))
+        pictures.append(np.clip(image, 0, 255).astype(np.uint8))
+    _write(pictures, out, 23)
+    # The world is the first frame's camera.
+    first = turns[0]
+    return Truth(kind, turns @ first.T, focal, boxes, hips @ first.T, places @ first.T,
+                 walks.feet(hips, step) @ first.T)  # fmt: skip
 
 
 def _write(pictures: list[np.ndarray], out: Path, crf: int) -> None:
