@@ -37,6 +37,8 @@ AWAY_S = 12.0
 """Who was away for longer is not joined on."""
 JOIN = 1.5
 """Least of looks, way and size together, natural logarithm, to be joined."""
+MOST_LOOKS = 5.0
+"""Nobody is joined on for the looks alone who would have had to fly: clothes are often alike."""
 DOUBT_S = 0.3
 """Seconds that are marked after a doubtful join."""
 
@@ -172,9 +174,13 @@ def _exchanged_back(tracks: list[TrackChunk]) -> list[TrackChunk]:
             after = [_window(t, end + 1e-6, end + AROUND_S) for t in (a, b)]
             keep = same(before[0], after[0]) + same(before[1], after[1])
             cross = same(before[0], after[1]) + same(before[1], after[0])
-            if cross - keep > SWAP:
+            # Of two who look alike, looks cannot say which is which: only the way can, and it was asked before.
+            told = same(*before) < -UNSURE
+            if told and cross - keep > SWAP:
                 tracks[x], tracks[y] = _swapped(a, b, _moment(a, b, before, start, end))
-            elif abs(cross - keep) < UNSURE and min(m[:, 3].sum() for m in (*before, *after)) > 0:
+            elif (not told or abs(cross - keep) < UNSURE) and min(
+                m[:, 3].sum() for m in (*before, *after)
+            ) > 0:
                 for t in (tracks[x], tracks[y]):
                     t.doubt[(t.times >= start) & (t.times <= end)] = 1
     return tracks
@@ -262,7 +268,7 @@ def _continues(a: TrackChunk, b: TrackChunk) -> float:
     way = 1.0 - 0.5 * (off / sigma) ** 2 - np.log(sigma / 0.3) / 2
     grown = np.log(sizes[1] / sizes[0])
     kept = -0.5 * (grown / (0.15 + 0.1 * min(gap, 3.0))) ** 2
-    return float(looks + max(way, -6.0) + max(kept, -5.0))
+    return float(min(looks, MOST_LOOKS) + max(way, -9.0) + max(kept, -5.0))
 
 
 def _end(t: TrackChunk, which: int) -> tuple[np.ndarray, np.ndarray]:

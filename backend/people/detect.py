@@ -14,7 +14,7 @@ import torch
 
 from backend.camera.turned import Roi
 from backend.nets.hands import ONE, Hands
-from backend.people.persons import PersonBoxes, one_each
+from backend.people.persons import OVERLAP, SURE, PersonBoxes, one_each, shared, within
 from backend.people.upright import Axis, AxisFinder
 from backend.people.window import tiles, whole_window
 
@@ -28,6 +28,8 @@ people when they are a few pixels large."""
 _SAME_PLACE, _SAME_SIZE = 0.2, 1.5
 """Two finds are one person when the hips are nearer than this, in sizes of the person, and the sizes differ
 by less than this factor."""
+_PART_OF = 0.5
+"""Share of a box from a tile that may lie in a box of the whole picture, or hold of it."""
 _MIN_PICTURE = 8
 """Pixels: nobody can be seen in a smaller picture."""
 
@@ -141,11 +143,13 @@ def _same(a: Detection, b: Detection) -> bool:
 
 
 def _added(known: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Those of `boxes` who are not among the `known`, best first."""
-    rank = np.concatenate([np.ones(len(known)), np.zeros(len(boxes))])
-    both = np.concatenate([known, boxes])
-    kept = one_each(np.column_stack([both[:, :4], both[:, 4] + rank]))
-    return kept[kept[:, 4] < 1]
+    """Those of `boxes`, (n, 5) from tiles, who are not among the `known`, best first: a tile shows somebody large only
+    in part, so what lies half in somebody known is that person, unless it is sure."""
+    new = one_each(boxes)
+    if len(new) and len(known):
+        shares = np.maximum(within(new, known).max(1), within(known, new).max(0))
+        new = new[(shares < _PART_OF) | ((new[:, 4] >= SURE) & (shared(new, known).max(1) < OVERLAP))]
+    return new
 
 
 def _detection(axis: Axis, score: float, seen: np.ndarray, image: np.ndarray) -> Detection:

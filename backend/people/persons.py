@@ -28,11 +28,11 @@ _MEAN = (103.53, 116.28, 123.675)
 _SPREAD = (57.375, 57.12, 58.395)
 _GREY = 114
 """What is round a picture in its window."""
-_OVERLAP = 0.6
+OVERLAP = 0.6
 """Boxes that share more (intersection over union) are one person's."""
-_UNSURE_OVERLAP = 0.4
+_LESS_OVERLAP = 0.4
 """The same, of boxes that are not sure."""
-_PART, _SURE = 0.85, 0.5
+_PART, SURE = 0.85, 0.5
 """Share of a box that may lie in a surer one, and the score from which on it may lie there all the same (rendered
 crowds of `bench.people`, seed 100)."""
 _EDGE = 6.0
@@ -115,7 +115,7 @@ class PersonBoxes:
         return out
 
 
-def one_each(boxes: np.ndarray, overlap: float = _OVERLAP) -> np.ndarray:
+def one_each(boxes: np.ndarray, overlap: float = OVERLAP) -> np.ndarray:
     """(n, 5) boxes with scores -> the best of each person, best first. What lies within a surer box must be sure
     itself: it is a part of that person more often than somebody in front."""
     left = boxes[np.argsort(-boxes[:, 4], kind="stable")]
@@ -123,9 +123,9 @@ def one_each(boxes: np.ndarray, overlap: float = _OVERLAP) -> np.ndarray:
     while len(left):
         best = left[0]
         out.append(best)
-        unsure = left[:, 4] < _SURE
+        unsure = left[:, 4] < SURE
         part = (within(left, best[None])[:, 0] > _PART) & unsure
-        left = left[(shared(best[None], left)[0] <= np.where(unsure, _UNSURE_OVERLAP, overlap)) & ~part]
+        left = left[(shared(best[None], left)[0] <= np.where(unsure, _LESS_OVERLAP, overlap)) & ~part]
     return np.array(out).reshape(-1, 5)
 
 
