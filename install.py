@@ -87,7 +87,7 @@ def test(args: argparse.Namespace) -> int:
     return max(tested, key=abs) or max(codes)
 
 
-FIRST_HALF = ("addon", "blender", "fit", "install")
+FIRST_HALF = ("addon", "blender", "fit", "install", "pipeline", "serve")
 """Folders of `tests/` that together take about as long as all others."""
 
 
