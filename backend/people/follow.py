@@ -38,6 +38,7 @@ from backend.people.track import (
     blended,
     middles,
     roi_from_points,
+    whole_region,
 )
 from blender_addon.shared.frames import Frame
 
@@ -334,7 +335,7 @@ class PeopleTracker:
         return True
 
     def _accept(self, t: Track, seen: Seen) -> None:
-        roi = roi_from_points(seen.points, seen.aux)
+        roi = whole_region(roi_from_points(seen.points, seen.aux), seen.points, self._size)
         center = middles(seen.points).mean(0)
         # Where the detector set the region, a step is no motion.
         if t.points is not None and not t.fresh:

@@ -9,6 +9,9 @@ import numpy as np
 from backend.camera.turned import Roi
 
 SHOULDERS, HIPS = (11, 12), (23, 24)
+_LEGS = range(25, 33)
+_TRUNKS = 1.8
+"""From the hips to the circle around somebody who stands, in lengths of the trunk."""
 FURTHEST_S = 0.5
 """Nobody is expected to go on as before for longer."""
 COURSE_S = 0.25
@@ -107,6 +110,16 @@ def roi_from_points(points: np.ndarray, aux: np.ndarray | None = None) -> Roi:
     length = float(np.linalg.norm(up))
     top = hips + up / length * reach if length > 1e-6 else hips - np.array([0.0, reach])
     return Roi.from_axis(hips, top)
+
+
+def whole_region(roi: Roi, points: np.ndarray, size: np.ndarray) -> Roi:
+    """`roi` of a body `points` (33, 2), made large enough for legs that lie outside a picture of `size` (2,): where
+    they are is guessed then, within the region, so that it would shrink from frame to frame."""
+    legs = points[_LEGS]
+    if ((legs > 0) & (legs < size)).all(-1).mean() >= 0.5:
+        return roi
+    hips, shoulders = middles(points)
+    return Roi(roi.center, max(roi.size, 2.5 * _TRUNKS * float(np.linalg.norm(shoulders - hips))), roi.angle)
 
 
 def middles(points: np.ndarray) -> np.ndarray:

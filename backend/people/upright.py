@@ -42,8 +42,8 @@ _MOST_HIDDEN = 2.5
 """Most length, in heights of the box, that somebody is believed to have."""
 _INWARD = 0.2
 """In heights: where the hips are, from the inner edge of somebody who is cut off at a side."""
-_EDGE = 3.0
-"""Pixels: a box that ends so near to an edge of the picture ends there."""
+_EDGE = 0.01
+"""In larger sides of the picture: a box that ends so near to an edge of the picture ends there."""
 _UPRIGHT = 1.3
 """Height of a box, in its widths, from which on a person stands."""
 _WIDE = 1.0
@@ -168,16 +168,21 @@ def guessed(box: np.ndarray, shape: Sequence[int]) -> Axis:
 
 def cut_off(box: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """(4,) bool: whether a box ends at the left, upper, right and lower edge of a picture of this shape."""
-    return np.array([*(box[:2] < _EDGE), *(box[2:4] > np.array(shape[1::-1]) - 1 - _EDGE)])
+    edge = _EDGE * max(shape[:2])
+    return np.array([*(box[:2] < edge), *(box[2:4] > np.array(shape[1::-1]) - 1 - edge)])
 
 
 def laid(find: Axis, guess: Axis, box: np.ndarray, shape: Sequence[int]) -> Axis:
-    """`find`, by the box where that is better: of somebody upright who is seen whole, hips and size."""
+    """`find`, by the box where that is better: of somebody upright who is seen whole, hips and size; of somebody whose
+    legs are out of the picture the size, if the box says a larger one."""
     width, height = box[2:4] - box[:2]
-    if cut_off(box, shape).any() or height < _UPRIGHT * width:
+    cut = cut_off(box, shape)
+    r, up = guess.radius, (find.top - find.hips) / max(find.radius, 1e-6)
+    if find.score and cut[3] and r > find.radius:
+        hips = find.top - up * r
+        return Axis(hips, find.top, hips + 0.5 * up * r, find.score)
+    if cut.any() or height < _UPRIGHT * width:
         return find
-    up = (find.top - find.hips) / max(find.radius, 1e-6)
-    r = guess.radius
     return Axis(guess.hips, guess.hips + up * r, guess.hips + 0.5 * up * r, find.score)
 
 

@@ -8,7 +8,7 @@ from backend.camera.turned import Roi, crop_to_image, extract
 from backend.nets.blazepose import BlazePose
 from backend.people.detect import Detection, PersonDetector
 from backend.people.follow import FORGET_S, PeopleTracker
-from backend.people.track import COAST_S, roi_from_points
+from backend.people.track import COAST_S, roi_from_points, whole_region
 from blender_addon.shared.frames import Frame
 
 from .pictures import frames
@@ -266,3 +266,16 @@ def test_more_people_than_may_be_followed_are_told_of_once_and_the_largest_are_f
     assert sorted(round((r.center[0] - 150) / 200) for r in followed.values()) == [3, 4]
     (told,) = tracker.take_notices()
     assert told.startswith("3 more people are seen in frame 0") and "above 2" in told
+
+
+def test_the_region_of_somebody_whose_legs_are_out_of_the_picture_does_not_shrink():
+    """Legs outside are guessed within the region: where they are squeezed into it, it is as large as the trunk says."""
+    size = np.array([700.0, 540.0])
+    squeezed = figure(300, 480, size=250)
+    squeezed[25:33] = squeezed[23] + [0, 90]
+    roi = whole_region(roi_from_points(squeezed), squeezed, size)
+    assert roi.size > 2.5 * 0.85 * 250
+    # Of somebody who is seen whole it stays what the landmarks say.
+    whole = figure(300, 300, size=200)
+    told = roi_from_points(whole)
+    assert whole_region(told, whole, size) is told
