@@ -288,7 +288,7 @@ class PeopleTracker:
     def _pause(self, looks: int) -> float:
         """Seconds from one look to the next while everybody is seen, after so many looks."""
         active = self._active()
-        if meeting([bounds(t.points[None])[0] for t in active if t.points is not None]):
+        if self._meeting():
             return MEETING_S
         if len(active) >= self.max_people:
             return FULL_S if len(active) > 1 else math.inf
@@ -308,7 +308,11 @@ class PeopleTracker:
 
     def _parts(self, index: int) -> list[int]:
         """Sizes of the tiles that are searched beside the whole picture in this look."""
-        return [part for part, every in TILES_EVERY.items() if self._looks % every == 0]
+        rarer = 4 if self._meeting() else 1
+        return [part for part, every in TILES_EVERY.items() if self._looks % (every * rarer) == 0]
+
+    def _meeting(self) -> bool:
+        return meeting([bounds(t.points[None])[0] for t in self._active() if t.points is not None])
 
     def _good(self, seen: Seen) -> bool:
         inside = ((seen.points > 0) & (seen.points < self._size)).all(-1).mean()
