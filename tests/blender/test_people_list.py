@@ -305,7 +305,9 @@ def test_who_is_hidden_in_this_frame_can_be_selected_and_corrected(cast):
 
 def test_a_name_given_while_a_correction_is_written_stays(cast):
     """The last steps take seconds in a long clip, and the list is free meanwhile."""
-    new = MotionUpdate(cast, stored(), {}, scene=bpy.context.scene.name, edits=[{"op": "exclude", "track": 3}])
+    new = MotionUpdate(
+        cast, stored(), {}, scene=bpy.context.scene.name, edits=[{"op": "exclude", "track": 3}]
+    )
     running.start(new)
     for _ in range(4):
         running.tick(0.0)
