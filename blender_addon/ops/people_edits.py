@@ -35,7 +35,7 @@ _offered: dict[bool, list[tuple[str, str, str]]] = {False: [], True: []}
 
 
 def _others(_self: object, context: bpy.types.Context | None) -> list[tuple[str, str, str]]:
-    """Everybody of the clip but the active person."""
+    """Everybody of the clip's shot but the active person: two shots have two worlds."""
     return _offer(context, other_shots=False)
 
 
@@ -51,7 +51,7 @@ def _offer(context: bpy.types.Context | None, other_shots: bool) -> list[tuple[s
     found = [
         (str(ob[TRACK_KEY]), label_of(ob), "")
         for ob in people_in(clip_of(context))
-        if ob != person and not (other_shots and ob.get(SHOT_KEY, 1) == person.get(SHOT_KEY, 1))
+        if ob != person and other_shots == (ob.get(SHOT_KEY, 1) != person.get(SHOT_KEY, 1))
     ]
     kept = _offered[other_shots]
     if found != kept:

@@ -1,4 +1,4 @@
-"""The whole road with a camera that turns and a cut: in every frame Blender's camera sees everybody where the job did."""
+"""The whole road with a camera that turns and a cut: Blender's camera sees everybody where the job did."""
 
 import os
 from fractions import Fraction
