@@ -311,7 +311,9 @@ def _finish(road: _Road, cancelled: Callable[[], bool]) -> Iterator[Event]:
     yield from found.shots
     yield from motions
     yield from map(Notice, found.left_out[:MOST_NAMED])
-    short = clip.track_ids() - ghosts - {int(t) for m in motions for t in (m.track, *m.source)}
+    short = (
+        clip.track_ids() - ghosts - found.excluded - {int(t) for m in motions for t in (m.track, *m.source)}
+    )
     more = max(len(short) - len(found.left_out), 0) + max(len(found.left_out) - MOST_NAMED, 0)
     if more:
         yield Notice(f"{more} find(s) that were too short or did not look like a person were left out.")

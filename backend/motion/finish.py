@@ -52,6 +52,8 @@ class Finished:
     """Track -> the name that the user gave it."""
     left_out: list[str] = field(default_factory=list)
     """A sentence for everybody who was followed and looks like no person."""
+    excluded: set[int] = field(default_factory=set)
+    """The tracks whom the user left out, with those that were joined to them."""
 
 
 def finish(clip: Clip, ghosts: Collection[int]) -> Generator[tuple[int, int], None, Finished]:
@@ -63,7 +65,8 @@ def finish(clip: Clip, ghosts: Collection[int]) -> Generator[tuple[int, int], No
     corrected = apply_edits(whole, clip.options.edits, firsts)
     shot_of = lambda t: int(np.searchsorted(firsts, t.frames[0], "right"))  # noqa: E731
     links = _proposed(parts) | corrected.links
-    out = Finished(names=corrected.names)
+    gone = {int(number) for t in corrected.excluded for number in (t.track, *t.source)}
+    out = Finished(names=corrected.names, excluded=gone)
     total, before = sum(len(t.frames) for t in corrected.tracks), 0
     yield 0, total
     for number, first in enumerate(firsts, 1):

@@ -18,6 +18,7 @@ from ..scene.listing import (
     clip_of,
     excluded_collection,
     is_excluded,
+    known_frames,
     label_of,
     leave_out,
     people_in,
@@ -34,7 +35,7 @@ _offered: dict[bool, list[tuple[str, str, str]]] = {False: [], True: []}
 
 
 def _others(_self: object, context: bpy.types.Context | None) -> list[tuple[str, str, str]]:
-    """Everybody of the clip but the active person."""
+    """Everybody of the clip's shot but the active person: two shots have two worlds."""
     return _offer(context, other_shots=False)
 
 
@@ -50,7 +51,7 @@ def _offer(context: bpy.types.Context | None, other_shots: bool) -> list[tuple[s
     found = [
         (str(ob[TRACK_KEY]), label_of(ob), "")
         for ob in people_in(clip_of(context))
-        if ob != person and not (other_shots and ob.get(SHOT_KEY, 1) == person.get(SHOT_KEY, 1))
+        if ob != person and other_shots == (ob.get(SHOT_KEY, 1) != person.get(SHOT_KEY, 1))
     ]
     kept = _offered[other_shots]
     if found != kept:
@@ -125,6 +126,17 @@ def _job(context: bpy.types.Context) -> jobstore.StoredJob:
     return job
 
 
+def merge_losses(person: bpy.types.Object, other: bpy.types.Object | None) -> list[str]:
+    """What the user should know before `person` goes into `other`."""
+    texts = []
+    if count := users_key_count(person):
+        text = iface("{count} of your own keys on {name} are lost.", count=count, name=label_of(person))
+        texts.append(text)
+    if other is not None and (count := len(known_frames(person) & known_frames(other))):
+        texts.append(iface("Both are seen in {count} frames: the surer one counts there.", count=count))
+    return texts
+
+
 class BODYFIELD_OT_merge_people(NeedsTwo, bpy.types.Operator):
     """Let the active person and another one be the same person: the other one gets the frames of both"""
 
@@ -136,8 +148,8 @@ class BODYFIELD_OT_merge_people(NeedsTwo, bpy.types.Operator):
         """The choice, and what would be lost."""
         super().draw(context)
         person = active_person(context)
-        if count := users_key_count(person):
-            text = iface("{count} of your own keys on {name} are lost.", count=count, name=label_of(person))
+        other = next((ob for ob in people_in(clip_of(context)) if str(ob[TRACK_KEY]) == self.other), None)
+        for text in merge_losses(person, other):
             self.layout.label(text=text, icon="ERROR")
 
     @guarded
@@ -182,7 +194,11 @@ class BODYFIELD_OT_swap_people(NeedsTwo, bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         """At the current frame."""
         clip, tracks = clip_of(context), self._tracks(context)
-        frame = clip_frame(clip, context.scene.frame_current_final)
+        now = context.scene.frame_current_final
+        spans = [span_of(ob) for ob in people_in(clip) if ob[TRACK_KEY] in tracks]
+        if not any(span is not None and now <= span[1] + 0.5 for span in spans):
+            raise Refused(said("Neither of the two is seen from this frame on: go to an earlier one."))
+        frame = clip_frame(clip, now)
         edit = {"op": "swap", "tracks": list(tracks), "frame": frame}
         return _correct(self, context, [*edits_of(clip), edit], then=tracks[0])
 

@@ -21,7 +21,7 @@ from ..shared.shot import Shot
 from . import camera as cameras
 from .camera_keys import Views, camera_steps, still_view, views_of
 from .clip_keys import DONE_KEY, JOB_KEY, RATE_KEY, SOURCE_KEY, TRACK_KEY
-from .edits import edits_of, keep_edits, renamed
+from .edits import edits_of, keep_edits, names_in, renamed, with_names
 from .keys import users_key_steps
 from .markers import CUT, DOUBT, put_markers
 from .naming import automatic_name, colour_of, identity_of, keeps_name, rename_objects
@@ -129,6 +129,7 @@ class ClipScene:
         self._shots: dict[int, Shot] = {}
         self._worlds: dict[int, World] = {}
         self._edits: list[dict] | None = None
+        self._names: list[dict] | None = None
         self._stale = True
 
     # What comes from the job ---------------------------------------------------------------------------
@@ -142,9 +143,12 @@ class ClipScene:
         if {n: id(one) for n, one in shots.items()} != {n: id(one) for n, one in self._shots.items()}:
             self._shots, self._stale = dict(shots), True
 
-    def set_edits(self, edits: Iterable[Mapping]) -> None:
-        """The corrections of which these results come; the file takes them over with the next ones."""
+    def set_edits(self, edits: Iterable[Mapping], names: Iterable[Mapping] | None = None) -> None:
+        """The corrections of which these results come; the file takes them over with the next ones. `names`: those that
+        the file had when the results were asked for; if it has others then, somebody was renamed meanwhile, and those
+        count."""
         self._edits = [dict(one) for one in edits]
+        self._names = None if names is None else names_in(names)
 
     @property
     def body(self) -> BodyMessage | None:
@@ -230,7 +234,7 @@ class ClipScene:
         final = all(person.final for person in people.values())
         remember(self._collection(), self._worlds, self._shots, final)
         if final and self._edits is not None:
-            keep_edits(self._collection(), self._edits)
+            keep_edits(self._collection(), self._new_edits())
         self._give_names(ready)
         yield from self._write_camera(next(iter(ready.values())), int(np.ceil(last)))
         put_markers(self._target_scene(), self.job, CUT, cuts(self._collection()))
@@ -251,9 +255,18 @@ class ClipScene:
         )
 
     def _name_of(self, result: Result) -> str:
-        edits = edits_of(find_collection(self.job)) if self._edits is None else self._edits
+        edits = self._new_edits()
         automatic = automatic_name(self.footage.name[:_NAME_LENGTH], result.track, int(result.shot[0]))
         return renamed(edits, result.track) or automatic
+
+    def _new_edits(self) -> list[dict]:
+        """The corrections as the file is to have them."""
+        have = edits_of(find_collection(self.job))
+        if self._edits is None:
+            return have
+        if self._names is None or names_in(have) == self._names:
+            return self._edits
+        return with_names(self._edits, names_in(have))
 
     def _give_names(self, ready: Mapping[int, Result]) -> None:
         for track, result in ready.items():

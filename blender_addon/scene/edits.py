@@ -56,3 +56,8 @@ def with_name(edits: Iterable[Edit], track: int, name: str) -> list[dict]:
 def names_in(edits: Iterable[Edit]) -> list[dict]:
     """The names among the corrections."""
     return [dict(e) for e in edits if e.get("op") == "rename"]
+
+
+def with_names(edits: Iterable[Edit], names: Iterable[Edit]) -> list[dict]:
+    """The corrections with these names in the place of theirs."""
+    return [dict(e) for e in edits if e.get("op") != "rename"] + [dict(e) for e in names]

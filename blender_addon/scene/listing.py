@@ -6,13 +6,14 @@ them back.
 """
 
 import bpy
+import numpy as np
 
 from .clip_keys import EXCLUDED_KEY, FOLLOWS_KEY, JOB_KEY, NAME_KEY, SHOT_KEY, TRACK_KEY
 from .doubt import DOUBTFUL, marks
 from .edits import edits_of, renamed
 from .keys import curves_of
 from .markers import DOUBT, put_markers
-from .naming import is_person
+from .naming import active_of, is_person
 from .person import find_collection, remove_object
 
 EXCLUDED = "excluded"
@@ -39,9 +40,8 @@ def people_in(clip: bpy.types.Collection | None, left_out: bool = False) -> list
 
 def clip_of(context: bpy.types.Context) -> bpy.types.Collection | None:
     """The clip of the active person, else the newest one in the scene."""
-    active = context.active_object
-    for ob in (active, active.parent if active is not None else None):
-        if ob is not None and JOB_KEY in ob and (clip := find_collection(ob[JOB_KEY])) is not None:
+    for ob in active_of(context):
+        if JOB_KEY in ob and (clip := find_collection(ob[JOB_KEY])) is not None:
             return clip
     here = [c for c in context.scene.collection.children_recursive if JOB_KEY in c]
     return max(here, key=lambda c: str(c[JOB_KEY]), default=None)
@@ -49,9 +49,8 @@ def clip_of(context: bpy.types.Context) -> bpy.types.Collection | None:
 
 def active_person(context: bpy.types.Context) -> bpy.types.Object | None:
     """The armature of ours that is active, or whose body is; the only one of the clip."""
-    active = context.active_object
-    for ob in (active, active.parent if active is not None else None):
-        if ob is not None and is_person(ob):
+    for ob in active_of(context):
+        if is_person(ob):
             return ob
     found = people_in(clip_of(context))
     return found[0] if len(found) == 1 else None
@@ -96,10 +95,18 @@ def remove_person(armature: bpy.types.Object) -> None:
 
 def span_of(armature: bpy.types.Object) -> tuple[float, float] | None:
     """The scene frames in which a person is known first and last; None when there are no keys."""
+    known = known_frames(armature)
+    return (min(known), max(known)) if known else None
+
+
+def known_frames(armature: bpy.types.Object) -> set[float]:
+    """The scene frames in which a person is known."""
     curve = next((c for c in curves_of(armature) if c.data_path == f'["{DOUBTFUL}"]'), None)
-    if curve is None or not len(curve.keyframe_points):
-        return None
-    return curve.keyframe_points[0].co[0], curve.keyframe_points[-1].co[0]
+    if curve is None:
+        return set()
+    flat = np.empty(2 * len(curve.keyframe_points), np.float32)
+    curve.keyframe_points.foreach_get("co", flat)
+    return set(flat[::2].tolist())
 
 
 def mark_doubt(scene: bpy.types.Scene) -> None:

@@ -25,11 +25,21 @@ def ours(scene: bpy.types.Scene, job: str, kind: str) -> list[bpy.types.Timeline
     ]
 
 
+def _forget_gone(but: str) -> None:
+    """Take away the markers of clips that the user has deleted; not of the job `but`, which may be on its way."""
+    here = {c[JOB_KEY] for c in bpy.data.collections if JOB_KEY in c} | {but}
+    for scene in bpy.data.scenes:
+        for marker in [m for m in scene.timeline_markers if m.get(JOB_KEY, but) not in here]:
+            if marker.get(GIVEN_KEY) == marker.name:
+                scene.timeline_markers.remove(marker)
+
+
 def put_markers(
     scene: bpy.types.Scene | None, job: str, kind: str, wanted: Sequence[tuple[str, float]]
 ) -> None:
     """Let a job have these markers (name, scene frame) of one kind in a scene, and in no other one."""
     places = [(name, round(frame)) for name, frame in wanted]
+    _forget_gone(job)
     for other in bpy.data.scenes:
         have = ours(other, job, kind)
         if other == scene and [(m.name, m.frame) for m in have] == places:

@@ -71,6 +71,13 @@ def rename_objects(armature: bpy.types.Object, name: str) -> None:
             child.data.name = child.name
 
 
+def active_of(context: bpy.types.Context) -> tuple[bpy.types.Object, ...]:
+    """The active object and its parent, none when nothing is active. `context.active_object` knows nothing of one that
+    is hidden, as everybody is before and after being seen, and all people of the other shots."""
+    active = context.view_layer.objects.active
+    return tuple(ob for ob in (active, active.parent if active is not None else None) if ob is not None)
+
+
 def is_person(ob: bpy.types.Object) -> bool:
     """Whether this is the armature of somebody in a clip."""
     return ob.type == "ARMATURE" and JOB_KEY in ob and int(ob.get(TRACK_KEY, 0)) > 0

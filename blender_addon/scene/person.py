@@ -259,9 +259,8 @@ def _both(mark: Mark, skin: Mark) -> Steps[None]:
 
 def chosen_person(context: bpy.types.Context) -> bpy.types.Object | None:
     """The armature of the active object (or its parent), else the only one that we made."""
-    active = context.active_object
-    for ob in (active, active.parent if active else None):
-        if ob is not None and ob.type == "ARMATURE":
+    for ob in naming.active_of(context):
+        if ob.type == "ARMATURE":
             return ob
     ours = [ob for ob in context.scene.objects if ob.type == "ARMATURE" and TRACK_KEY in ob]
     return ours[0] if len(ours) == 1 else None

@@ -75,10 +75,6 @@ class MotionUpdate(VideoImport):
             self._part_with_the_lost()
             if any(tracked(ob) for ob in self._people()):
                 self._warn(["The tracked points are those of the motion before: track them once more."])
-            names = names_in(edits_of(find_collection(self.job_id)))
-            if names != self._names:
-                # Somebody was renamed meanwhile.
-                self._edits = [e for e in self._edits if e.get("op") != "rename"] + names
         yield from super()._finish()
 
     def _people(self) -> list[bpy.types.Object]:

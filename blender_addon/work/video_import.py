@@ -63,6 +63,7 @@ class VideoImport(Work):
         self._root_bone, self._replaces = root_bone, replaces
         self._kept = 0
         self._edits: list[dict] | None = None
+        self._names: list[dict] | None = None
         # `_last`: the steps are those of the job's end, not of a chunk on the way; `_news`: results came since the last
         # steps were made; `_fed`: the last tick took in news and had no time left.
         self._last = self._news = self._fed = False
@@ -199,7 +200,7 @@ class VideoImport(Work):
         if self.clip is not None:
             if self._job.state == "done":
                 self.clip.drop_unfinished()
-                self.clip.set_edits(self._corrections())
+                self.clip.set_edits(self._corrections(), self._names)
                 yield
             yield from self.clip.steps(force=True)
             if self._job.state == "done":

@@ -10,11 +10,12 @@ bpy = pytest.importorskip("bpy", reason="needs Blender")
 
 import blender_addon  # noqa: E402
 from blender_addon.link import jobstore  # noqa: E402
+from blender_addon.ops import people_edits  # noqa: E402
 from blender_addon.scene import listing  # noqa: E402
 from blender_addon.scene.clip_keys import TRACK_KEY  # noqa: E402
 from blender_addon.scene.edits import edits_of  # noqa: E402
 from blender_addon.scene.markers import DOUBT, ours  # noqa: E402
-from blender_addon.scene.person import find_collection  # noqa: E402
+from blender_addon.scene.person import chosen_person, find_collection  # noqa: E402
 from blender_addon.ui import people as panel  # noqa: E402
 from blender_addon.work import running  # noqa: E402
 from blender_addon.work.motion_update import MotionUpdate  # noqa: E402
@@ -251,6 +252,8 @@ def test_somebody_in_another_shot_is_linked_and_has_the_colour(cast):
     choose(cast, 3)
     with pytest.raises(TypeError, match="not found"):
         bpy.ops.bodyfield.same_person(other="2")
+    with pytest.raises(TypeError, match="not found"):
+        bpy.ops.bodyfield.merge_people(other="1")
     assert bpy.ops.bodyfield.same_person(other="1") == {"FINISHED"}
     assert edits_of(collection()) == [{"op": "same", "tracks": [1, 3]}]
     one, three = cast.clip.armature(1), cast.clip.armature(3)
@@ -284,3 +287,50 @@ def test_the_list_shows_people_in_order_and_selects(cast):
     assert bpy.context.view_layer.objects.active == cast.clip.armature(2) and settings.active == index
     bpy.context.view_layer.objects.active = cast.clip.armature(3).children[0]
     assert clip.all_objects[settings.active] == cast.clip.armature(3)
+
+
+def test_who_is_hidden_in_this_frame_can_be_selected_and_corrected(cast):
+    """Else a split would take its own person out of the list, and nobody of another shot could be chosen."""
+    clip, settings, third = collection(), bpy.context.scene.bodyfield_people, cast.clip.armature(3)
+    bpy.context.scene.frame_set(5)
+    bpy.context.view_layer.update()
+    assert third.hide_viewport and not third.visible_get()
+    settings.active = list(clip.all_objects).index(third)
+    assert clip.all_objects[settings.active] == third
+    # In a window the context has no active object while that one is hidden; without one it has.
+    window = SimpleNamespace(active_object=None, view_layer=bpy.context.view_layer, scene=bpy.context.scene)
+    assert listing.active_person(window) == third == chosen_person(window)
+    assert people_edits.NeedsOne.poll.__func__(people_edits.BODYFIELD_OT_split_person, window)
+
+
+def test_a_name_given_while_a_correction_is_written_stays(cast):
+    """The last steps take seconds in a long clip, and the list is free meanwhile."""
+    new = MotionUpdate(
+        cast, stored(), {}, scene=bpy.context.scene.name, edits=[{"op": "exclude", "track": 3}]
+    )
+    running.start(new)
+    for _ in range(4):
+        running.tick(0.0)
+    assert new._last and not new.finished
+    cast.clip.armature(2).bodyfield_person.label = "Berta"
+    while running.tick(0.5):
+        pass
+    assert cast.clip.armature(2).name == "Berta"
+    assert edits_of(collection()) == [
+        {"op": "exclude", "track": 3}, {"op": "rename", "track": 2, "name": "Berta"}
+    ]  # fmt: skip
+
+
+def test_what_would_change_nothing_or_mix_two_is_said_before(cast):
+    bpy.context.scene.frame_set(40)
+    with pytest.raises(RuntimeError, match="Neither of the two is seen from this frame on"):
+        bpy.ops.bodyfield.swap_people(other="2")
+    assert cast.asked == []
+    first, third = cast.clip.armature(1), cast.clip.armature(3)
+    assert people_edits.merge_losses(third, None) == []
+    assert people_edits.merge_losses(third, first) == [
+        "Both are seen in 10 frames: the surer one counts there."
+    ]
+    bpy.context.scene.frame_set(11)
+    bpy.ops.bodyfield.split_person()
+    assert people_edits.merge_losses(cast.clip.armature(4), first) == []

@@ -117,6 +117,14 @@ def test_cuts_are_marked_on_the_timeline_and_the_users_markers_stay():
     assert ours(scene, "job-1", CUT) == [] and clip.armature(3).name == "walk person 3"
 
 
+def test_the_markers_of_a_deleted_clip_go_with_the_next_one():
+    scene = bpy.context.scene
+    two_shots()
+    bpy.data.collections.remove(find_collection("job-1"))
+    built(motion(8), job="job-2")
+    assert [m.name for m in scene.timeline_markers] == []
+
+
 def test_a_camera_that_turns_out_to_stand_loses_its_keys_but_not_the_users():
     clip, people = two_shots()
     camera = bpy.context.scene.camera

@@ -23,7 +23,7 @@ from backend.motion.rejoin import taken, together
 from backend.options import MocapOptions
 from backend.people.edits import edits_from_text
 from backend.pipeline import mocap
-from backend.records import Chunk, TrackMotion
+from backend.records import Chunk, Notice, TrackMotion
 from pipeline.test_shots import OPTIONS, cut_film
 
 Job = tuple[list[Chunk], dict[int, TrackMotion], Path]
@@ -88,6 +88,15 @@ def test_nobody_moves_because_another_one_was_excluded(job, track):
         check_same({1: new}, {1: old})
     else:
         assert abs(np.log(new.floor[0] / old.floor[0])) > TOLD
+
+
+def test_who_was_excluded_is_not_told_of_as_a_poor_find(job):
+    chunks, before, folder = job
+    edits = [e.to_dict() for e in edits_from_text(["split=2@5", "merge=1,4", "exclude=1"])]
+    options = MocapOptions.from_dict(OPTIONS.to_dict() | {"edits": edits})
+    events = list(mocap((), options, resume=chunks, previews=False, pieces=Pieces(folder)))
+    assert motions(events).keys() == before.keys() - {1}
+    assert not [e.text for e in events if isinstance(e, Notice) and "left out" in e.text]
 
 
 def test_the_floor_stays_while_somebody_stands_on_it(monkeypatch):
