@@ -1,5 +1,5 @@
-"""Half a body under a long lens: a picture cut from the middle of a wider one. Nobody is thrown away for the lens that is
-assumed, and the body is where it is in the whole picture."""
+"""Half a body under a long lens: a picture cut from the middle of a wider one. Nobody is thrown away for the lens that
+is assumed, and the body is where it is in the whole picture."""
 
 from __future__ import annotations
 
