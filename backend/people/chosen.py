@@ -106,6 +106,9 @@ class ChosenTracker(PeopleTracker):
                 self._tracks.append(Track(self._next_id, Roi.around(np.array(box))))
                 self._next_id += 1
 
+    def _may_leave(self, track: Track) -> bool:
+        return self._chosen is None or track.id not in self._chosen
+
     def _may_begin(self, find: Detection) -> bool:
         return self._chosen is None or self._beside(np.stack([find.hips, find.shoulders]), find.radius)
 

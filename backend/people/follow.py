@@ -27,7 +27,7 @@ from backend.people.looks import learnt
 from backend.people.memory import Seconds, from_tracks, in_seconds, to_tracks
 from backend.people.rivals import drop_collapsed, near_somebody, somebody_elses, surprise
 from backend.people.seen import Seen, likeness, unfollowed
-from backend.people.support import bounds, doubtful, meeting
+from backend.people.support import bounds, meeting, weigh
 from backend.people.track import (
     COAST_S,
     COURSE_S,
@@ -57,10 +57,8 @@ MEETING_S = 0.1
 """Seconds between looks while people cover one another."""
 FULL_S = 1.0
 """Seconds between looks while as many are followed as may be."""
-UNFOUND = 2
-"""Looks in which the detector sees one person where two are followed, until it is believed."""
-UNSEEN = 4
-"""Looks after which somebody whom the detector has seen once, and never again, was never there."""
+LARGER = 1.5
+"""A newcomer so much larger than one who is followed is followed in place of that one, if there are too many."""
 FORGET_S = 3.0
 """Seconds after which a lost person who comes back counts as somebody else."""
 
@@ -152,24 +150,8 @@ class PeopleTracker:
 
     def meet(self, finds: list[Detection]) -> None:
         """The third part: these people are in the open frame."""
-        self._support(finds)
+        weigh(self._active(), np.array([d.seen for d in finds]).reshape(-1, 4), self._now)
         self._assign(finds)
-
-    def _support(self, finds: list[Detection]) -> None:
-        """Where the detector sees nobody, again and again, but somebody else is, the track is hidden by that one, or
-        was never there; so was whom it saw only once."""
-        there = [t for t in self._active() if t.points is not None and not t.lost_s]
-        if not there:
-            return
-        bodies = bounds(np.stack([t.points + t.expected(self._now) for t in there]))
-        own, covered = doubtful(bodies, np.array([d.seen for d in finds]).reshape(-1, 4))
-        for t, mine, hidden in zip(there, own, covered, strict=True):
-            t.unfound = t.unfound + 1 if hidden else 0
-            t.unseen = 0 if mine else t.unseen + 1
-            t.found = min(t.found + int(mine), 2)
-            never = t.found < 2 and t.unseen >= UNSEEN
-            if t.unfound >= UNFOUND or never:
-                t.lost_s, t.confirmed = COAST_S + 2 * SLACK_S, t.confirmed and t.found > 1
 
     def ask(self) -> list[Aim]:
         """The last part: `update` is to be called for everybody who is named here."""
@@ -382,12 +364,26 @@ class PeopleTracker:
         for k, d in enumerate(new):
             if d.score < BEYOND_DOUBT and near_somebody(d, self._active(), self._now):
                 continue
-            if len(self._active()) >= self.max_people:
+            if len(self._active()) >= self.max_people and not self._makes_room(d):
                 if not self._told_more:
                     self.notices.append(unfollowed(len(new) - k, self._index, self.max_people))
                 self._told_more = True
                 break
             self._begin(d)
+
+    def _makes_room(self, find: Detection) -> bool:
+        """The nearest come first: whoever is much smaller than a newcomer is followed no longer."""
+        small = min((t for t in self._active() if self._may_leave(t)), key=lambda t: t.radius, default=None)
+        if small is None or find.radius < LARGER * small.radius:
+            return False
+        self._tracks.remove(small)
+        if not small.confirmed:
+            self.ghosts.add(small.id)
+        return True
+
+    def _may_leave(self, track: Track) -> bool:
+        """Whether somebody may be given up for a newcomer."""
+        return True
 
     def _may_begin(self, find: Detection) -> bool:
         """Whether somebody who fits no track is to be followed."""

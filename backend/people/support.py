@@ -8,12 +8,36 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from backend.people.persons import shared, within
+from backend.people.track import COAST_S, SLACK_S, Track
 
 # Chosen on rendered crowds (`bench.people`, seeds 100 to 102).
 _ALIKE = 0.3
 """Least intersection over union of a body's landmarks and of the box that was found of it."""
 _COVERED = 0.6
 """Share of somebody's landmarks' box that lies in somebody else's, from which on one may be taken for the other."""
+UNFOUND = 2
+"""Looks in which the detector sees one person where two are followed, until it is believed."""
+UNSEEN = 4
+"""Looks after which somebody whom the detector has seen once, and never again, was never there."""
+
+
+def weigh(tracks: Sequence[Track], finds: np.ndarray, now: float) -> None:
+    """Hold those who are followed against what the detector sees at second `now`, boxes (m, 4) x0, y0, x1, y1.
+
+    Where it sees nobody, again and again, but somebody else, the track is hidden by that one, or was never there; so
+    was whom it saw only once. These count as lost from here on.
+    """
+    there = [t for t in tracks if t.points is not None and not t.lost_s]
+    if not there:
+        return
+    own, covered = doubtful(bounds(np.stack([t.points + t.expected(now) for t in there])), finds)
+    for t, mine, hidden in zip(there, own, covered, strict=True):
+        t.unfound = t.unfound + 1 if hidden else 0
+        t.unseen = 0 if mine else t.unseen + 1
+        t.found = min(t.found + int(mine), 2)
+        never = t.found < 2 and t.unseen >= UNSEEN
+        if t.unfound >= UNFOUND or never:
+            t.lost_s, t.confirmed = COAST_S + 2 * SLACK_S, t.confirmed and t.found > 1
 
 
 def bounds(points: np.ndarray) -> np.ndarray:

@@ -279,3 +279,17 @@ def test_the_region_of_somebody_whose_legs_are_out_of_the_picture_does_not_shrin
     whole = figure(300, 300, size=200)
     told = roi_from_points(whole)
     assert whole_region(told, whole, size) is told
+
+
+def test_the_nearest_takes_the_place_of_the_smallest_when_there_are_too_many():
+    """Two may be followed; a third one, who is larger than both, comes in: the smallest is given up, and not again."""
+    stage = Stage()
+    tracker = PeopleTracker(stage, 2)
+    for k in range(120):
+        people = {"small": figure(200, size=60), "middle": figure(500, size=100)}
+        people |= {"large": figure(900, size=160)} if k > 20 else {}
+        seen = play(tracker, stage, k, people)
+        if k == 20:
+            assert set(seen) == {1, 2}
+    assert sorted(round(float(np.ptp(p[:, 1]))) for p in seen.values()) == [190, 304]
+    assert not tracker.ghosts and len(tracker.take_notices()) == 1
