@@ -37,6 +37,8 @@ _RECENT_S = 0.1
 """Seconds after which what is followed is noted, in case that it is lost."""
 _LOST = 0.5
 """Where less than this part of what was noted is still followed, it was lost together."""
+_TRY_S = 0.03
+"""Least seconds between two tries."""
 _SLACK_S = 1e-4
 _EDGE = 4
 """Small pixels from the edge of the picture in which nothing is followed: the window must hold a picture."""
@@ -123,6 +125,7 @@ class BackgroundTracker:
         # What was followed a moment ago, and, while it is looked for, what was lost.
         self._recent: Held | None = None
         self._lost: Held | None = None
+        self._tried_s = -np.inf
 
     def see(self, frame: Frame, people: np.ndarray, sudden: bool = False) -> BackgroundFrame:
         """The next picture. `people`: (k, 4) boxes x, y, w, h, pixels, of all who are known to be in it; `sudden`: it
@@ -153,6 +156,7 @@ class BackgroundTracker:
             "places": self._places,
             "counts": np.array([self._next_id, self._enough], np.int64),
             "looked_s": np.array(self._looked_s),
+            "tried_s": np.array(self._tried_s),
             "picture": packed,
             **(self._recent.to_arrays("recent") if self._recent else {}),
             **(self._lost.to_arrays("lost") if self._lost else {}),
@@ -166,6 +170,7 @@ class BackgroundTracker:
         self._places = np.asarray(memory["places"], np.float32)
         self._next_id, self._enough = (int(v) for v in memory["counts"])
         self._looked_s = float(memory["looked_s"])
+        self._tried_s = float(memory.get("tried_s", -np.inf))
         self._recent, self._lost = (Held.from_arrays(memory, name) for name in ("recent", "lost"))
         packed = np.asarray(memory["picture"], np.uint8)
         self._picture = cv2.imdecode(packed, cv2.IMREAD_GRAYSCALE) if len(packed) else None
@@ -222,6 +227,9 @@ class BackgroundTracker:
         if time_s - lost.time_s > _RECENT_S + BLIND_S + _SLACK_S or not self._is_lost(lost, False):
             self._lost = None
             return
+        if time_s - self._tried_s < _TRY_S - _SLACK_S and not sudden:
+            return
+        self._tried_s = time_s
         missing = ~np.isin(lost.ids, self._ids)
         there, good = found_again(lost.picture(), picture, lost.places[missing], free)
         good &= self._is_free(there, good, free)

@@ -26,6 +26,8 @@ _SUDDEN, _DROP = 0.6, 0.2
 """Likeness of pictures while a film is seen, and how much less it is than before, for a sudden change."""
 _BLANK = 2.0
 """Standard deviation in grey levels below which a picture shows nothing: black, or dazzled."""
+_WHITE, _DAZZLED, _DAZZLED_S = 250, 0.8, 0.3
+"""Grey level of what is overexposed, the part of a picture that is in a flash, and the seconds that one may last."""
 _REPEAT = 0.35
 """Mean difference in grey levels between a picture and the same picture shown once more."""
 _ACROSS_S = (0.05, 0.12, 0.25)
@@ -47,18 +49,20 @@ _LONGEST_MIX_S = 1.0
 
 
 class ChangeWatch:
-    """Says while a film is seen where people must be looked for anew. It knows nothing of what comes, so the first
-    picture after a flash that leaves nothing to see may count."""
+    """Says while a film is seen where people must be looked for anew. It knows nothing of what comes, so a flash that
+    leaves something to see may count."""
 
     def __init__(self) -> None:
         self._last: np.ndarray | None = None
         self._usual = 1.0
+        self._last_s = -np.inf
 
     def see(self, signature: np.ndarray, time_s: float) -> bool:
         """Whether this picture shows another place than the last that showed anything."""
-        if _is_blank(signature):
+        flash = (signature >= _WHITE).mean() > _DAZZLED and time_s - self._last_s <= _DAZZLED_S
+        if _is_blank(signature) or flash:
             return False
-        last, self._last = self._last, signature.copy()
+        last, self._last, self._last_s = self._last, signature.copy(), time_s
         if last is None:
             return False
         like = near(evened(last), evened(signature))
@@ -71,12 +75,17 @@ class ChangeWatch:
         """What `recall` needs."""
         if self._last is None:
             return {}
-        return {"signature": self._last, "usual": np.float64(self._usual)}
+        return {
+            "signature": self._last,
+            "usual": np.float64(self._usual),
+            "last_s": np.float64(self._last_s),
+        }
 
     def recall(self, memory: dict[str, np.ndarray]) -> None:
         """Go on where a watch with this memory stood."""
         if "signature" in memory:
             self._last, self._usual = np.asarray(memory["signature"]), float(memory["usual"])
+            self._last_s = float(memory.get("last_s", -np.inf))
 
 
 def find_cuts(signatures: np.ndarray, times: np.ndarray) -> np.ndarray:
