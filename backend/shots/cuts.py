@@ -7,6 +7,7 @@ row have nothing in common the camera is swung round.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import cv2
@@ -42,6 +43,8 @@ _STAYED = 0.8
 """Likeness without any displacement of pictures that no dissolve lies between."""
 _MOST = 25
 """Pictures of a dissolve that are looked at."""
+_HELD_S = 0.2
+"""How far to either side of a cut the background is looked at: where it goes on there was none."""
 _APART_S = 0.125
 """Nobody sees a shot that is shorter than this: cuts closer to each other are one, the one that changes more."""
 _LONGEST_MIX_S = 1.0
@@ -88,9 +91,12 @@ class ChangeWatch:
             self._last_s = float(memory.get("last_s", -np.inf))
 
 
-def find_cuts(signatures: np.ndarray, times: np.ndarray) -> np.ndarray:
+def find_cuts(
+    signatures: np.ndarray, times: np.ndarray, goes_on: Callable[[int, int], bool] = lambda i, j: False
+) -> np.ndarray:
     """(k,) int64 in rising order, never 0: the first frame of each new shot. `signatures` (n, SIZE) uint8 of all frames
-    of a clip, `times` (n,) seconds. A dissolve counts once, in its middle, a fade through black where it gets light."""
+    of a clip, `times` (n,) seconds; `goes_on`: whether features of the background are followed from one frame to
+    another. A dissolve counts once, in its middle, a fade through black where it gets light."""
     kept = _shown(signatures)
     if len(kept) < 2:
         return np.zeros(0, np.int64)
@@ -104,7 +110,14 @@ def find_cuts(signatures: np.ndarray, times: np.ndarray) -> np.ndarray:
         else:
             hard.append(k)
     soft = _dissolves(film, hard)
-    return kept[np.array(sorted({*hard, *soft}), np.int64)]
+    cuts = [int(kept[k]) for k in sorted({*hard, *soft})]
+    around = ((int(i) for i in _frames_at(times, times[k] + np.array([-_HELD_S, _HELD_S]))) for k in cuts)
+    return np.array([k for k, (i, j) in zip(cuts, around, strict=True) if not goes_on(i, j)], np.int64)
+
+
+def _frames_at(times: np.ndarray, when: np.ndarray) -> np.ndarray:
+    """(k,) the frames that are shown at times (k,)."""
+    return np.clip(np.searchsorted(times, when + 1e-6, "right") - 1, 0, len(times) - 1)
 
 
 def _is_blank(signature: np.ndarray) -> bool:
@@ -143,7 +156,7 @@ class _Film:
 
     def at(self, time_s: float) -> int:
         """The frame that is shown at a time."""
-        return int(np.clip(np.searchsorted(self.times, time_s + 1e-6, "right") - 1, 0, len(self) - 1))
+        return int(_frames_at(self.times, np.array(time_s)))
 
     def is_cut(self, k: int) -> bool:
         """Whether a new shot begins with frame k."""
