@@ -15,6 +15,8 @@ SHARE = 0.5
 """… and the part of all that were found."""
 _AGREE_PX = 1.5
 """Small pixels within which features agree with one motion."""
+_FLAT = 0.9
+"""Part of the features of which one plane must explain the motion so that no depth is looked for."""
 _ROUGH_PX = 5.0
 """The same where pictures are matched roughly: what is near moves otherwise than what is far."""
 _MATCHED = 500
@@ -103,8 +105,15 @@ def agreed(before: np.ndarray, after: np.ndarray) -> np.ndarray:
         return nobody
     a, b = np.asarray(before, np.float64), np.asarray(after, np.float64)
     _, flat = cv2.findHomography(a, b, cv2.USAC_MAGSAC, _AGREE_PX)
-    _, deep = cv2.findFundamentalMat(a, b, cv2.USAC_MAGSAC, _AGREE_PX, 0.999, 1000)
-    good = max((m.ravel() > 0 for m in (flat, deep) if m is not None), key=np.sum, default=nobody)
+    good = nobody if flat is None else flat.ravel() > 0
+    if good.mean() < _FLAT:
+        try:
+            _, deep = cv2.findFundamentalMat(a, b, cv2.USAC_MAGSAC, _AGREE_PX, 0.999, 1000)
+        except cv2.error:
+            # It has no answer where nothing moves.
+            deep = None
+        if deep is not None and deep.sum() > good.sum():
+            good = deep.ravel() > 0
     return good if good.sum() >= max(LEAST, SHARE * len(a)) else nobody
 
 

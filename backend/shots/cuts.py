@@ -44,7 +44,7 @@ _STAYED = 0.8
 _MOST = 25
 """Pictures of a dissolve that are looked at."""
 _HELD_S = 0.2
-"""How far to either side of a cut the background is looked at: where it goes on there was none."""
+"""How far to either side of a hard cut, in seconds, the background is looked at."""
 _APART_S = 0.125
 """Nobody sees a shot that is shorter than this: cuts closer to each other are one, the one that changes more."""
 _LONGEST_MIX_S = 1.0
@@ -92,15 +92,19 @@ class ChangeWatch:
 
 
 def find_cuts(
-    signatures: np.ndarray, times: np.ndarray, goes_on: Callable[[int, int], bool] = lambda i, j: False
+    signatures: np.ndarray,
+    times: np.ndarray,
+    goes_on: Callable[[int, int, bool], bool] = lambda i, j, moving: False,
 ) -> np.ndarray:
     """(k,) int64 in rising order, never 0: the first frame of each new shot. `signatures` (n, SIZE) uint8 of all frames
     of a clip, `times` (n,) seconds; `goes_on`: whether features of the background are followed from one frame to
-    another. A dissolve counts once, in its middle, a fade through black where it gets light."""
+    another, and, if asked, moved meanwhile (`backend.camera.lasting`): there was no cut. A dissolve counts once, in its
+    middle, a fade through black where it gets light."""
     kept = _shown(signatures)
     if len(kept) < 2:
         return np.zeros(0, np.int64)
-    film = _Film(signatures[kept], np.asarray(times, np.float64)[kept])
+    all_times = np.asarray(times, np.float64)
+    film = _Film(signatures[kept], all_times[kept])
     hard: list[int] = []
     for k in range(1, len(kept)):
         if not film.is_cut(k):
@@ -110,9 +114,14 @@ def find_cuts(
         else:
             hard.append(k)
     soft = _dissolves(film, hard)
-    cuts = [int(kept[k]) for k in sorted({*hard, *soft})]
-    around = ((int(i) for i in _frames_at(times, times[k] + np.array([-_HELD_S, _HELD_S]))) for k in cuts)
-    return np.array([k for k, (i, j) in zip(cuts, around, strict=True) if not goes_on(i, j)], np.int64)
+    # What two pictures share stays where it is while one grows out of the other; a camera that walks looks like that.
+    cuts = [(k, _HELD_S, False) for k in hard] + [(k, half, True) for k, half in soft]
+    out = []
+    for k, half, mixed in sorted(cuts):
+        i, j = _frames_at(all_times, film.times[k] + np.array([-half, half]))
+        if not goes_on(int(i), int(j), mixed):
+            out.append(kept[k])
+    return np.array(out, np.int64)
 
 
 def _frames_at(times: np.ndarray, when: np.ndarray) -> np.ndarray:
@@ -187,9 +196,10 @@ class _Film:
         return before + after - 2 * self.like(a, b) > _BOTH_MORE
 
 
-def _dissolves(film: _Film, hard: list[int]) -> list[int]:
-    """Middles of what looks like one picture that grows out of another, away from `hard` cuts."""
-    found: list[tuple[float, int]] = []
+def _dissolves(film: _Film, hard: list[int]) -> list[tuple[int, float]]:
+    """Middles, and half lengths in seconds, of what looks like one picture that grows out of another, away from `hard`
+    cuts."""
+    found: list[tuple[float, int, float]] = []
     small = [cv2.resize(grey(s), (16, 16), interpolation=cv2.INTER_AREA) for s in film.signatures]
     flat = np.stack(small).reshape(len(film), -1).astype(np.float32)
     walls = film.times[hard]
@@ -205,11 +215,11 @@ def _dissolves(film: _Film, hard: list[int]) -> list[int]:
                 continue
             left = _unexplained(flat[np.unique(np.linspace(a, b, min(b - a + 1, _MOST)).astype(int))])
             if left < _MIXED and film.shows_both(a, middle, b):
-                found.append((left, middle))
-    out: list[int] = []
-    for _, middle in sorted(found):
-        if all(abs(film.times[middle] - film.times[k]) > _LONGEST_MIX_S for k in out):
-            out.append(middle)
+                found.append((left, middle, half))
+    out: list[tuple[int, float]] = []
+    for _, middle, half in sorted(found):
+        if all(abs(film.times[middle] - film.times[k]) > _LONGEST_MIX_S for k, _ in out):
+            out.append((middle, half))
     return out
 
 
