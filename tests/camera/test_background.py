@@ -15,6 +15,8 @@ from backend.camera.background import Background, BackgroundTracker
 from backend.camera.moving.sight import turned
 from backend.camera.path import solve_path
 from backend.camera.pinhole import Camera
+from backend.shots.cuts import ChangeWatch
+from backend.shots.notes import Notes
 from bench.road import write
 from blender_addon.shared.frames import Frame, open_clip
 
@@ -119,6 +121,17 @@ def test_after_a_sudden_change_that_is_none_features_go_on(frames, turns):
     assert all(np.isin(a, b).mean() > 0.85 for a, b in pairwise(by_frame))
     path = solve_path(seen, np.arange(N) / 30, Camera.from_focal(WIDE, HIGH, FOCAL), focal_known=True)
     assert path.known.all() and off_deg(path.turns, turns).max() < 0.1
+
+
+def test_the_road_begins_nothing_anew_where_the_watch_was_wrong(frames, monkeypatch):
+    monkeypatch.setattr(ChangeWatch, "see", lambda self, signature, time_s: time_s == frames[9].time_s)
+    notes = Notes()
+    for frame in frames:
+        notes.sign(frame)
+        assert notes.sudden(frame) == (frame.index == 9)
+        notes.settle(frame, NOBODY)
+    seen = Background.from_arrays(notes.take()["background"])
+    assert same(seen, followed(frames, sudden={9}))
 
 
 @pytest.mark.parametrize("blind", ["white", "black", "a flash"])
