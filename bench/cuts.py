@@ -22,6 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
+from backend.camera.background import Background, BackgroundTracker
+from backend.camera.lasting import Lasting
 from backend.shots.cuts import ChangeWatch, find_cuts, signature
 from bench.cut_films import Film, film, real, rendered, write
 from bench.report import finish, parser
@@ -105,16 +107,21 @@ def main() -> None:
             # Their pictures are in the file from now on.
             one.pictures = []
             made.append((one, str(file)))
-            signatures, times, sudden, seen = [], [], [], ChangeWatch()
-            for frame in open_clip(file):
+            signatures, times, sudden, seen, ground = [], [], [], ChangeWatch(), []
+            clip = open_clip(file)
+            tracker = BackgroundTracker(clip.width, clip.height)
+            for frame in clip:
                 began = time.perf_counter()
                 signatures.append(signature(frame.image))
                 if seen.see(signatures[-1], frame.time_s):
                     sudden.append(frame.index)
                 costs.append(time.perf_counter() - began)
                 times.append(frame.time_s)
+                # Nobody says where people are: they are followed as if they were background.
+                ground.append(tracker.see(frame, np.zeros((0, 4)), sudden[-1:] == [frame.index]))
             began = time.perf_counter()
-            found = find_cuts(np.stack(signatures), np.array(times)).tolist()
+            lasting = Lasting(Background.of(range(len(ground)), ground), max(clip.width, clip.height))
+            found = find_cuts(np.stack(signatures), np.array(times), lasting.goes_on).tolist()
             deciding.append((time.perf_counter() - began) / len(times))
             ours.add(one, found)
             watch.add(one, sudden)

@@ -126,8 +126,7 @@ def main() -> None:
         kind = walks.KINDS[number % len(walks.KINDS)]
         acted = film(studio, kind, look, rng)
         known = None if options.guess else float(acted.camera.K[0, 0])
-        o = MocapOptions(focal_px=known, device="cpu", keep_features=False, localizer=options.localizer,
-                         shots=False)  # fmt: skip
+        o = MocapOptions(focal_px=known, device="cpu", keep_features=False, localizer=options.localizer)
         chunks = chunks_of(acted, o)
         if not chunks:
             rows.append({"kind": kind, "found": False})

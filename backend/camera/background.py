@@ -1,7 +1,9 @@
 """Features of the background followed from frame to frame: what the camera's own motion is found from.
 
 Corners outside the people's boxes are followed in a small grey picture, forwards and back; one that does not come back
-to where it started is dropped. Nothing is decided here: `backend.camera.path` does so, with all of the clip in sight.
+to where it started is dropped. After a sudden change those that still move as one go on, and what was lost for a moment
+is looked for again: only where another place is shown are all of them new. Nothing is decided here:
+`backend.camera.path` does so, with all of the clip in sight.
 Everything is in whole numbers or in single steps, so that no result depends on the number of threads.
 """
 
@@ -13,6 +15,7 @@ from dataclasses import dataclass, fields
 import cv2
 import numpy as np
 
+from backend.camera.again import LEAST, Held, agreed, followed, found_again
 from blender_addon.shared.frames import Frame
 
 # Chosen on rendered panoramas (bench.camera, seed 100).
@@ -28,11 +31,15 @@ REFRESH_S = 0.5
 """Seconds after which places that became free are filled in any case."""
 _LEFT = 0.85
 """New features are looked for when fewer than this part of the last number is left."""
-_WINDOW = (13, 13)
-_LEVELS = 3
-_STEPS = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 12, 0.03)
-_BACK_PX = 0.5
-"""Farthest that a feature which is followed there and back may end from where it began, small pixels."""
+BLIND_S = 0.3
+"""Seconds for which features that are lost together are looked for again."""
+_RECENT_S = 0.1
+"""Seconds after which what is followed is noted, in case that it is lost."""
+_LOST = 0.5
+"""Where less than this part of what was noted is still followed, it was lost together."""
+_TRY_S = 0.03
+"""Least seconds between two tries."""
+_SLACK_S = 1e-4
 _EDGE = 4
 """Small pixels from the edge of the picture in which nothing is followed: the window must hold a picture."""
 _CELLS = 8
@@ -46,7 +53,7 @@ class BackgroundFrame:
     """The features of one picture."""
 
     ids: np.ndarray
-    """(m,) int32, rising; an id stays with its feature and never comes again."""
+    """(m,) int32, rising; an id stays with its feature, also where that was lost for less than `BLIND_S`."""
     places: np.ndarray
     """(m, 2) float32 pixels of the whole picture."""
 
@@ -111,26 +118,31 @@ class BackgroundTracker:
         self._scale = np.array([wide / self._size[0], high / self._size[1]]) * 2**halves
         self._next_id = 0
         self._enough = MOST
-        self.restart()
-
-    def restart(self) -> None:
-        """Forget the last picture: the next one is of another shot, and all its features are new."""
         self._picture: np.ndarray | None = None
         self._ids = np.zeros(0, np.int32)
         self._places = np.zeros((0, 2), np.float32)
         self._looked_s = -np.inf
+        # What was followed a moment ago, and, while it is looked for, what was lost.
+        self._recent: Held | None = None
+        self._lost: Held | None = None
+        self._tried_s = -np.inf
 
-    def see(self, frame: Frame, people: np.ndarray) -> BackgroundFrame:
-        """The next picture. `people`: (k, 4) boxes x, y, w, h, pixels, of all who are known to be in it."""
+    def see(self, frame: Frame, people: np.ndarray, sudden: bool = False) -> BackgroundFrame:
+        """The next picture. `people`: (k, 4) boxes x, y, w, h, pixels, of all who are known to be in it; `sudden`: it
+        may be of another shot."""
         picture = self._small(frame.image)
         free = self._free(people)
         if self._picture is not None and len(self._ids):
-            self._follow(picture, free)
+            self._follow(picture, free, sudden)
+        self._look_back(picture, free, frame.time_s, sudden)
         since = frame.time_s - self._looked_s
-        if since >= REFRESH_S or (since >= LOOK_S and len(self._ids) < _LEFT * self._enough):
+        few = len(self._ids) < _LEFT * self._enough
+        if since >= REFRESH_S or (few and (since >= LOOK_S or self._lost is not None)):
             self._fill(picture, free)
             self._looked_s = frame.time_s
         self._picture = picture
+        if self._recent is None or frame.time_s - self._recent.time_s >= _RECENT_S - _SLACK_S:
+            self._recent = Held.of(picture, self._ids, self._places, frame.time_s)
         return BackgroundFrame(self._ids, ((self._places + 0.5) * self._scale - 0.5).astype(np.float32))
 
     def memory(self) -> dict[str, np.ndarray]:
@@ -144,7 +156,10 @@ class BackgroundTracker:
             "places": self._places,
             "counts": np.array([self._next_id, self._enough], np.int64),
             "looked_s": np.array(self._looked_s),
+            "tried_s": np.array(self._tried_s),
             "picture": packed,
+            **(self._recent.to_arrays("recent") if self._recent else {}),
+            **(self._lost.to_arrays("lost") if self._lost else {}),
         }
 
     def recall(self, memory: Mapping[str, np.ndarray]) -> None:
@@ -155,6 +170,8 @@ class BackgroundTracker:
         self._places = np.asarray(memory["places"], np.float32)
         self._next_id, self._enough = (int(v) for v in memory["counts"])
         self._looked_s = float(memory["looked_s"])
+        self._tried_s = float(memory.get("tried_s", -np.inf))
+        self._recent, self._lost = (Held.from_arrays(memory, name) for name in ("recent", "lost"))
         packed = np.asarray(memory["picture"], np.uint8)
         self._picture = cv2.imdecode(packed, cv2.IMREAD_GRAYSCALE) if len(packed) else None
 
@@ -183,23 +200,48 @@ class BackgroundTracker:
             free[y0:y1, x0:x1] = 0
         return free
 
-    def _follow(self, picture: np.ndarray, free: np.ndarray) -> None:
-        """Take the features from the last picture to this one; those that are lost are dropped."""
-        start = np.ascontiguousarray(self._places)
-        there, found, _ = cv2.calcOpticalFlowPyrLK(
-            self._picture, picture, start, None, winSize=_WINDOW, maxLevel=_LEVELS, criteria=_STEPS
-        )
-        back, again, _ = cv2.calcOpticalFlowPyrLK(
-            picture, self._picture, there, None, winSize=_WINDOW, maxLevel=_LEVELS, criteria=_STEPS
-        )
-        good = (found.ravel() == 1) & (again.ravel() == 1)
-        good &= np.abs(back - start).max(1) < _BACK_PX
-        at = np.rint(np.where(good[:, None], there, 0)).astype(int)
-        wide, high = self._size
-        good &= (at[:, 0] < wide) & (at[:, 1] < high) & (at.min(1) >= 0)
-        at[~good] = 0
-        good &= free[at[:, 1], at[:, 0]] > 0
+    def _follow(self, picture: np.ndarray, free: np.ndarray, sudden: bool) -> None:
+        """Take the features from the last picture to this one; those that are lost are dropped. Where the change is
+        `sudden`, those too that do not move as one with the others."""
+        there, good = followed(self._picture, picture, self._places)
+        good &= self._is_free(there, good, free)
+        if sudden:
+            good[good] = agreed(self._places[good], there[good])
         self._ids, self._places = self._ids[good], there[good]
+
+    def _is_free(self, places: np.ndarray, good: np.ndarray, free: np.ndarray) -> np.ndarray:
+        """(m,) which of the `good` ones of some places are in the picture, where features may be."""
+        at = np.rint(np.where(good[:, None], places, -1)).astype(int)
+        wide, high = self._size
+        inside = (at[:, 0] < wide) & (at[:, 1] < high) & (at.min(1) >= 0)
+        at[~inside] = 0
+        return inside & (free[at[:, 1], at[:, 0]] > 0)
+
+    def _look_back(self, picture: np.ndarray, free: np.ndarray, time_s: float, sudden: bool) -> None:
+        """Where features were lost together, find them again as far as they are there; they keep their ids."""
+        if self._lost is None and self._recent is not None and self._is_lost(self._recent, sudden):
+            self._lost = self._recent
+        lost = self._lost
+        if lost is None:
+            return
+        if time_s - lost.time_s > _RECENT_S + BLIND_S + _SLACK_S or not self._is_lost(lost, False):
+            self._lost = None
+            return
+        if time_s - self._tried_s < _TRY_S - _SLACK_S and not sudden:
+            return
+        self._tried_s = time_s
+        missing = ~np.isin(lost.ids, self._ids)
+        there, good = found_again(lost.picture(), picture, lost.places[missing], free)
+        good &= self._is_free(there, good, free)
+        ids = np.concatenate([self._ids, lost.ids[missing][good]])
+        order = np.argsort(ids)
+        self._ids, self._places = ids[order], np.concatenate([self._places, there[good]])[order]
+        if not self._is_lost(lost, False):
+            self._lost = None
+
+    def _is_lost(self, held: Held, sudden: bool) -> bool:
+        still = int(np.isin(held.ids, self._ids).sum())
+        return len(held.ids) >= LEAST and (sudden or still < _LOST * len(held.ids))
 
     def _fill(self, picture: np.ndarray, free: np.ndarray) -> None:
         """Look for corners where there are none yet, the strongest of each cell first."""

@@ -15,6 +15,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation, Slerp
 
 from backend.camera.background import Background
+from backend.camera.lasting import Lasting
 from backend.camera.path import CameraPath, solve_path, standing
 from backend.camera.pinhole import Camera
 from backend.camera.refocus import refocused
@@ -103,7 +104,11 @@ def first_frames(clip: Clip) -> list[int]:
     if not clip.options.shots or any(c.signatures.shape != (c.last + 1 - c.first, SIZE) for c in chunks):
         return [0]
     signatures = np.concatenate([c.signatures for c in chunks])
-    return [0, *(int(k) for k in find_cuts(signatures, clip.times(np.arange(len(signatures)))))]
+    times, background = clip.times(np.arange(len(signatures))), _background(clip, 0, len(signatures) - 1)
+    if background is None:
+        return [0, *find_cuts(signatures, times).tolist()]
+    lasting = Lasting(background, max(clip.camera.width, clip.camera.height))
+    return [0, *find_cuts(signatures, times, lasting.goes_on).tolist()]
 
 
 def _tracks_of_shots(clip: Clip, firsts: Sequence[int], ghosts: Collection[int]) -> list[list[TrackChunk]]:

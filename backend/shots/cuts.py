@@ -7,6 +7,7 @@ row have nothing in common the camera is swung round.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import cv2
@@ -26,6 +27,8 @@ _SUDDEN, _DROP = 0.6, 0.2
 """Likeness of pictures while a film is seen, and how much less it is than before, for a sudden change."""
 _BLANK = 2.0
 """Standard deviation in grey levels below which a picture shows nothing: black, or dazzled."""
+_WHITE, _DAZZLED, _DAZZLED_S = 250, 0.8, 0.3
+"""Grey level of what is overexposed, the part of a picture that is in a flash, and the seconds that one may last."""
 _REPEAT = 0.35
 """Mean difference in grey levels between a picture and the same picture shown once more."""
 _ACROSS_S = (0.05, 0.12, 0.25)
@@ -40,6 +43,8 @@ _STAYED = 0.8
 """Likeness without any displacement of pictures that no dissolve lies between."""
 _MOST = 25
 """Pictures of a dissolve that are looked at."""
+_HELD_S = 0.2
+"""How far to either side of a hard cut, in seconds, the background is looked at."""
 _APART_S = 0.125
 """Nobody sees a shot that is shorter than this: cuts closer to each other are one, the one that changes more."""
 _LONGEST_MIX_S = 1.0
@@ -47,18 +52,20 @@ _LONGEST_MIX_S = 1.0
 
 
 class ChangeWatch:
-    """Says while a film is seen where people must be looked for anew. It knows nothing of what comes, so the first
-    picture after a flash that leaves nothing to see may count."""
+    """Says while a film is seen where people must be looked for anew. It knows nothing of what comes, so a flash that
+    leaves something to see may count."""
 
     def __init__(self) -> None:
         self._last: np.ndarray | None = None
         self._usual = 1.0
+        self._last_s = -np.inf
 
     def see(self, signature: np.ndarray, time_s: float) -> bool:
         """Whether this picture shows another place than the last that showed anything."""
-        if _is_blank(signature):
+        flash = (signature >= _WHITE).mean() > _DAZZLED and time_s - self._last_s <= _DAZZLED_S
+        if _is_blank(signature) or flash:
             return False
-        last, self._last = self._last, signature.copy()
+        last, self._last, self._last_s = self._last, signature.copy(), time_s
         if last is None:
             return False
         like = near(evened(last), evened(signature))
@@ -71,21 +78,33 @@ class ChangeWatch:
         """What `recall` needs."""
         if self._last is None:
             return {}
-        return {"signature": self._last, "usual": np.float64(self._usual)}
+        return {
+            "signature": self._last,
+            "usual": np.float64(self._usual),
+            "last_s": np.float64(self._last_s),
+        }
 
     def recall(self, memory: dict[str, np.ndarray]) -> None:
         """Go on where a watch with this memory stood."""
         if "signature" in memory:
             self._last, self._usual = np.asarray(memory["signature"]), float(memory["usual"])
+            self._last_s = float(memory.get("last_s", -np.inf))
 
 
-def find_cuts(signatures: np.ndarray, times: np.ndarray) -> np.ndarray:
+def find_cuts(
+    signatures: np.ndarray,
+    times: np.ndarray,
+    goes_on: Callable[[int, int, bool], bool] = lambda i, j, moving: False,
+) -> np.ndarray:
     """(k,) int64 in rising order, never 0: the first frame of each new shot. `signatures` (n, SIZE) uint8 of all frames
-    of a clip, `times` (n,) seconds. A dissolve counts once, in its middle, a fade through black where it gets light."""
+    of a clip, `times` (n,) seconds; `goes_on`: whether features of the background are followed from one frame to
+    another, and, if asked, moved meanwhile (`backend.camera.lasting`): there was no cut. A dissolve counts once, in its
+    middle, a fade through black where it gets light."""
     kept = _shown(signatures)
     if len(kept) < 2:
         return np.zeros(0, np.int64)
-    film = _Film(signatures[kept], np.asarray(times, np.float64)[kept])
+    all_times = np.asarray(times, np.float64)
+    film = _Film(signatures[kept], all_times[kept])
     hard: list[int] = []
     for k in range(1, len(kept)):
         if not film.is_cut(k):
@@ -95,7 +114,19 @@ def find_cuts(signatures: np.ndarray, times: np.ndarray) -> np.ndarray:
         else:
             hard.append(k)
     soft = _dissolves(film, hard)
-    return kept[np.array(sorted({*hard, *soft}), np.int64)]
+    # What two pictures share stays where it is while one grows out of the other; a camera that walks looks like that.
+    cuts = [(k, _HELD_S, False) for k in hard] + [(k, half, True) for k, half in soft]
+    out = []
+    for k, half, mixed in sorted(cuts):
+        i, j = _frames_at(all_times, film.times[k] + np.array([-half, half]))
+        if not goes_on(int(i), int(j), mixed):
+            out.append(kept[k])
+    return np.array(out, np.int64)
+
+
+def _frames_at(times: np.ndarray, when: np.ndarray) -> np.ndarray:
+    """(k,) the frames that are shown at times (k,)."""
+    return np.clip(np.searchsorted(times, when + 1e-6, "right") - 1, 0, len(times) - 1)
 
 
 def _is_blank(signature: np.ndarray) -> bool:
@@ -134,7 +165,7 @@ class _Film:
 
     def at(self, time_s: float) -> int:
         """The frame that is shown at a time."""
-        return int(np.clip(np.searchsorted(self.times, time_s + 1e-6, "right") - 1, 0, len(self) - 1))
+        return int(_frames_at(self.times, np.array(time_s)))
 
     def is_cut(self, k: int) -> bool:
         """Whether a new shot begins with frame k."""
@@ -165,9 +196,10 @@ class _Film:
         return before + after - 2 * self.like(a, b) > _BOTH_MORE
 
 
-def _dissolves(film: _Film, hard: list[int]) -> list[int]:
-    """Middles of what looks like one picture that grows out of another, away from `hard` cuts."""
-    found: list[tuple[float, int]] = []
+def _dissolves(film: _Film, hard: list[int]) -> list[tuple[int, float]]:
+    """Middles, and half lengths in seconds, of what looks like one picture that grows out of another, away from `hard`
+    cuts."""
+    found: list[tuple[float, int, float]] = []
     small = [cv2.resize(grey(s), (16, 16), interpolation=cv2.INTER_AREA) for s in film.signatures]
     flat = np.stack(small).reshape(len(film), -1).astype(np.float32)
     walls = film.times[hard]
@@ -183,11 +215,11 @@ def _dissolves(film: _Film, hard: list[int]) -> list[int]:
                 continue
             left = _unexplained(flat[np.unique(np.linspace(a, b, min(b - a + 1, _MOST)).astype(int))])
             if left < _MIXED and film.shows_both(a, middle, b):
-                found.append((left, middle))
-    out: list[int] = []
-    for _, middle in sorted(found):
-        if all(abs(film.times[middle] - film.times[k]) > _LONGEST_MIX_S for k in out):
-            out.append(middle)
+                found.append((left, middle, half))
+    out: list[tuple[int, float]] = []
+    for _, middle, half in sorted(found):
+        if all(abs(film.times[middle] - film.times[k]) > _LONGEST_MIX_S for k, _ in out):
+            out.append((middle, half))
     return out
 
 

@@ -44,13 +44,12 @@ class Notes:
             self._ground = BackgroundTracker(width, height)
             if self._recalled:
                 self._ground.recall(self._recalled)
-        if self.sudden(frame):
-            self._ground.restart()
+        sudden = self.sudden(frame)
         self._sudden.discard(frame.index)
         self._frames.append(frame.index)
         self._times.append(frame.time_s)
         self._signatures.append(self._signed.pop(frame.index))
-        self._seen.append(self._ground.see(frame, people))
+        self._seen.append(self._ground.see(frame, people, sudden))
 
     def take(self) -> dict[str, object]:
         """What was noted since the last time, as the fields of a `Chunk` of that name."""

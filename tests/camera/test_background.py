@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from backend.camera.background import Background, BackgroundTracker
 from backend.camera.moving.sight import turned
 from backend.camera.path import solve_path
 from backend.camera.pinhole import Camera
+from backend.shots.cuts import ChangeWatch
+from backend.shots.notes import Notes
 from bench.road import write
 from blender_addon.shared.frames import Frame, open_clip
 
@@ -46,14 +49,19 @@ def frames(turns, tmp_path_factory) -> list[Frame]:
         return list(clip)
 
 
-def followed(frames: list[Frame], people: np.ndarray = NOBODY, pause: int | None = None) -> Background:
+def followed(
+    frames: list[Frame],
+    people: np.ndarray = NOBODY,
+    pause: int | None = None,
+    sudden: Collection[int] = (),
+) -> Background:
     tracker, seen = BackgroundTracker(WIDE, HIGH), []
     for frame in frames:
         if frame.index == pause:
             memory = tracker.memory()
             tracker = BackgroundTracker(WIDE, HIGH)
             tracker.recall(memory)
-        seen.append(tracker.see(frame, people))
+        seen.append(tracker.see(frame, people, frame.index in sudden))
     return Background.of([f.index for f in frames], seen)
 
 
@@ -101,11 +109,64 @@ def test_a_pause_and_the_number_of_threads_change_no_bit(frames):
         cv2.setNumThreads(threads)
 
 
-def test_after_a_restart_all_features_are_new(frames):
-    tracker = BackgroundTracker(WIDE, HIGH)
-    old = tracker.see(frames[0], NOBODY)
-    tracker.restart()
-    assert tracker.see(frames[1], NOBODY).ids.min() > old.ids.max()
+def shared(a, b) -> float:
+    """Part of one picture's features that another shows, too."""
+    return np.isin(a.ids, b.ids).mean()
+
+
+def test_after_a_sudden_change_that_is_none_features_go_on(frames, turns):
+    seen = followed(frames, sudden={9, 15})
+    assert same(seen.cut(0, 8), followed(frames).cut(0, 8))
+    by_frame = np.split(seen.ids, np.cumsum(seen.counts)[:-1])
+    assert all(np.isin(a, b).mean() > 0.85 for a, b in pairwise(by_frame))
+    path = solve_path(seen, np.arange(N) / 30, Camera.from_focal(WIDE, HIGH, FOCAL), focal_known=True)
+    assert path.known.all() and off_deg(path.turns, turns).max() < 0.1
+
+
+def test_the_road_begins_nothing_anew_where_the_watch_was_wrong(frames, monkeypatch):
+    monkeypatch.setattr(ChangeWatch, "see", lambda self, signature, time_s: time_s == frames[9].time_s)
+    notes = Notes()
+    for frame in frames:
+        notes.sign(frame)
+        assert notes.sudden(frame) == (frame.index == 9)
+        notes.settle(frame, NOBODY)
+    seen = Background.from_arrays(notes.take()["background"])
+    assert same(seen, followed(frames, sudden={9}))
+
+
+@pytest.mark.parametrize("blind", ["white", "black", "a flash"])
+def test_a_blind_moment_is_bridged(frames, turns, blind):
+    pictures = dazzled(frames, blind)
+    seen = followed(pictures)
+    by_frame = np.split(seen.ids, np.cumsum(seen.counts)[:-1])
+    assert np.isin(by_frame[8], by_frame[14]).mean() > 0.6
+    path = solve_path(seen, np.arange(N) / 30, Camera.from_focal(WIDE, HIGH, FOCAL), focal_known=True)
+    off = off_deg(path.turns, turns)
+    assert off[:9].max() < 0.1 and off[14:].max() < 0.1
+    for pause in (11, 14):
+        assert same(seen, followed(pictures, pause=pause))
+
+
+def dazzled(frames: list[Frame], blind: str) -> list[Frame]:
+    """The pictures with a moment of 0.17 s in which nothing, or little, is seen."""
+    rng, out = np.random.default_rng(3), list(frames)
+    for k in range(9, 14):
+        image = frames[k].image.astype(float)
+        image = {"white": 0 * image + 255, "black": image / 100, "a flash": image * 3 + 120}[blind]
+        image += rng.normal(0, 2, image.shape)
+        out[k] = Frame(k, frames[k].time_s, np.clip(image, 0, 255).astype(np.uint8))
+    return out
+
+
+def test_of_another_place_all_features_are_new(frames):
+    """Of one that the watch has seen, and of one that it has not."""
+    for sudden in (True, False):
+        tracker = BackgroundTracker(WIDE, HIGH)
+        old = [tracker.see(f, NOBODY) for f in frames[:6]][-1]
+        other = [Frame(f.index, f.time_s, np.ascontiguousarray(f.image[:, ::-1])) for f in frames[6:]]
+        new = [tracker.see(f, NOBODY, sudden and f is other[0]) for f in other]
+        assert shared(new[0 if sudden else 6], old) < 0.15
+        assert len(new[0 if sudden else 6].ids) > 80
 
 
 def test_records_are_cut_and_joined_and_kept(frames):

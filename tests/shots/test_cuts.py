@@ -3,8 +3,12 @@
 import cv2
 import numpy as np
 import pytest
+from camera.turns import WIDE, background
 
+from backend.camera.background import Background, BackgroundTracker
+from backend.camera.lasting import Lasting
 from backend.shots.cuts import ChangeWatch, find_cuts
+from blender_addon.shared.frames import Frame
 from shots.films import SIZE, look, seen
 
 DEMO, PAIR = "demo.mp4", "two_people.mp4"
@@ -63,11 +67,43 @@ def test_a_fast_pan_is_no_cut(tmp_path, times):
     assert find_cuts(*seen(film, tmp_path / "a.mp4", 30 * times)).tolist() == []
 
 
-def test_a_dissolve_counts_once(tmp_path):
+def dissolve() -> np.ndarray:
     a, b = look(DEMO, 36).astype(float), look(PAIR, 36, wide=0.95).astype(float)
     share = np.clip((np.arange(36) - 12) / 12, 0, 1)[:, None, None, None]
-    (cut,) = find_cuts(*seen((a * (1 - share) + b * share).astype(np.uint8), tmp_path / "a.mp4"))
+    return (a * (1 - share) + b * share).astype(np.uint8)
+
+
+def test_a_dissolve_counts_once(tmp_path):
+    (cut,) = find_cuts(*seen(dissolve(), tmp_path / "a.mp4"))
     assert 13 <= cut <= 24
+
+
+def test_what_looks_like_a_cut_is_none_where_the_background_goes_on(tmp_path):
+    """A camera that walks past things looks like a dissolve; a dissolve, though some of its features are still
+    followed, and hard cuts do not go on."""
+    signatures, times = seen(dissolve(), tmp_path / "a.mp4")
+    assert len(find_cuts(signatures, times, walk(36).goes_on)) == 0
+    assert len(find_cuts(signatures, times, Lasting(followed(dissolve()), max(SIZE)).goes_on)) == 1
+    assert not walk(36, speed=0.0).goes_on(6, 28, moving=True)
+    hard = three_shots()
+    lasting = Lasting(followed(hard), max(SIZE))
+    assert find_cuts(*seen(hard, tmp_path / "b.mp4"), lasting.goes_on).tolist() == [20, 38]
+    assert lasting.goes_on(2, 14, moving=False) and not lasting.goes_on(14, 26, moving=False)
+
+
+def walk(n: int, speed: float = 1.0) -> Lasting:
+    """Features of a camera that goes sideways, so many metres a second."""
+    places = np.arange(n)[:, None] / 30 * [speed, 0, 0]
+    return Lasting(background(np.tile(np.eye(3), (n, 1, 1)), 900, places, (2, 20)), WIDE)
+
+
+def followed(film: np.ndarray) -> Background:
+    """Features of the pictures of a film."""
+    tracker = BackgroundTracker(*SIZE)
+    nobody = np.zeros((0, 4))
+    return Background.of(
+        range(len(film)), [tracker.see(Frame(i, i / 30, p), nobody) for i, p in enumerate(film)]
+    )
 
 
 def test_a_fade_through_black_counts_once(tmp_path):
@@ -92,3 +128,10 @@ def test_the_watch_sees_cuts_when_they_come_and_goes_on_where_it_stood(tmp_path)
         if watch.see(signature, time):
             sudden.append(k)
     assert sudden == [20, 38]
+
+
+@pytest.mark.parametrize("event", [flash, black])
+def test_a_flash_is_no_change_of_place_for_the_watch(tmp_path, event):
+    film, watch = look(DEMO, 36).copy(), ChangeWatch()
+    event(film)
+    assert not any(watch.see(*one) for one in zip(*seen(film, tmp_path / "a.mp4"), strict=True))
