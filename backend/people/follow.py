@@ -50,7 +50,7 @@ TRIES = 2
 REDETECT_S = 0.4
 """Seconds between looks for newcomers: at 30 frames a second a multiple of those that are looked at side by side."""
 LOST_S = 0.1
-"""Seconds between looks while somebody was seen a moment ago; half of `REDETECT_S` where nobody is."""
+"""Seconds between looks while somebody is lost, or nobody there."""
 TILES_EVERY = {1: 2, 2: 6}
 """Size of tiles (`window.tiles`) -> in every how many of these looks they are searched too."""
 MEETING_S = 0.1
@@ -261,10 +261,7 @@ class PeopleTracker:
         """Whether the detector is asked in `frame`, by what is known now."""
         if self._look_s is None:
             return True
-        if self.all_seen:
-            pause = self._pause(self._looks)
-        else:
-            pause = LOST_S if self._active() else REDETECT_S / 2
+        pause = self._pause(self._looks) if self.all_seen else LOST_S
         return frame.time_s - self._look_s >= pause - SLACK_S
 
     def _pause(self, looks: int) -> float:

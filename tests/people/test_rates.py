@@ -76,8 +76,8 @@ def test_the_detector_is_asked_no_more_often_at_60_than_at_30_frames_a_second():
         assert looks[name, 240.0] <= looks[name, 30.0] + 2, looks
     # One every REDETECT_S, and a few more in the beginning.
     assert 10 <= looks["calm", 30.0] <= 16 and looks["calm", 6.0] > 6
-    # One every fifth of a second where nobody is, as far as there are frames.
-    assert looks["empty", 30.0] == 20 and looks["empty", 6.0] == 12
+    # One every LOST_S, as far as there are frames.
+    assert looks["empty", 30.0] == 40 and looks["empty", 6.0] == 24
 
 
 @pytest.mark.parametrize("fps", EACH)
