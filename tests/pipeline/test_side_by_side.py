@@ -26,8 +26,10 @@ ARRAYS = ("frames", "times", "pose", "trans", "betas", "joints", "joint_uncertai
 
 @pytest.fixture(scope="module")
 def clip():
+    """One man, without whom the clip's left edge cuts off: who comes and goes keeps frames from going together."""
     with open_clip(CLIP) as opened:
-        return list(islice(opened, FRAMES))
+        some = list(islice(opened, FRAMES))
+    return [Frame(f.index, f.time_s, np.ascontiguousarray(f.image[:, 160:])) for f in some]
 
 
 def run(frames, workers: int, resume=(), **options):
