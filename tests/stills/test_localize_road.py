@@ -30,7 +30,7 @@ def coco(body):
 def heap(person, pair, nobody) -> list[Picture]:
     """Pictures of several sizes, with two, one and no people, and one that is broken."""
     wide = np.zeros((540, 960, 3), np.uint8)
-    wide[:, 500:] = pair[90:630, :].repeat(2, 1)[:, :460]
+    wide[:, 500:908] = pair[90:630]
     pictures = {"nobody": nobody, "person": person, "pair": pair, "broken": None, "mirrored": person[:, ::-1]}
     pictures |= {"small": np.ascontiguousarray(person[::2, ::2]), "wide": wide}
     return [
