@@ -55,6 +55,8 @@ TILES_EVERY = {1: 2, 2: 6}
 """Size of tiles (`window.tiles`) -> in every how many of these looks they are searched too."""
 MEETING_S = 0.1
 """Seconds between looks while people cover one another."""
+PLAIN = 0.08
+"""In larger sides of the picture: from this size on the detector sees people without tiles (nine of ten rendered ones)."""
 FULL_S = 1.0
 """Seconds between looks while as many are followed as may be."""
 LARGER = 1.5
@@ -85,6 +87,7 @@ class PeopleTracker:
         self._index = 0
         self.time_s: float | None = None
         """Seconds of the newest frame; None before the first one."""
+        self._tiled = False
         # From the frame before it.
         self._step = MOMENT_S
         self._size = np.zeros(2)
@@ -133,7 +136,7 @@ class PeopleTracker:
         if not self.must_look(frame):
             return None
         parts = self._parts(frame.index)
-        self._looks, self._look_s = self._looks + 1, frame.time_s
+        self._looks, self._look_s, self._tiled = self._looks + 1, frame.time_s, bool(parts)
         return parts
 
     def restart(self) -> None:
@@ -150,7 +153,10 @@ class PeopleTracker:
 
     def meet(self, finds: list[Detection]) -> None:
         """The third part: these people are in the open frame."""
-        weigh(self._active(), np.array([d.seen for d in finds]).reshape(-1, 4), self._now)
+        # Tiles are left out where the first look finds as many as may be followed.
+        all_of_it = self._tiled and len(finds) < self.max_people
+        least = 0.0 if all_of_it else PLAIN * float(self._size.max())
+        weigh(self._active(), np.array([d.seen for d in finds]).reshape(-1, 4), self._now, least)
         self._assign(finds)
 
     def ask(self) -> list[Aim]:

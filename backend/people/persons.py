@@ -121,7 +121,7 @@ def one_each(boxes: np.ndarray, overlap: float = OVERLAP) -> np.ndarray:
     left = boxes[np.argsort(-boxes[:, 4], kind="stable")]
     out = []
     while len(left):
-        best = left[0]
+        best, left = left[0], left[1:]
         out.append(best)
         unsure = left[:, 4] < SURE
         part = (within(left, best[None])[:, 0] > _PART) & unsure

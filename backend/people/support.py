@@ -21,8 +21,9 @@ UNSEEN = 4
 """Looks after which somebody whom the detector has seen once, and never again, was never there."""
 
 
-def weigh(tracks: Sequence[Track], finds: np.ndarray, now: float) -> None:
-    """Hold those who are followed against what the detector sees at second `now`, boxes (m, 4) x0, y0, x1, y1.
+def weigh(tracks: Sequence[Track], finds: np.ndarray, now: float, least: float = 0.0) -> None:
+    """Hold those who are followed against what the detector sees at second `now`, boxes (m, 4) x0, y0, x1, y1; bodies
+    smaller than `least` pixels are such as it cannot see in this look.
 
     Where it sees nobody, again and again, but somebody else, the track is hidden by that one, or was never there; so
     was whom it saw only once. These count as lost from here on.
@@ -30,8 +31,12 @@ def weigh(tracks: Sequence[Track], finds: np.ndarray, now: float) -> None:
     there = [t for t in tracks if t.points is not None and not t.lost_s]
     if not there:
         return
-    own, covered = doubtful(bounds(np.stack([t.points + t.expected(now) for t in there])), finds)
-    for t, mine, hidden in zip(there, own, covered, strict=True):
+    bodies = bounds(np.stack([t.points + t.expected(now) for t in there]))
+    own, covered = doubtful(bodies, finds)
+    sizes = (bodies[:, 2:] - bodies[:, :2]).max(1)
+    for t, mine, hidden, size in zip(there, own, covered, sizes, strict=True):
+        if not mine and size < least:
+            continue
         t.unfound = t.unfound + 1 if hidden else 0
         t.unseen = 0 if mine else t.unseen + 1
         t.found = min(t.found + int(mine), 2)

@@ -183,6 +183,8 @@ def test_one_box_each():
     kept = one_each(np.array([other, legs, again, adult, child], float))
     np.testing.assert_array_equal(kept, np.array([adult, child, other], float))
     assert one_each(np.zeros((0, 5))).shape == (0, 5)
+    # A box without an area has nothing in common with itself, and comes to an end all the same.
+    assert len(one_each(np.array([[5.0, 5, 5, 5, 0.9], adult]))) == 2
 
 
 def test_somebody_cut_off_reaches_out_of_the_picture():

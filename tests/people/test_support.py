@@ -2,8 +2,10 @@
 
 import numpy as np
 
+from backend.camera.turned import Roi
 from backend.people.follow import PeopleTracker
-from backend.people.support import doubtful, meeting
+from backend.people.support import UNSEEN, doubtful, meeting, weigh
+from backend.people.track import Track
 
 from .test_follow import Stage, figure, play
 
@@ -62,10 +64,24 @@ def test_whom_the_detector_has_seen_once_and_never_again_was_never_there():
     stage = Stage()
     tracker = PeopleTracker(stage)
     man, pole = figure(300, size=100), figure(700, size=40)
-    for k in range(70):
+    for k in range(130):
         seen = play(
             tracker, stage, k, {"man": man, "pole": pole} if k == 0 else {"man": man}, {1: man, 2: pole}
         )
         if k == 20:
             assert set(seen) == {1, 2}
     assert set(seen) == {1} and tracker.ghosts == {2}
+
+
+def test_whom_a_look_cannot_see_is_not_held_against_it():
+    """Somebody small, found in a tile, while the looks that follow are of the whole picture only."""
+
+    def looks(least: float) -> Track:
+        small = Track(1, Roi(np.array([200.0, 200.0]), 60.0, 0.0), points=figure(200, 200, size=24))
+        small.confirmed = True
+        for k in range(UNSEEN):
+            weigh([small], np.zeros((0, 4)), 0.1 * k, least)
+        return small
+
+    assert looks(least=80).confirmed and not looks(least=80).lost_s
+    assert not looks(least=0).confirmed and looks(least=0).lost_s
