@@ -20,37 +20,19 @@ import numpy as np
 
 from backend.body.load import load_body
 from backend.camera.moving.sight import turned, vectors
-from backend.errors import JobError
 from backend.fit.track import exhaust
 from backend.localizers.choose import native_of
 from backend.motion import finish as end
 from backend.motion.assemble import Clip
 from backend.motion.finish import Finished
 from backend.options import MocapOptions
-from backend.pipeline import mocap
 from backend.records import Chunk
 from bench.camera_parts import walks
 from bench.camera_parts.acted import Acted, film
 from bench.camera_parts.worlds import panorama
+from bench.noted import noted
 from bench.people_parts.crowd import Studio
 from bench.report import finish, parser
-from blender_addon.shared.frames import Frame
-
-
-def chunks_of(acted: Acted, options: MocapOptions) -> list[Chunk]:
-    """What the road notes; the end of the job is left out."""
-    frames = [Frame(i, float(t), np.ascontiguousarray(p))
-              for i, (t, p) in enumerate(zip(acted.times, acted.images, strict=True))]  # fmt: skip
-    chunks: list[Chunk] = []
-    try:
-        for event in mocap(frames, options, previews=False):
-            if isinstance(event, Chunk):
-                chunks.append(event)
-                if event.last == len(frames) - 1:
-                    break
-    except JobError:
-        return []
-    return chunks
 
 
 def ended(chunks: list[Chunk], options: MocapOptions) -> tuple[Finished, float]:
@@ -127,7 +109,7 @@ def main() -> None:
         acted = film(studio, kind, look, rng)
         known = None if options.guess else float(acted.camera.K[0, 0])
         o = MocapOptions(focal_px=known, device="cpu", keep_features=False, localizer=options.localizer)
-        chunks = chunks_of(acted, o)
+        chunks = noted(acted.images, acted.times, o)[0]
         if not chunks:
             rows.append({"kind": kind, "found": False})
             continue

@@ -56,7 +56,7 @@ TILES_EVERY = {1: 2, 2: 6}
 MEETING_S = 0.1
 """Seconds between looks while people cover one another."""
 PLAIN = 0.08
-"""In larger sides of the picture: from this size on the detector sees people without tiles (nine of ten rendered ones)."""
+"""In larger sides of the picture: from this size on people are seen without tiles, nine of ten rendered ones."""
 FULL_S = 1.0
 """Seconds between looks while as many are followed as may be."""
 LARGER = 1.5

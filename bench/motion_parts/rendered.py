@@ -13,12 +13,10 @@ from backend.body.load import load_body
 from backend.body.model import Body, CanonicalPoints
 from backend.body.native import native_points
 from backend.camera.pinhole import Camera
-from backend.errors import JobError
 from backend.localizers.field.localizer import SURFACE
 from backend.motion.chunks import person_tracks
 from backend.options import MocapOptions
-from backend.pipeline import mocap
-from backend.records import Chunk, TrackChunk
+from backend.records import TrackChunk
 from backend.synth import World, lens, people, room, scene, some_place, spread
 from backend.synth.people import Stance
 from backend.synth.picture import draw_meshes, paint
@@ -29,7 +27,7 @@ from bench.motion_parts.clips import KINDS, Actor, Take, grounded
 from bench.motion_parts.errors import Seen, measure
 from bench.motion_parts.feet import Sole, stood
 from bench.motion_parts.seen import native_truth
-from blender_addon.shared.frames import Frame
+from bench.noted import noted
 
 FILL = (0.8, 0.95)
 """Share of the picture that the place takes through which somebody moves."""
@@ -124,16 +122,9 @@ def _placed(world: World, p: Performance, i: int, base: Stance, dressed: int) ->
 
 def localized(f: Film) -> TrackChunk | None:
     """What the road's localizer and tracker say of whoever they follow longest; None if nobody is."""
-    frames = [Frame(i, i / RATE, np.ascontiguousarray(image)) for i, image in enumerate(f.images)]
     options = MocapOptions(focal_px=float(f.camera.K[0, 0]), device="cpu", keep_features=False)
-    chunks = []
-    try:
-        for event in mocap(frames, options, previews=False):
-            if isinstance(event, Chunk):
-                chunks.append(event)
-                if event.last == len(frames) - 1:
-                    break
-    except JobError:
+    chunks, _ = noted(f.images, np.arange(len(f.images)) / RATE, options)
+    if not chunks:
         return None
     found = person_tracks(chunks)
     return max(found, key=lambda t: np.isfinite(t.points3d).all((1, 2)).sum()) if found else None

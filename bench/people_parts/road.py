@@ -9,15 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from backend.errors import JobError
 from backend.localizers.field.localizer import LANDMARKS
 from backend.motion.chunks import person_tracks
 from backend.options import MocapOptions
-from backend.pipeline import mocap
-from backend.records import Chunk, TrackChunk
+from backend.records import TrackChunk
+from bench.noted import noted
 from bench.people_parts.crowd import Crowd
 from bench.people_parts.figures import Scene, similarity
-from blender_addon.shared.frames import Frame
 
 RIVAL = Path(__file__).with_name("rival.py")
 MOST = 12
@@ -26,21 +24,10 @@ MOST = 12
 
 def seen(crowd: Crowd, localizer: str) -> tuple[list[TrackChunk], list[str], dict[str, float]]:
     """Everybody's track before the second pass, the notices, and seconds by stage."""
-    frames = [Frame(i, float(t), np.ascontiguousarray(p))
-              for i, (t, p) in enumerate(zip(crowd.times, crowd.images, strict=True))]  # fmt: skip
     options = MocapOptions(focal_px=float(crowd.camera.K[0, 0]), device="cpu", keep_features=False, localizer=localizer,
                            max_people=MOST)  # fmt: skip
-    chunks: list[Chunk] = []
-    told: list[str] = []
-    try:
-        for event in mocap(frames, options, previews=False):
-            if isinstance(event, Chunk):
-                chunks.append(event)
-                if event.last == len(frames) - 1:
-                    break
-            elif type(event).__name__ == "Notice":
-                told.append(event.text)
-    except JobError:
+    chunks, told = noted(crowd.images, crowd.times, options)
+    if not chunks:
         return [], told, {}
     ghosts = {int(i) for i in chunks[-1].memory.get("ghosts", ())}
     return person_tracks(chunks, ghosts), told, {}
