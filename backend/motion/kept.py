@@ -29,7 +29,7 @@ T = TypeVar("T")
 def code() -> str:
     """A digest of all that solves: pieces of another release are not found."""
     files = [p for room in _ROOMS for p in sorted((_BACKEND / room).rglob("*.py"))]
-    files.append(_BACKEND / "assets" / "temporal.safetensors")
+    files += [_BACKEND / "assets" / name for name in ("temporal.safetensors", "pose_prior.npz")]
     return digest(torch.__version__, np.__version__,
                   *(digest(p.name, np.frombuffer(p.read_bytes(), np.uint8)) for p in files))  # fmt: skip
 

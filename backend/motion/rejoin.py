@@ -35,6 +35,8 @@ BREAK_S = 0.12
 """A track may have gone on with somebody else where it was lost for longer than this."""
 AWAY_S = 12.0
 """Who was away for longer is not joined on."""
+BOTH_S = 0.15
+"""Nor who was there for longer at the same time."""
 JOIN = 1.5
 """Least of looks, way and size together, natural logarithm, to be joined."""
 MOST_LOOKS = 5.0
@@ -235,7 +237,7 @@ def _joined_on(parts: list[TrackChunk]) -> list[TrackChunk]:
         later = replace(parts[y], doubt=parts[y].doubt.copy())
         if best - max(rivals, default=JOIN - UNSURE) < UNSURE:
             later.doubt[later.times <= later.times[0] + DOUBT_S] = 1
-        parts[x] = together(parts[x], later)
+        parts[x] = together(_until(parts[x], later), later)
         del parts[y]
     numbers: set[int] = set()
     free = max((t.track for t in parts), default=0) + 1
@@ -251,8 +253,12 @@ def _joined_on(parts: list[TrackChunk]) -> list[TrackChunk]:
 
 def _continues(a: TrackChunk, b: TrackChunk) -> float:
     """How much likelier `b` is the person of `a`, lost and back, than somebody else; natural logarithm."""
+    # Who is about to be lost may be seen for a moment where the other one begins already.
+    if b.times[0] <= a.times[0] or a.times[-1] - b.times[0] > BOTH_S or b.times[-1] <= a.times[-1]:
+        return -np.inf
+    a = _until(a, b)
     gap = float(b.times[0] - a.times[-1])
-    if not 0 < gap <= AWAY_S:
+    if gap > AWAY_S:
         return -np.inf
     looks = same(
         _window(a, a.times[-1] - 2 * AROUND_S, np.inf), _window(b, -np.inf, b.times[0] + 2 * AROUND_S)
@@ -269,6 +275,11 @@ def _continues(a: TrackChunk, b: TrackChunk) -> float:
     grown = np.log(sizes[1] / sizes[0])
     kept = -0.5 * (grown / (0.15 + 0.1 * min(gap, 3.0))) ** 2
     return float(min(looks, MOST_LOOKS) + max(way, -9.0) + max(kept, -5.0))
+
+
+def _until(a: TrackChunk, b: TrackChunk) -> TrackChunk:
+    """`a` up to where `b` begins."""
+    return a if a.times[-1] < b.times[0] else taken(a, np.flatnonzero(a.times < b.times[0]))
 
 
 def _end(t: TrackChunk, which: int) -> tuple[np.ndarray, np.ndarray]:
